@@ -1,0 +1,111 @@
+"""The errors of the package, and the small checks that raise them.
+
+Every step of the data flow checks its arguments here, so that a reader who changes a cell gets one
+message of one form: the argument, what was given, what is allowed.
+"""
+
+import math
+import numbers
+import reprlib
+from collections.abc import Iterable
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 200
+
+
+class ArgumentError(ValueError):
+    """An argument is outside what is allowed.
+
+    Args:
+        argument: name of the argument, as the caller writes it.
+        given: the offending value (shown shortened when long).
+        allowed: what is allowed, in words.
+    """
+
+    def __init__(self, argument: str, given: object, allowed: str) -> None:
+        # All three go to BaseException, so that the error survives a trip between processes.
+        super().__init__(argument, given, allowed)
+        self.argument = argument
+        self.given = given
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.argument}: given {_REPR.repr(self.given)}; allowed: {self.allowed}"
+
+
+class DataError(RuntimeError):
+    """A data file is missing, truncated, altered, or cannot be downloaded."""
+
+
+class RecordError(RuntimeError):
+    """A recorded run cannot be written or read back as it was."""
+
+
+class ClaimError(LookupError):
+    """A claim is not declared in the claims file."""
+
+
+def check_fraction(argument: str, value: object) -> float:
+    """Returns `value` as a float in [0, 1].
+
+    Raises:
+        ArgumentError: it is no real number, is NaN, or lies outside [0, 1].
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ArgumentError(argument, value, "a fraction between 0 and 1")
+    return float(value)
+
+
+def check_integer(argument: str, value: object, low: int, high: int | None = None) -> int:
+    """Returns `value` as an int in [`low`, `high`] (no upper bound when `high` is None).
+
+    Raises:
+        ArgumentError: it is not an integer (a bool is not), or is out of range.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ArgumentError(argument, value, f"an integer {allowed}")
+    return int(value)
+
+
+def check_positive_int(argument: str, value: object) -> int:
+    """Returns `value` as an int of at least 1.
+
+    Raises:
+        ArgumentError: it is not an integer of at least 1.
+    """
+    return check_integer(argument, value, 1)
+
+
+def check_seed(argument: str, value: object) -> int:
+    """Returns `value` as a non-negative int that a 64-bit generator takes as its seed.
+
+    Raises:
+        ArgumentError: it is not an integer, is negative, or needs more than 63 bits.
+    """
+    return check_integer(argument, value, 0, 2**63 - 1)
+
+
+def check_positive(argument: str, value: object) -> float:
+    """Returns `value` as a finite float above 0.
+
+    Raises:
+        ArgumentError: it is no real number, not finite, or not above 0.
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value <= 0:
+        raise ArgumentError(argument, value, "a finite number above 0")
+    return float(value)
+
+
+def check_choice(argument: str, value: object, allowed: Iterable[object]) -> object:
+    """Returns `value`, which must be one of `allowed`.
+
+    Raises:
+        ArgumentError: it is not; the message lists the allowed ones.
+    """
+    options = list(allowed)
+    if not any(type(value) is type(option) and value == option for option in options):
+        raise ArgumentError(argument, value, "one of " + ", ".join(map(repr, options)))
+    return value
