@@ -1,0 +1,174 @@
+"""The networks of the book: third step of `Dataset -> corruption -> ensemble of networks`.
+
+Each function returns an ordinary `torch.nn.Module` which takes images [n, C, H, W] and gives logits
+[n, classes]. It serves as a *template*: `memhelpers.ensemble` draws the weights of every member
+from that member's own seed. Any module built of linear, convolution and batch-norm layers will do.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from memhelpers.errors import ArgumentError, check_choice, check_positive_int
+
+Shape = tuple[int, int, int]
+
+
+def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
+    """Fully connected ReLU network of any depth and width.
+
+    Args:
+        shape: (C, H, W) of one image; it is flattened.
+        hidden: units of each hidden layer, first to last; empty for logistic regression.
+        classes: number of logits.
+
+    Raises:
+        ArgumentError: a width or the number of classes is not a positive whole number.
+
+    Source:
+        Arpit et al. 2017, Secs. 3-4: `mlp((1, 28, 28), [4096, 4096], 10)`, 20,037,642 parameters;
+        Sec. 3.2: `mlp((1, 14, 14), [16, 16], 10)`, 3,594 parameters.
+    """
+    for width in hidden:
+        check_positive_int("hidden", width)
+    check_positive_int("classes", classes)
+    widths = [_pixels(shape), *hidden, classes]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])  # no ReLU on the logits
+
+
+def logistic_regression(shape: Shape, classes: int) -> nn.Sequential:
+    """Linear classifier: an MLP without hidden layers."""
+    return mlp(shape, [], classes)
+
+
+def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
+    """The paper's small AlexNet-style network; 1,170,386 parameters on 3x32x32 and 10 classes.
+
+    Crop 2 pixels on each side, then twice 5x5 convolution of 200 channels, batch norm, ReLU and
+    3x3 max pooling, then dense layers of 384 and 192 units with batch norm and ReLU. Padding and
+    stride are not in the paper; here none and the pool's size (declared choice).
+
+    Raises:
+        ArgumentError: the images are smaller than 32x32.
+
+    Source:
+        Arpit et al. 2017, Sec. 2; Zhang et al. 2017, appendix A.
+    """
+    channels, height, width = shape
+    if min(height, width) < 32:
+        raise ArgumentError("shape", shape, "images of at least 32x32 pixels (see small_cnn)")
+    sides = [_side_after(_side_after(s - 4, 5, 3), 5, 3) for s in (height, width)]
+    return nn.Sequential(
+        OrderedDict(
+            crop=Crop(2),
+            features=nn.Sequential(
+                *_convolution(channels, 200, kernel=5, pool=3),
+                *_convolution(200, 200, kernel=5, pool=3),
+                nn.Flatten(),
+            ),
+            classifier=nn.Sequential(
+                *_dense(200 * sides[0] * sides[1], 384),
+                *_dense(384, 192),
+                nn.Linear(192, check_positive_int("classes", classes)),
+            ),
+        )
+    )
+
+
+def small_cnn(shape: Shape, classes: int, channels: int = 32) -> nn.Sequential:
+    """The paper's CNN shrunk to 8x8 images: two 3x3 convolutions, one dense layer of 64 units.
+
+    Raises:
+        ArgumentError: the images are smaller than 8x8.
+    """
+    if min(shape[1:]) < 8:
+        raise ArgumentError("shape", shape, "images of at least 8x8 pixels")
+    check_positive_int("channels", channels)
+    sides = [side // 4 for side in shape[1:]]
+    return nn.Sequential(
+        *_convolution(shape[0], channels, kernel=3, pool=2, padding=1),
+        *_convolution(channels, channels, kernel=3, pool=2, padding=1),
+        nn.Flatten(),
+        *_dense(channels * sides[0] * sides[1], 64),
+        nn.Linear(64, check_positive_int("classes", classes)),
+    )
+
+
+class Crop(nn.Module):
+    """Cut `margin` pixels off each side of the image."""
+
+    def __init__(self, margin: int):
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., self.margin : -self.margin, self.margin : -self.margin]
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
+    """Draw all weights of `network` in place; biases 0, batch norm as the identity.
+
+    Args:
+        network: modules that hold parameters must be linear, convolution or batch norm.
+        generator: source of the draws, on the CPU, so that they are the same on every device.
+        scheme: `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
+            `he_normal` or `lecun_normal`.
+
+    Raises:
+        ArgumentError: the scheme is unknown, or a layer is of another kind.
+    """
+    draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            draw(module.weight, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.reset_parameters()
+        elif list(module.parameters(recurse=False)):
+            raise ArgumentError("network", type(module).__name__, "Linear, Conv2d and BatchNorm")
+
+
+def _lecun_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
+
+
+def _he_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+
+
+INITIALIZATIONS = {
+    "glorot_uniform": nn.init.xavier_uniform_,
+    "he_normal": _he_normal,
+    "lecun_normal": _lecun_normal,
+}
+
+
+def _pixels(shape: Shape) -> int:
+    channels, height, width = shape
+    return channels * height * width
+
+
+def _side_after(side: int, kernel: int, pool: int) -> int:
+    return (side - kernel + 1) // pool
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, pool: int, padding: int = 0) -> list:
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(pool)]
+
+
+def _dense(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]

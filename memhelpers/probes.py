@@ -1,0 +1,178 @@
+"""Probes: looks at the networks while they train, at chosen epochs or updates."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memhelpers.ensemble import Ensemble
+from memhelpers.errors import ArgumentError, check_choice
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a probe sees.
+
+    Attributes:
+        ensemble: the networks that are still training, m of them.
+        members: their places among all members, [m].
+        epoch: epochs done, at the end of an epoch (0: before training); None before an update.
+        update: updates done so far.
+        batch: before an update, the positions of the examples it will use, [m, b]; else None.
+    """
+
+    ensemble: Ensemble
+    members: Tensor
+    epoch: int | None
+    update: int
+    batch: Tensor | None
+    _group: Any
+
+    def train_logits(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [m, n, classes] and labels [m, n] of the training examples at `positions` [n].
+
+        Every member sees its own inputs and labels, in evaluation mode.
+        """
+        group = self._group
+        positions = positions.to(group.x.device)
+        with torch.no_grad():
+            logits = self.ensemble(group.x[group.which_x[:, None], positions])
+        return logits, group.y[group.which_y[:, None], positions]
+
+
+Function = Callable[[Moment], Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A function of a `Moment` and when to call it.
+
+    Args:
+        function: returns one row a member still training, [m, ...].
+        epochs: after which epochs (0: before training); `all`; or none.
+        updates: before which updates, counted from 0; `all`; or none.
+    """
+
+    function: Function
+    epochs: Iterable[int] | str = ()
+    updates: Iterable[int] | str = ()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "updates"):
+            times = getattr(self, name)
+            if isinstance(times, str):
+                check_choice(name, times, ["all"])
+            else:
+                object.__setattr__(self, name, frozenset(times))
+
+    def is_due(self, *, epoch: int | None = None, update: int | None = None) -> bool:
+        """Whether to call it after `epoch` or before `update`."""
+        time, times = (epoch, self.epochs) if update is None else (update, self.updates)
+        return times == "all" or time in times
+
+    def read(self, moment: Moment) -> Tensor:
+        """The function's value, one row a member, on the CPU.
+
+        Raises:
+            ArgumentError: it does not return one row a member.
+        """
+        value = torch.as_tensor(self.function(moment)).detach().cpu()
+        if not value.dim() or len(value) != len(moment.members):
+            raise ArgumentError("probe", tuple(value.shape), f"[{len(moment.members)}, ...]")
+        return value
+
+
+def weight_norm(moment: Moment) -> Tensor:
+    """Euclidean norm of all parameters of each member, [m]."""
+    return moment.ensemble.flat_parameters().norm(dim=1)
+
+
+def parameters(moment: Moment) -> Tensor:
+    """All parameters of each member, [m, parameters]."""
+    return moment.ensemble.flat_parameters()
+
+
+def correct_on(positions: Tensor) -> Function:
+    """Probe function: whether each training example at `positions` [n] is classified as labelled.
+
+    The examples are looked at together, at one time, unlike the trajectories, which see each example
+    when it comes up for training.
+    """
+
+    def correct(moment: Moment) -> Tensor:
+        logits, labels = moment.train_logits(positions)
+        return logits.argmax(-1) == labels
+
+    return correct
+
+
+STANDARD = {"weight_norm": weight_norm, "parameters": parameters}
+
+
+def as_probe(name: str, given: Probe | Function | str, epochs: int) -> Probe:
+    """A probe from what `fit` was given under `name`.
+
+    Raises:
+        ArgumentError: an unknown name, no function at all, or an epoch that is never reached.
+    """
+    if isinstance(given, str):
+        given = STANDARD[check_choice(f"probes[{name!r}]", given, STANDARD)]
+    if not isinstance(given, Probe):
+        if not callable(given):
+            raise ArgumentError(f"probes[{name!r}]", given, "a Probe, a function or a name")
+        given = Probe(given, epochs="all")
+    late = [e for e in given.epochs if given.epochs != "all" and not 0 <= e <= epochs]
+    if late:
+        raise ArgumentError(f"probes[{name!r}].epochs", late, f"0 to {epochs}")
+    return given
+
+
+class Readings:
+    """The values of one probe, by time, for all members.
+
+    Attributes:
+        times: the epochs or updates at which it was read, in order.
+    """
+
+    def __init__(self, members: int):
+        self.members = members
+        self._rows: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def add(self, time: int, members: Tensor, value: Tensor) -> None:
+        """Note the value [m, ...] of some members at one time."""
+        self._rows.setdefault(time, []).append((members, value))
+
+    @classmethod
+    def join(cls, parts: list["Readings"]) -> "Readings":
+        """The readings of all groups as one."""
+        joined = cls(parts[0].members)
+        for part in parts:
+            for time, rows in part._rows.items():
+                joined._rows.setdefault(time, []).extend(rows)
+        return joined
+
+    @property
+    def times(self) -> list[int]:
+        return sorted(self._rows)
+
+    def at(self, time: int) -> Tensor:
+        """Values at one time, [member, ...]; floats, not a number for members that had stopped.
+
+        Raises:
+            ArgumentError: the probe was not read at that time.
+        """
+        rows = self._rows[check_choice("time", time, self.times)]
+        if sum(len(members) for members, _ in rows) == self.members:
+            order = torch.cat([members for members, _ in rows]).argsort()
+            return torch.cat([value for _, value in rows])[order]
+        shape = rows[0][1].shape[1:]
+        full = torch.full((self.members, *shape), torch.nan)
+        for members, value in rows:
+            full[members] = value.float()
+        return full
+
+    def stacked(self) -> Tensor:
+        """Values at all times, [time, member, ...]."""
+        return torch.stack([self.at(time) for time in self.times])

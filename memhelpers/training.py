@@ -1,0 +1,501 @@
+"""The one training loop: `fit` trains many networks at once by stochastic gradient descent.
+
+Fifth step of the data flow. Members share an architecture and a batch size; each has its own seed,
+data or labels, subset, learning rate, momentum and weight decay. What is recorded comes out of the
+forward pass that training does anyway; `probes` look at anything else.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from memhelpers.data import Dataset, Part
+from memhelpers.ensemble import Ensemble, concatenate, networks_per_pass
+from memhelpers.errors import ArgumentError, check_choice, check_fraction, check_positive_int
+from memhelpers.networks import INITIALIZATIONS
+from memhelpers.probes import Moment, Probe, Readings, as_probe
+from memhelpers.seeding import generator
+from memhelpers.trajectories import Trajectories, margin
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class History:
+    """What `fit` saw.
+
+    Attributes:
+        members: one row a member: its seed and hyperparameters, `epochs` and `updates` it ran,
+            `ended` (`fitted`: `until` was reached; `diverged`: its loss became infinite or not a
+            number; `epochs`: all were run) and its last `train_accuracy`.
+        epochs: one row a member and epoch: loss (nats) and accuracy on the training part, as met
+            during the epoch, and after it on the clean parts asked for.
+        trajectories: `loss`, `correct` and `margin`, [member, epoch, example], where asked for.
+        probes: the readings of each probe.
+        ensemble: the final networks in the order of `members`, or None where not kept.
+    """
+
+    members: pd.DataFrame
+    epochs: pd.DataFrame
+    trajectories: Trajectories
+    probes: dict[str, Readings]
+    ensemble: Ensemble | None
+
+
+def fit(
+    network: nn.Module,
+    data: Dataset | Sequence[Dataset],
+    *,
+    seeds: Iterable[int],
+    epochs: int,
+    until: float | None = None,
+    batch_size: int = 128,
+    learning_rate: float | Sequence[float] = 0.01,
+    momentum: float | Sequence[float] = 0.0,
+    weight_decay: float | Sequence[float] = 0.0,
+    schedule: Callable[[int], float] | None = None,
+    subsets: Sequence[Tensor] | None = None,
+    init: str = "glorot_uniform",
+    evaluate: Sequence[str] = ("validation",),
+    record: Sequence[str] = (),
+    probes: Mapping[str, Probe | Callable | str] | None = None,
+    precision: str = "fp32",
+    together: int | None = None,
+    keep_networks: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> History:
+    """Train one network per seed, all at once.
+
+    Args:
+        network: template of the architecture (see `networks`).
+        data: one dataset for all members, or one for each.
+        seeds: one a member; fixes its initial weights and its order of the data.
+        epochs: passes over the data, at most.
+        until: training accuracy at which a member stops, measured over an epoch as its examples
+            come up; such a member costs nothing from then on.
+        batch_size: examples an update; the last batch of an epoch may be smaller, none is dropped.
+        learning_rate, momentum, weight_decay: of plain SGD; one value, or one a member.
+        schedule: factor on the learning rate as a function of the epoch, counted from 0.
+        subsets: for each member the positions of its training examples; all of them by default.
+        init: see `networks.initialize`.
+        evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
+        record: per-example quantities to keep, of `loss`, `correct` and `margin`.
+        probes: by name; a `Probe`, a function of a `Moment` (then called after each epoch), or the
+            name of a standard probe.
+        precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
+        together: members in one batched pass; by default `ensemble.networks_per_pass`.
+        keep_networks: return the final weights.
+        progress: called with (member-epochs done, member-epochs in all at most).
+
+    Raises:
+        ArgumentError: an argument is outside what is allowed.
+        MemoryError: not even one network fits.
+
+    Warns:
+        RuntimeWarning: memory ran out, and the members are trained in smaller groups.
+    """
+    seeds = [int(seed) for seed in seeds]
+    plan = _Plan(
+        network=network,
+        datasets=_one_each("data", data, seeds, Dataset),
+        seeds=seeds,
+        epochs=check_positive_int("epochs", epochs),
+        until=None if until is None else check_fraction("until", until),
+        batch_size=check_positive_int("batch_size", batch_size),
+        hyperparameters={
+            "learning_rate": _numbers("learning_rate", learning_rate, seeds),
+            "momentum": _numbers("momentum", momentum, seeds),
+            "weight_decay": _numbers("weight_decay", weight_decay, seeds),
+        },
+        schedule=schedule or constant,
+        subsets=_checked_subsets(subsets, seeds),
+        init=check_choice("init", init, INITIALIZATIONS),
+        evaluate=[check_choice("evaluate", part, PARTS) for part in evaluate],
+        record=list(record),
+        probes={name: as_probe(name, p, epochs) for name, p in (probes or {}).items()},
+        precision=check_choice("precision", precision, PRECISIONS),
+        keep_networks=keep_networks,
+        progress=progress or (lambda done, total: None),
+    )
+    together = check_positive_int("together", together) if together else plan.together()
+    return _join(plan, [log for group in plan.groups() for log in _split(plan, group, together)])
+
+
+def constant(epoch: int) -> float:
+    """The schedule that leaves the learning rate alone."""
+    return 1.0
+
+
+def halve_every(epochs: int) -> Callable[[int], float]:
+    """Schedule that halves the learning rate every `epochs` epochs (Arpit et al. 2017: 15)."""
+    check_positive_int("epochs", epochs)
+    return lambda epoch: 0.5 ** (epoch // epochs)
+
+
+def _train(plan: "_Plan", members: list[int]) -> "_Log":
+    """The loop. All members here have equally many examples, so their updates go in step."""
+    group, log = _Group(plan, members), _Log(plan, members)
+    log.look(group, epoch=0)
+    for epoch in range(1, plan.epochs + 1):
+        for batch in group.batches():
+            log.look(group, batch=batch)
+            loss, logits, y = group.losses(batch)
+            group.descend(loss, plan.schedule(epoch - 1))
+            log.write(group, batch, loss.detach(), logits.detach(), y)
+        log.end_epoch(group, epoch)
+        log.look(group, epoch=epoch)
+        group.keep(log.still_running(group))
+        if not len(group.members):
+            break
+    log.finish(group)
+    return log
+
+
+def _split(plan: "_Plan", members: list[int], together: int) -> list["_Log"]:
+    """Train `members` in groups of `together`; halve the groups when memory runs out."""
+    logs: list[_Log] = []
+    while members:
+        head, rest = members[:together], members[together:]
+        try:
+            logs.append(_train(plan, head))
+            members = rest
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if len(head) == 1:
+                raise MemoryError("not even one network fits; lower batch_size or width") from error
+            together = len(head) // 2
+            warnings.warn(
+                f"memory ran out with {len(head)} networks together; going on with {together}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+    return logs
+
+
+def _out_of_memory(error: Exception) -> bool:
+    said = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "not enough memory" in said
+        or "allocate memory" in said
+    )
+
+
+@dataclass
+class _Plan:
+    """The checked arguments of one call of `fit`."""
+
+    network: nn.Module
+    datasets: list[Dataset]
+    seeds: list[int]
+    epochs: int
+    until: float | None
+    batch_size: int
+    hyperparameters: dict[str, list[float]]
+    schedule: Callable[[int], float]
+    subsets: list[Tensor] | None
+    init: str
+    evaluate: list[str]
+    record: list[str]
+    probes: dict[str, Probe]
+    precision: str
+    keep_networks: bool
+    progress: Callable[[int, int], None]
+    trajectories: Trajectories = field(init=False)
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        examples = max(len(dataset.train) for dataset in self.datasets)
+        self.trajectories = Trajectories.empty(self.record, len(self.seeds), self.epochs, examples)
+        for member, dataset in enumerate(self.datasets):
+            positions = self.positions(member)
+            if not len(positions) or int(positions.max()) >= len(dataset.train):
+                allowed = f"positions 0 to {len(dataset.train) - 1} of the training part"
+                raise ArgumentError("subsets", positions.tolist()[:5], allowed)
+
+    @property
+    def device(self) -> torch.device:
+        return self.datasets[0].device
+
+    def positions(self, member: int) -> Tensor:
+        """The training examples of a member, [n], on the CPU."""
+        if self.subsets is None:
+            return torch.arange(len(self.datasets[member].train))
+        return self.subsets[member]
+
+    def groups(self) -> list[list[int]]:
+        """Members whose updates go in step: equally many examples to store and to visit."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for member, dataset in enumerate(self.datasets):
+            key = (len(dataset.train), len(self.positions(member)))
+            groups.setdefault(key, []).append(member)
+        return list(groups.values())
+
+    def together(self) -> int:
+        return networks_per_pass(self.network, self.batch_size, self.device)
+
+    def advance(self, members: int) -> None:
+        self.done += members
+        self.progress(self.done, len(self.seeds) * self.epochs)
+
+
+class _Group:
+    """Members trained in step: their stacked weights, data, hyperparameters and random orders."""
+
+    def __init__(self, plan: _Plan, members: list[int]):
+        self.plan = plan
+        self.members = torch.tensor(members)
+        dtype = PRECISIONS[plan.precision]
+        seeds = [plan.seeds[m] for m in members]
+        self.ensemble = Ensemble.initialize(plan.network, seeds, plan.init, plan.device, dtype)
+        self.orders = [generator(seed, "order") for seed in seeds]
+        self.update = 0
+        self.x, self.which_x = _bank([plan.datasets[m].train.x for m in members])
+        self.y, self.which_y = _bank([plan.datasets[m].train.y for m in members])
+        self.x = self.x.to(dtype)
+        rates = {k: [v[m] for m in members] for k, v in plan.hyperparameters.items()}
+        self.rates = {k: torch.tensor(v, device=plan.device, dtype=dtype) for k, v in rates.items()}
+        self.decays = any(rates["weight_decay"])
+        weights = self.ensemble.parameters.items()
+        self.velocity = (
+            {k: torch.zeros_like(w) for k, w in weights} if any(rates["momentum"]) else None
+        )
+
+    def batches(self) -> Iterable[Tensor]:
+        """One epoch of positions, [m, b] each; every member goes through its own order."""
+        orders = []
+        for member, order in zip(self.members.tolist(), self.orders, strict=True):
+            positions = self.plan.positions(member)
+            orders.append(positions[torch.randperm(len(positions), generator=order)])
+        return torch.stack(orders).to(self.plan.device).split(self.plan.batch_size, dim=1)
+
+    def losses(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Per-example loss [m, b], logits [m, b, classes] and labels [m, b]."""
+        x = self.x[self.which_x[:, None], batch]
+        y = self.y[self.which_y[:, None], batch]
+        bf16 = self.plan.precision == "bf16"
+        with torch.autocast(self.plan.device.type, torch.bfloat16, enabled=bf16):
+            logits = self.ensemble(x, training=True)
+        return example_losses(logits, y), logits, y
+
+    def descend(self, loss: Tensor, factor: float) -> None:
+        """One SGD update of every member, each on its own mean loss."""
+        weights = self.ensemble.parameters
+        # The sum keeps the members apart: no gradient of one depends on another's loss.
+        gradients = torch.autograd.grad(loss.mean(1).sum(), list(weights.values()))
+        with torch.no_grad():
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+                step = self._with_momentum(name, weight, gradient)
+                weight.addcmul_(_like(self.rates["learning_rate"], weight), step, value=-factor)
+        self.update += 1
+
+    def _with_momentum(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
+        if self.decays:
+            gradient = gradient + _like(self.rates["weight_decay"], weight) * weight
+        if self.velocity is None:
+            return gradient
+        velocity = self.velocity[name]
+        return velocity.mul_(_like(self.rates["momentum"], weight)).add_(gradient)
+
+    def part(self, name: str) -> list[tuple[Tensor, Part]]:
+        """The distinct datasets' part `name`, each with the rows of the members that use it."""
+        used: dict[int, tuple[list[int], Part]] = {}
+        for row, member in enumerate(self.members.tolist()):
+            part = getattr(self.plan.datasets[member], name)
+            used.setdefault(id(part.x), ([], part))[0].append(row)
+        return [(torch.tensor(rows), part) for rows, part in used.values()]
+
+    def keep(self, running: Tensor) -> None:
+        """Let the members go that have stopped, so that they cost nothing more."""
+        if bool(running.all()):
+            return
+        rows = running.nonzero()[:, 0]
+        self.members = self.members[rows]
+        self.orders = [self.orders[row] for row in rows.tolist()]
+        on_device = rows.to(self.plan.device)
+        self.ensemble = self.ensemble.select(on_device)
+        self.which_x, self.which_y = self.which_x[on_device], self.which_y[on_device]
+        self.rates = {k: v[on_device] for k, v in self.rates.items()}
+        if self.velocity is not None:
+            self.velocity = {k: v[on_device] for k, v in self.velocity.items()}
+
+
+class _Log:
+    """Everything that is written down about a group while it trains."""
+
+    def __init__(self, plan: _Plan, members: list[int]):
+        self.plan, self.members = plan, members
+        self.rows: list[pd.DataFrame] = []
+        self.ended: dict[int, str] = {}
+        self.networks: dict[int, Ensemble] = {}
+        self.readings = {name: Readings(len(plan.seeds)) for name in plan.probes}
+        self._start_epoch(len(members))
+
+    def _start_epoch(self, members: int) -> None:
+        plan = self.plan
+        self.loss = torch.zeros(members, device=plan.device, dtype=PRECISIONS[plan.precision])
+        self.correct = torch.zeros(members, device=plan.device)
+        self.seen = 0
+        self.pages = plan.trajectories.pages(members, plan.device)
+
+    def write(self, group: _Group, batch: Tensor, loss: Tensor, logits: Tensor, y: Tensor) -> None:
+        """Add one batch to the epoch's sums and to the per-example pages."""
+        correct = logits.argmax(-1) == y
+        self.loss += loss.sum(1)
+        self.correct += correct.sum(1)
+        self.seen += batch.shape[1]
+        values = {
+            "loss": lambda: loss,
+            "correct": lambda: correct,
+            "margin": lambda: margin(logits, y),
+        }
+        for name, page in self.pages.items():
+            page.scatter_(1, batch, values[name]().to(page.dtype))
+
+    def end_epoch(self, group: _Group, epoch: int) -> None:
+        """Close the epoch's row of every member and decide who stops."""
+        row = {
+            "member": group.members.numpy(),
+            "epoch": epoch,
+            "update": group.update,
+            "train_loss": (self.loss / self.seen).cpu().numpy(),
+            "train_accuracy": (self.correct / self.seen).cpu().numpy(),
+        }
+        for part in self.plan.evaluate:
+            row[f"{part}_loss"], row[f"{part}_accuracy"] = _evaluate(group, part)
+        self.rows.append(pd.DataFrame(row))
+        self._note_the_stopped(self.rows[-1])
+        self.plan.trajectories.store(group.members, epoch, self.pages)
+        self.plan.advance(len(group.members))
+
+    def _note_the_stopped(self, row: pd.DataFrame) -> None:
+        diverged = ~np.isfinite(row["train_loss"])
+        fitted = row["train_accuracy"] >= (self.plan.until or np.inf)
+        self.ended |= dict.fromkeys(row["member"][fitted & ~diverged], "fitted")
+        self.ended |= dict.fromkeys(row["member"][diverged], "diverged")
+
+    def still_running(self, group: _Group) -> Tensor:
+        """Which members go on, [m]; the networks of the others are put aside."""
+        running = torch.tensor([m not in self.ended for m in group.members.tolist()])
+        self._put_aside(group, ~running)
+        self._start_epoch(int(running.sum()))
+        return running
+
+    def _put_aside(self, group: _Group, leaving: Tensor) -> None:
+        if not self.plan.keep_networks:
+            return
+        for row in leaving.nonzero()[:, 0].tolist():
+            member = int(group.members[row])
+            self.networks[member] = group.ensemble.select(torch.tensor([row]))
+
+    def look(self, group: _Group, epoch: int | None = None, batch: Tensor | None = None) -> None:
+        """Call the probes that are due: before an update (`batch`) or at the end of an epoch."""
+        time = group.update if epoch is None else epoch
+        for name, probe in self.plan.probes.items():
+            if probe.is_due(epoch=epoch, update=group.update if epoch is None else None):
+                moment = Moment(group.ensemble, group.members, epoch, group.update, batch, group)
+                self.readings[name].add(time, group.members, probe.read(moment))
+
+    def finish(self, group: _Group) -> None:
+        """Note those who ran to the last epoch."""
+        self.ended |= {m: "epochs" for m in group.members.tolist()}
+        self._put_aside(group, torch.ones(len(group.members), dtype=torch.bool))
+
+
+def example_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of every example, in nats: [..., classes] and [...] give [...]."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    flat = cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none")
+    return flat.view(y.shape)
+
+
+@torch.no_grad()
+def predict(ensemble: Ensemble, x: Tensor, rows: int = 65_536) -> Tensor:
+    """Logits of all members on the same images, [m, n, classes], in evaluation mode.
+
+    Args:
+        ensemble: m networks.
+        x: [n, C, H, W].
+        rows: images times members in one pass; bounds the memory that activations take.
+    """
+    at_once = max(1, rows // len(ensemble))
+    weight = next(iter(ensemble.parameters.values()))
+    passes = [ensemble(images.to(weight.dtype), shared=True) for images in x.split(at_once)]
+    return torch.cat(passes, dim=1)
+
+
+def _evaluate(group: _Group, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of every member on a clean part; not a number where it is empty."""
+    loss, accuracy = np.full((2, len(group.members)), np.nan)
+    for rows, examples in group.part(part):
+        if not len(examples):
+            continue
+        alone = len(rows) == len(group.members)
+        members = group.ensemble if alone else group.ensemble.select(rows.to(group.plan.device))
+        logits = predict(members, examples.x)
+        y = examples.y.expand(len(rows), -1)
+        loss[rows] = example_losses(logits, y).mean(1).cpu()
+        accuracy[rows] = (logits.argmax(-1) == y).float().mean(1).cpu()
+    return loss, accuracy
+
+
+def _join(plan: _Plan, logs: list[_Log]) -> History:
+    rows = pd.concat([row for log in logs for row in log.rows], ignore_index=True)
+    rows = rows.sort_values(["member", "epoch"], ignore_index=True)
+    rows.insert(1, "seed", np.asarray(plan.seeds)[rows["member"]])
+    last = rows.groupby("member").last()
+    ended = {m: how for log in logs for m, how in log.ended.items()}
+    members = pd.DataFrame({"member": last.index, "seed": plan.seeds, **plan.hyperparameters})
+    members["epochs"], members["updates"] = last["epoch"].values, last["update"].values
+    members["ended"] = [ended[m] for m in members["member"]]
+    members["train_accuracy"] = last["train_accuracy"].values
+    networks = {m: e for log in logs for m, e in log.networks.items()}
+    kept = [networks[m] for m in sorted(networks)]
+    readings = {n: Readings.join([log.readings[n] for log in logs]) for n in plan.probes}
+    ensemble = concatenate(kept) if plan.keep_networks else None
+    return History(members, rows, plan.trajectories, readings, ensemble)
+
+
+def _bank(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The distinct tensors stacked, and for each given one its place among them."""
+    places: dict[int, int] = {}
+    which = [places.setdefault(id(tensor), len(places)) for tensor in tensors]
+    distinct = list({id(tensor): tensor for tensor in tensors}.values())
+    stacked = distinct[0][None] if len(distinct) == 1 else torch.stack(distinct)
+    return stacked, torch.tensor(which, device=tensors[0].device)
+
+
+def _like(values: Tensor, weight: Tensor) -> Tensor:
+    """[m] shaped so that it multiplies [m, ...]."""
+    return values.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _one_each(argument: str, given: object, seeds: list[int], kind: type) -> list:
+    items = [given] * len(seeds) if isinstance(given, kind) else list(given)
+    if not seeds:
+        raise ArgumentError("seeds", seeds, "at least one seed")
+    if len(items) != len(seeds):
+        raise ArgumentError(argument, f"{len(items)} items", f"one, or one a seed ({len(seeds)})")
+    return items
+
+
+def _numbers(argument: str, given: float | Sequence[float], seeds: list[int]) -> list[float]:
+    numbers = [float(v) for v in _one_each(argument, given, seeds, int | float)]
+    if any(not np.isfinite(v) or v < 0 for v in numbers):
+        raise ArgumentError(argument, given, "finite numbers of at least 0")
+    return numbers
+
+
+def _checked_subsets(subsets: Sequence[Tensor] | None, seeds: list[int]) -> list[Tensor] | None:
+    if subsets is None:
+        return None
+    each = _one_each("subsets", subsets, seeds, Tensor)
+    return [torch.as_tensor(subset).cpu().long() for subset in each]
