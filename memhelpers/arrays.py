@@ -1,0 +1,226 @@
+"""From stored arrays to checked parts: between `memhelpers.sources` and `memhelpers.data`.
+
+Whatever is wrong with a reader's arrays is found here, before a network trains on them: one error
+that names the array, says what it holds, and what is allowed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.seeding import generator
+
+PART_NAMES = ("train", "validation", "test")
+LAYOUTS = ("NCHW", "NHWC")
+KEYS = (
+    "x and y; or x_train and y_train, with or without x_validation and y_validation, x_test and "
+    "y_test; and, with either, classes"
+)
+CHANNELS = (1, 3)  # grey or colour: what tells [n, C, H, W] from [n, H, W, C]
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Images and labels that are as `memhelpers.data` needs them.
+
+    Args:
+        parts: x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test".
+        classes: names of the classes.
+        scaling: how stored pixels became x.
+        steps: what was done to get the three parts.
+    """
+
+    parts: Mapping[str, Pair]
+    classes: tuple[str, ...]
+    scaling: str
+    steps: tuple[str, ...]
+
+
+def as_array(name: str, value: object) -> np.ndarray:
+    """Returns `value` as a NumPy array that holds no Python objects.
+
+    Raises:
+        ArgumentError: it is ragged, or holds objects.
+    """
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(name, type(value).__name__, f"an array ({error})") from error
+    if array.dtype.hasobject:
+        raise ArgumentError(name, "an array of Python objects", "an array of numbers")
+    return array
+
+
+def check(
+    arrays: Mapping[str, Any],
+    *,
+    divisor: int = 255,
+    held_out: Mapping[str, int] | None = None,
+    layout: str | None = None,
+) -> Checked:
+    """Checks arrays, scales their pixels, and splits off the parts that are not given.
+
+    Args:
+        arrays: with the keys that `memhelpers.data.load` describes.
+        divisor: what uint8 pixels are divided by.
+        held_out: number of examples of each part to be split off, where it is fixed.
+        layout: "NCHW" or "NHWC"; None infers it from the shape.
+
+    Returns:
+        The checked parts.
+
+    Raises:
+        ArgumentError: a key is missing or unknown; lengths or shapes do not match; pixels are not
+            finite or of another type; labels are negative, not whole numbers, beyond the classes,
+            or of a single class; or the layout is open.
+    """
+    if layout is not None:
+        check_choice("layout", layout, LAYOUTS)
+    keys = _keys_of_parts(arrays)
+    scalings = {part: _scaling(x, arrays[x], divisor) for part, (x, _) in keys.items()}
+    parts = {part: _pair(arrays, x, y, divisor, layout) for part, (x, y) in keys.items()}
+    for part, (x, _) in keys.items():
+        if scalings[part] != scalings["train"]:
+            allowed = f"pixels of the same type as those of {keys['train'][0]}"
+            raise ArgumentError(x, as_array(x, arrays[x]).dtype.name, allowed)
+        if parts[part][0].shape[1:] != parts["train"][0].shape[1:]:
+            allowed = f"{_shape(parts['train'][0])} images, as in {keys['train'][0]}"
+            raise ArgumentError(x, f"{_shape(parts[part][0])} images", allowed)
+    classes = _classes(arrays.get("classes"), {keys[p][1]: y for p, (_, y) in parts.items()})
+    parts, steps = _split(parts, keys["train"][0], held_out)
+    return Checked(parts, classes, scalings["train"], steps)
+
+
+def _shape(x: np.ndarray) -> str:
+    return "x".join(map(str, x.shape[1:]))
+
+
+def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Returns the keys of x and y for each part that is given."""
+    given = set(arrays) - {"classes"}
+    if given == {"x", "y"}:
+        return {"train": ("x", "y")}
+    pairs = {part: (f"x_{part}", f"y_{part}") for part in PART_NAMES}
+    found = {part: pair for part, pair in pairs.items() if given & set(pair)}
+    if given != {key for pair in found.values() for key in pair} or "train" not in found:
+        raise ArgumentError("source", f"the keys {', '.join(map(str, arrays)) or '(none)'}", KEYS)
+    return found
+
+
+def _scaling(name: str, value: object, divisor: int) -> str:
+    dtype = as_array(name, value).dtype
+    if dtype == np.uint8:
+        return f"pixel / {divisor}"
+    if dtype.kind == "f":
+        return "as given"
+    raise ArgumentError(name, f"pixels of type {dtype.name}", "uint8 from 0 to 255, or floats")
+
+
+def _pair(
+    arrays: Mapping[str, Any], x_key: str, y_key: str, divisor: int, layout: str | None
+) -> Pair:
+    """Returns the checked images and labels of one part."""
+    x = _pixels(x_key, as_array(x_key, arrays[x_key]), divisor, layout)
+    y = _labels(y_key, as_array(y_key, arrays[y_key]))
+    if len(x) != len(y):
+        raise ArgumentError(y_key, f"{len(y)} labels", f"{len(x)}, one for each image of {x_key}")
+    return x, y
+
+
+def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.ndarray:
+    """Returns finite float32 pixels [n, C, H, W] that share no memory with `x`."""
+    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+        allowed = "n images as [n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], and none of them 0"
+        raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
+    if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
+        x = x.transpose(0, 3, 1, 2)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
+        pixels = np.array(x, np.float32, order="C")
+    if x.dtype == np.uint8:
+        pixels /= np.float32(divisor)
+    elif not (finite := np.isfinite(pixels).reshape(len(pixels), -1).all(1)).all():
+        given = f"a pixel that is NaN or infinite in image {int(finite.argmin())}"
+        raise ArgumentError(name, given, "finite pixels (in float32)")
+    return pixels.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
+
+
+def _layout(name: str, shape: tuple[int, ...], layout: str | None) -> str:
+    """Finds out which of four dimensions is the channels."""
+    if layout is not None:
+        return layout
+    fitting = [way for way, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in CHANNELS]
+    if len(fitting) != 1:
+        allowed = f"'NCHW' or 'NHWC' (the shape of {name}, {list(shape)}, leaves it open)"
+        raise ArgumentError("layout", layout, allowed)
+    return fitting[0]
+
+
+def _labels(name: str, y: np.ndarray) -> np.ndarray:
+    """Returns int64 labels [n] that are not negative."""
+    if y.ndim != 1:
+        raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
+    if y.dtype.kind not in "iu":
+        raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers (integer type)")
+    labels = y.astype(np.int64)
+    if len(labels) and labels.min() < 0:
+        given = f"label {labels.min()} of image {int(labels.argmin())}"
+        raise ArgumentError(name, given, "whole numbers from 0 to K - 1")
+    return labels
+
+
+def _classes(names: object, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Returns the names of the classes, after a check that all labels are among them."""
+    train_key = next(iter(labels))
+    present = np.unique(labels[train_key])
+    if len(present) < 2:
+        raise ArgumentError(train_key, f"a single class, {present[0]}", "at least 2 classes")
+    if names is None and present[-1] != len(present) - 1:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        given = f"labels up to {present[-1]} without {absent}"
+        allowed = "every class from 0 to K - 1 (or the key `classes`, which names all of them)"
+        raise ArgumentError(train_key, given, allowed)
+    classes = _names(names) if names is not None else tuple(map(str, present.tolist()))
+    for key, y in labels.items():
+        if y.max() >= len(classes):
+            known = "named in `classes`" if names is not None else f"of {train_key}"
+            allowed = f"whole numbers from 0 to {len(classes) - 1} (the classes {known})"
+            raise ArgumentError(key, f"label {y.max()} of image {int(y.argmax())}", allowed)
+    return classes
+
+
+def _names(names: object) -> tuple[str, ...]:
+    array = as_array("classes", names)
+    if array.ndim != 1 or array.dtype.kind != "U":
+        given = f"{array.dtype.name} of shape {list(array.shape)}"
+        raise ArgumentError("classes", given, "a list of names, one per class")
+    return tuple(array.tolist())
+
+
+def _split(
+    parts: Mapping[str, Pair], train_key: str, held_out: Mapping[str, int] | None
+) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """Splits the parts that are not given off the training part, by a fixed shuffle."""
+    x, y = parts["train"]
+    missing = [part for part in PART_NAMES if part not in parts]
+    share = 6 if train_key == "x" else 5
+    sizes = held_out or dict.fromkeys(missing, len(y) // share)
+    if any(size < 1 for size in sizes.values()):
+        allowed = f"at least {share}, of which {' and '.join(missing)} can be split off"
+        raise ArgumentError(train_key, f"{len(y)} images", allowed)
+    order = torch.randperm(len(y), generator=generator(0, "split")).numpy()
+    cuts = np.cumsum(list(sizes.values()), dtype=int)
+    *chosen, rest = np.split(order, cuts)
+    # Every part keeps its examples in the order in which they were given.
+    taken = {part: np.sort(index) for part, index in zip(sizes, chosen, strict=True)}
+    taken["train"] = np.sort(rest)
+    split = {part: (x[index], y[index]) for part, index in taken.items()} if missing else {}
+    steps = tuple(f"{part}: {len(taken[part])} split off at random" for part in missing)
+    return {**parts, **split}, steps

@@ -1,0 +1,303 @@
+"""Images with labels in three parts: the first step of the data flow.
+
+`load` turns a named data set, the reader's own `.npz` file or arrays into a `Dataset`: frozen,
+checked, on its device, with training, validation and test parts. Whatever changes a data set
+afterwards (a subset, a smaller side, a corruption) returns a new one that says so in its `steps`.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memhelpers import arrays, sources
+from memhelpers.arrays import PART_NAMES
+from memhelpers.errors import ArgumentError, check_integer, check_positive_int, check_seed
+from memhelpers.seeding import generator
+
+RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images and their labels.
+
+    Args:
+        x: float32 [n, C, H, W], pixels.
+        y: int64 [n], classes.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 4 or self.x.dtype != torch.float32:
+            given = f"{self.x.dtype} {list(self.x.shape)}"
+            raise ArgumentError("x", given, "float32 [n, channels, height, width]")
+        if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
+            raise ArgumentError(
+                "y", f"{self.y.dtype} {list(self.y.shape)}", f"int64 [{len(self.x)}]"
+            )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> "Part":
+        """Returns the examples at `index` (int64 [m] or bool [n]), in that order."""
+        index = index.to(self.x.device)
+        return Part(self.x[index], self.y[index])
+
+    def to(self, device: str | torch.device) -> "Part":
+        """Returns the same examples on `device`."""
+        return Part(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training, validation and test images of one kind, on one device.
+
+    Args:
+        name: what the data is called.
+        train: training part.
+        validation: validation part (may be empty).
+        test: test part (may be empty).
+        classes: names of the classes; label k is `classes[k]`.
+        scaling: how stored pixels became `x`, such as "pixel / 255".
+        replaced: bool [n_train], the training examples that a corruption has replaced.
+        changed: bool [n_train], those whose label or input is no longer what it was (a label that
+            is drawn at random may be the true one).
+        steps: what was done since loading, in order.
+    """
+
+    name: str
+    train: Part
+    validation: Part
+    test: Part
+    classes: tuple[str, ...]
+    scaling: str
+    replaced: Tensor | None = None
+    changed: Tensor | None = None
+    steps: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for mask in ("replaced", "changed"):
+            if getattr(self, mask) is None:
+                clean = torch.zeros_like(self.train.y, dtype=torch.bool)
+                object.__setattr__(self, mask, clean)
+            given = getattr(self, mask)
+            if given.shape != self.train.y.shape or given.dtype != torch.bool:
+                allowed = f"bool [{len(self.train)}]"
+                raise ArgumentError(mask, f"{given.dtype} {list(given.shape)}", allowed)
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The three parts by name: "train", "validation", "test"."""
+        return {name: getattr(self, name) for name in PART_NAMES}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.train.x.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any pixel or label, and not with the device."""
+        digest = hashlib.sha256(self.scaling.encode())
+        for name, part in self.parts.items():
+            for tensor in (part.x, part.y):
+                digest.update(f"|{name} {list(tensor.shape)}|".encode())
+                digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+        return digest.hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Returns one line: name, sizes, shape, classes, scaling, fingerprint, steps."""
+        sizes = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
+        shape = "x".join(map(str, self.shape))
+        facts = [f"{self.name}: {sizes}", f"{shape} images in {self.n_classes} classes"]
+        facts += [self.scaling, f"fingerprint {self.fingerprint}", *self.steps]
+        return "; ".join(facts)
+
+    def replace(self, **changes: Any) -> "Dataset":
+        """Returns a new data set in which the named fields have other values."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, device: str | torch.device) -> "Dataset":
+        """Returns the same data on `device`.
+
+        Raises:
+            ArgumentError: there is no such device here.
+        """
+        device = _check_device(device)
+        moved = {name: part.to(device) for name, part in self.parts.items()}
+        masks = {"replaced": self.replaced.to(device), "changed": self.changed.to(device)}
+        return self.replace(**moved, **masks)
+
+    def subset(self, n: int, *, balanced: bool = False, seed: int = 0) -> "Dataset":
+        """Draws `n` training examples; validation and test stay whole.
+
+        Args:
+            n: how many, at most as many as there are.
+            balanced: whether every class gets as many as any other (one more or less where `n` is
+                no multiple of the number of classes).
+            seed: of the draw. A smaller `n` with the same seed draws from the same examples.
+
+        Returns:
+            The data set with that training part, its examples in their former order.
+
+        Raises:
+            ArgumentError: `n` is larger than the data (or, when balanced, than a class affords).
+        """
+        n = check_integer("n", n, 1, len(self.train))
+        seed = check_seed("seed", seed)
+        order = torch.randperm(len(self.train), generator=generator(seed, "subset"))
+        if balanced:
+            order = order[_turns(self, order, n).argsort(stable=True)]
+        index = order[:n].sort().values.to(self.device)
+        step = f"subset(n={n}, balanced={balanced}, seed={seed})"
+        return self.replace(
+            train=self.train.take(index),
+            replaced=self.replaced[index],
+            changed=self.changed[index],
+            steps=(*self.steps, step),
+        )
+
+    def resize(self, side: int) -> "Dataset":
+        """Averages all images down to `side` x `side` pixels.
+
+        Each new pixel is the mean over its area of the image, with pixels on its border weighted by
+        the share inside; 28 to 14 is the mean of 2 x 2.
+
+        Args:
+            side: new height and width, at most the smaller of the present ones.
+
+        Returns:
+            The data set with smaller images in all three parts.
+
+        Raises:
+            ArgumentError: `side` is larger than the images.
+        """
+        side = check_integer("side", side, 1, min(self.shape[1:]))
+        smaller = {name: Part(_average(p.x, side), p.y) for name, p in self.parts.items()}
+        return self.replace(**smaller, steps=(*self.steps, f"resize(side={side})"))
+
+
+def load(
+    source: str | os.PathLike | Mapping[str, Any] | tuple[Any, Any],
+    *,
+    train: int | None = None,
+    side: int | None = None,
+    balanced: bool = False,
+    seed: int = 0,
+    root: str | os.PathLike | None = None,
+    device: str | torch.device = "cpu",
+    download: bool = True,
+    layout: str | None = None,
+) -> Dataset:
+    """Loads images and labels, checked, scaled, split in three parts and on their device.
+
+    Args:
+        source: "digits" (1,797 images of 8x8 from scikit-learn, no download), "mnist", "cifar10",
+            "svhn" (downloaded by torchvision where they are not there); a path ending in `.npz`,
+            also relative to the data folder; a mapping with the same keys; or a tuple (x, y). Keys:
+            `x` and `y` (a sixth each is held out for validation and test), or `x_train`, `y_train`
+            and, where given, `x_validation`, `y_validation`, `x_test`, `y_test` (a part not given
+            is a fifth of the training examples, drawn by a fixed shuffle); `classes` names the
+            classes. x: [n, H, W], [n, H, W, C], [n, C, H, W], or [n, d] for vectors; uint8 (divided
+            by 255) or floats (kept as they are). y: whole numbers from 0 to K - 1.
+        train: size of the training subset; None takes all.
+        side: side to which the images are averaged down; None leaves them.
+        balanced: whether the training subset has equally many of every class.
+        seed: of the training subset.
+        root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
+            ~/.cache/memhelpers.
+        device: where the tensors go.
+        download: whether a data set that is not there may be downloaded (progress is shown).
+        layout: "NCHW" or "NHWC", for arrays of four dimensions whose shape leaves it open.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ArgumentError: an argument, or something in the arrays, is not as above.
+        DataError: a file is missing, truncated or altered, or cannot be downloaded.
+    """
+    seed, device = check_seed("seed", seed), _check_device(device)
+    if train is not None:
+        check_positive_int("train", train)
+    if side is not None:
+        check_positive_int("side", side)
+    if balanced and train is None:
+        raise ArgumentError("balanced", True, "False, unless `train` gives the size of the subset")
+    data = _assemble(sources.read(source, root, download), layout)
+    if train is not None:
+        check_integer("train", train, 1, len(data.train))
+        data = data.subset(train, balanced=balanced, seed=seed)
+    if side is not None:
+        data = data.resize(side)
+    return data.to(device)
+
+
+def _assemble(source: sources.Source, layout: str | None) -> Dataset:
+    checked = arrays.check(
+        source.arrays, divisor=source.divisor, held_out=source.held_out, layout=layout
+    )
+    parts = {
+        name: Part(torch.from_numpy(x), torch.from_numpy(y))
+        for name, (x, y) in checked.parts.items()
+    }
+    return Dataset(
+        source.name, **parts, classes=checked.classes, scaling=checked.scaling, steps=checked.steps
+    )
+
+
+def _check_device(device: object) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ArgumentError("device", device, f"a device present here ({error})") from error
+
+
+def _turns(data: Dataset, order: Tensor, n: int) -> Tensor:
+    """Returns [n_train] ranks of the examples in `order`, with which the classes take turns."""
+    labels = data.train.y.cpu()[order]
+    present = torch.nn.functional.one_hot(labels, data.n_classes)
+    counts = present.sum(0)
+    needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
+    if (counts < needed).any():
+        least = int((counts - needed).argmin())
+        has = f"class {data.classes[least]!r} has {counts[least]} training examples"
+        raise ArgumentError("n", n, f"fewer, for a balanced subset: {has}")
+    return (present.cumsum(0).gather(1, labels[:, None]) - 1).squeeze(1) * data.n_classes + labels
+
+
+def _average(x: Tensor, side: int) -> Tensor:
+    """Area means, in float64 on the CPU, so that no device or library rounds them its own way."""
+    rows, columns = (_overlaps(length, side) for length in x.shape[2:])
+    chunks = (chunk.cpu().double() for chunk in x.split(RESIZE_CHUNK))
+    return torch.cat([(rows @ chunk @ columns.T).float() for chunk in chunks]).to(x.device)
+
+
+def _overlaps(length: int, side: int) -> Tensor:
+    """Returns float64 [side, length]: the share of each pixel in each cell of a coarser grid."""
+    pixel = torch.arange(length, dtype=torch.float64)
+    cell = torch.arange(side, dtype=torch.float64)[:, None] * length / side
+    width = length / side
+    overlap = torch.minimum(pixel + 1, cell + width) - torch.maximum(pixel, cell)
+    return overlap.clamp(min=0) / width

@@ -1,0 +1,224 @@
+"""Where images come from: named data sets, the reader's own files, and arrays in memory.
+
+This stands before the first step of the data flow. Everything here ends in a `Source`: named arrays
+as they are stored, which `memhelpers.arrays` then checks, scales and splits.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import pickle
+import socket
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memhelpers.errors import ArgumentError, DataError
+
+DATA_VARIABLE = "MEMHELPERS_DATA"
+
+# MD5 sums of the four uncompressed MNIST files (torchvision pins those of the compressed ones only,
+# and does not look at a file again once it is unpacked).
+MNIST_FILES = {
+    "x_train": ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb"),
+    "y_train": ("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624"),
+    "x_test": ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
+    "y_test": ("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
+}
+VALIDATION_SIZE = 10_000  # the last images of the training part, of MNIST, CIFAR-10 and SVHN
+STALLED_SECONDS = 60.0  # a connection silent for this long is given up
+
+_UNREADABLE = (
+    *(RuntimeError, OSError, EOFError, ValueError, KeyError, ImportError),
+    *(http.client.HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    pickle.UnpicklingError,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arrays as they are stored, before they are checked, split and scaled.
+
+    Args:
+        name: what the data is called.
+        arrays: `x` and `y`, or `x_train`, `y_train` and so on; perhaps `classes`.
+        divisor: what whole-numbered pixels are divided by.
+        held_out: sizes of the parts that are to be split off, where the source fixes them.
+    """
+
+    name: str
+    arrays: Mapping[str, Any]
+    divisor: int = 255
+    held_out: Mapping[str, int] | None = None
+
+
+def data_folder(root: str | os.PathLike | None = None) -> Path:
+    """Returns the folder of data files: `root`, else `MEMHELPERS_DATA`, else the user's cache."""
+    chosen = root or os.environ.get(DATA_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "memhelpers"
+
+
+def read(source: object, root: str | os.PathLike | None = None, download: bool = True) -> Source:
+    """Reads a named data set, a `.npz` file, a mapping of arrays, or a pair (x, y).
+
+    Args:
+        source: "digits", "mnist", "cifar10", "svhn", a path that ends in `.npz`, a mapping with the
+            keys of such a file, or a tuple (x, y).
+        root: folder of data files; see `data_folder`.
+        download: whether torchvision may download what is not there.
+
+    Returns:
+        The arrays as stored.
+
+    Raises:
+        ArgumentError: `source` is none of these.
+        DataError: a file is missing, truncated or altered, or cannot be downloaded.
+    """
+    if isinstance(source, str) and source in NAMED:
+        return NAMED[source](data_folder(root), download)
+    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".npz"):
+        return _npz(Path(source).expanduser(), data_folder(root))
+    if isinstance(source, Mapping):
+        return Source("own arrays", source)
+    if isinstance(source, tuple) and len(source) == 2:
+        return Source("own arrays", {"x": source[0], "y": source[1]})
+    names = ", ".join(map(repr, NAMED))
+    allowed = f"{names}, a path ending in .npz, a dict of arrays, or a tuple (x, y)"
+    raise ArgumentError("source", source, allowed)
+
+
+def _npz(path: Path, folder: Path) -> Source:
+    """Reads a .npz file, looked for as given and then in the data folder."""
+    places = list(dict.fromkeys([path, folder / path]))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise DataError(
+            f"no file {path.name}: looked for {' and '.join(map(str, places))}. Give its full path,"
+            f" or put it into the folder that `root` or the variable {DATA_VARIABLE} names"
+        )
+    what = f"{found} is not a complete .npz file of plain arrays (without Python objects)"
+    # Never allow_pickle: a data file from elsewhere must not be able to run code.
+    with _explained(what), np.load(found, allow_pickle=False) as stored:
+        return Source(found.stem, {key: stored[key] for key in stored.files})
+
+
+@contextlib.contextmanager
+def _explained(what: str, advice: str = "") -> Iterator[None]:
+    """Turns whatever a reader or a download raises into one DataError."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{what}: {reason}.{' ' if advice else ''}{advice}") from error
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Gives up on a silent connection, for which urllib would wait without end."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
+    """Hands out torchvision's data sets, and says what to do where they fail."""
+    what = f"{name}: {'cannot be read or downloaded' if download else 'cannot be read'}"
+    advice = (
+        f"Its files are looked for in {folder} (set by the argument root or the variable "
+        f"{DATA_VARIABLE}). "
+        + ("Check the network and load it again" if download else "Load it with download=True")
+        + ', or put its files there; load("digits") needs no file and no network'
+    )
+    with _explained(what, advice), _patience(STALLED_SECONDS):
+        from torchvision import datasets
+
+        yield datasets
+
+
+def _digits(folder: Path, download: bool) -> Source:
+    """The handwritten digits that come with scikit-learn: no file and no network needed."""
+    with _explained("digits", "Install scikit-learn, which carries them"):
+        from sklearn.datasets import load_digits
+    images, labels = load_digits(return_X_y=True)
+    arrays = {"x": images.reshape(-1, 8, 8).astype(np.uint8), "y": labels}
+    return Source("digits", arrays, divisor=16, held_out={"validation": 297, "test": 300})
+
+
+def _mnist(folder: Path, download: bool) -> Source:
+    raw = folder / "MNIST" / "raw"
+    missing = [name for name, _ in MNIST_FILES.values() if not (raw / name).is_file()]
+    if missing:
+        with _torchvision("mnist", raw, download) as datasets:
+            datasets.MNIST(os.fspath(folder), download=download)
+    bytes_of = {key: _verified(raw / name, md5) for key, (name, md5) in MNIST_FILES.items()}
+    # The idx header has 4 bytes, and 4 more for each dimension; the MD5 sum vouches for it.
+    arrays = {
+        key: np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+        if key.startswith("x")
+        else np.frombuffer(content, np.uint8, offset=8)
+        for key, content in bytes_of.items()
+    }
+    return Source("mnist", _last_for_validation(arrays))
+
+
+def _verified(path: Path, md5: str) -> bytes:
+    """Reads a file whose MD5 sum is known."""
+    with _explained(f"{path} cannot be read"):
+        content = path.read_bytes()
+    given = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if given != md5:
+        raise DataError(
+            f"{path} is truncated or altered: {len(content):,} bytes with MD5 {given}, and not "
+            f"{md5}. Delete it and load the data again"
+        )
+    return content
+
+
+def _cifar10(folder: Path, download: bool) -> Source:
+    with _torchvision("cifar10", folder, download) as datasets:
+        train = datasets.CIFAR10(os.fspath(folder), train=True, download=download)
+        test = datasets.CIFAR10(os.fspath(folder), train=False)
+    arrays = {
+        **{"x_train": train.data, "y_train": np.asarray(train.targets)},
+        **{"x_test": test.data, "y_test": np.asarray(test.targets)},
+    }
+    return Source("cifar10", _last_for_validation(arrays) | {"classes": train.classes})
+
+
+def _svhn(folder: Path, download: bool) -> Source:
+    with _torchvision("svhn", folder, download) as datasets:
+        train, test = (
+            datasets.SVHN(os.fspath(folder), split=split, download=download)
+            for split in ("train", "test")
+        )
+    arrays = {
+        **{"x_train": train.data, "y_train": train.labels},
+        **{"x_test": test.data, "y_test": test.labels},
+    }
+    return Source("svhn", _last_for_validation(arrays))
+
+
+def _last_for_validation(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Makes the last training images the validation part."""
+    cut = {f"{axis}_validation": arrays[f"{axis}_train"][-VALIDATION_SIZE:] for axis in "xy"}
+    kept = {f"{axis}_train": arrays[f"{axis}_train"][:-VALIDATION_SIZE] for axis in "xy"}
+    return arrays | kept | cut
+
+
+NAMED: dict[str, Callable[[Path, bool], Source]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+    "svhn": _svhn,
+}

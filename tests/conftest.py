@@ -1,0 +1,24 @@
+"""Fixtures that several test modules share."""
+
+import os
+
+import pytest
+
+from memhelpers.data import Dataset, load
+
+DATA_VARIABLE = "MEMHELPERS_DATA"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """The embedded handwritten digits; frozen, so that all tests may share them."""
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> str:
+    """The folder of the real data files; skips, visibly, where none is named."""
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        pytest.skip(f"{DATA_VARIABLE} is not set: it names the folder of MNIST and CIFAR-10 files")
+    return folder
