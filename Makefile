@@ -1,0 +1,48 @@
+# The two commands are `make book` and `make test`; `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help book test outputs pins serve chapter stamp clean
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+PRESET ?= paper
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+help:  ## list these commands
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1#\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'#' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+book: $(READY)  ## execute what has changed and render the book into _build/html
+	@$(PY) -m tools.build
+
+test: $(READY)  ## run every check: linting, units, notebooks, pages
+	@$(PY) -m tools.check
+
+outputs: $(READY)  ## write the executed outputs back into book/*.ipynb, to be committed
+	@$(PY) -m tools.build --outputs
+
+pins: $(READY)  ## write the installed versions into constraints.txt
+	@$(PY) -m tools.pins
+
+serve:  ## show _build/html on http://localhost:8000 (PORT=8000)
+	@test -f _build/html/index.html || { echo "Nothing to show yet: run make book first." >&2; exit 1; }
+	@echo "http://localhost:$(PORT)"
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="width=1024 seeds=5"
+	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="width=1024 seeds=5"' >&2; exit 2; }
+	@$(PY) -m memhelpers.chapter $(N) --preset $(PRESET) $(foreach pair,$(SET),--set $(pair)) --record
+
+stamp: $(READY)  ## write the repository's address into _config.yml: REPO=https://github.com/OWNER/NAME
+	@$(PY) -m tools.stamp "$(REPO)"
+
+clean:  ## remove what was built (_build); the environment stays
+	rm -rf _build
+
+# The environment is made once, and again when pyproject.toml or constraints.txt have changed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed; $(PYTHON) is {v[0]}.{v[1]}. Choose another: make book PYTHON=python3.12")'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { echo "No environment made. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) (about 5 GB with torch; once)"
+	@$(PY) -m pip install --disable-pip-version-check --constraint constraints.txt --editable ".[book,test]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""The book's build: execute the notebooks, stage the sources, render the pages."""

@@ -1,0 +1,54 @@
+"""Lay out the sources that jupyter-book renders: the build's third step.
+
+The rendered sources are a copy, so that executed and stamped notebooks never lie in the checkout. Where
+the book knows its repository's address (one place: `repository.url` in `_config.yml`), the copy gets
+it in each bootstrap cell, a Colab button on each chapter and a link to the repository.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import yaml
+
+COLAB = "https://colab.research.google.com"
+
+
+def pages(root: Path, target: Path) -> None:
+    """Copy everything but the notebooks into an emptied `target`, and write the configuration.
+
+    Args:
+        root: The checkout.
+        target: Folder for the sources to render; what it held before is removed.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    ignore = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
+    shutil.copytree(root / "book", target / "book", ignore=ignore)
+    shutil.copy(root / "_toc.yml", target / "_toc.yml")
+    config = configuration(yaml.safe_load((root / "_config.yml").read_text()))
+    (target / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def configuration(config: dict) -> dict:
+    """Add the buttons that need the repository's address, or none while it is unset.
+
+    The published notebooks lie where `repository.branch` and `repository.path_to_book` say, so the
+    Colab button opens the stamped copy and not the one in the checkout.
+    """
+    buttons = {} if not address(config) else {"colab_url": COLAB}
+    html = {**(config.get("html") or {}), "use_repository_button": bool(buttons)}
+    return {**config, "launch_buttons": buttons, "html": html}
+
+
+def address(config: dict) -> str:
+    """Return the repository's address, or an empty string while none is stamped."""
+    return (config.get("repository") or {}).get("url") or ""
+
+
+def source_to_install(config: dict) -> str:
+    """Return the address that a bootstrap cell installs from, at the published commit if known.
+
+    With the commit, a chapter saved by a reader keeps the helpers that it was written against.
+    """
+    commit = os.environ.get("GITHUB_SHA", "")
+    return f"{address(config)}@{commit}" if address(config) and commit else address(config)
