@@ -50,16 +50,22 @@ class Probe:
     """A function of a `Moment` and when to call it.
 
     Args:
-        function: returns one row a member still training, [m, ...].
+        function: returns one row a member still training, [m, ...]; or the name of a standard
+            probe, `weight_norm` or `parameters`.
         epochs: after which epochs (0: before training); `all`; or none.
         updates: before which updates, counted from 0; `all`; or none.
     """
 
-    function: Function
+    function: Function | str
     epochs: Iterable[int] | str = ()
     updates: Iterable[int] | str = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.function, str):
+            check_choice("probe", self.function, STANDARD)
+            object.__setattr__(self, "function", STANDARD[self.function])
+        elif not callable(self.function):
+            raise ArgumentError("probe", self.function, f"a function, or one of {[*STANDARD]}")
         for name in ("epochs", "updates"):
             times = getattr(self, name)
             if isinstance(times, str):
@@ -117,11 +123,7 @@ def as_probe(name: str, given: Probe | Function | str, epochs: int) -> Probe:
     Raises:
         ArgumentError: an unknown name, no function at all, or an epoch that is never reached.
     """
-    if isinstance(given, str):
-        given = STANDARD[check_choice(f"probes[{name!r}]", given, STANDARD)]
     if not isinstance(given, Probe):
-        if not callable(given):
-            raise ArgumentError(f"probes[{name!r}]", given, "a Probe, a function or a name")
         given = Probe(given, epochs="all")
     late = [e for e in given.epochs if given.epochs != "all" and not 0 <= e <= epochs]
     if late:
