@@ -17,8 +17,8 @@ from memhelpers.seeding import generator
 PART_NAMES = ("train", "validation", "test")
 LAYOUTS = ("NCHW", "NHWC")
 KEYS = (
-    "x and y; or x_train and y_train, with or without x_validation and y_validation, x_test and "
-    "y_test; and, with either, classes"
+    "x and y; or x_train and y_train, and x_validation, y_validation, x_test, y_test where there "
+    "are such; and classes, the names of the classes"
 )
 CHANNELS = (1, 3)  # grey or colour: what tells [n, C, H, W] from [n, H, W, C]
 
@@ -85,22 +85,15 @@ def check(
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
     keys = _keys_of_parts(arrays)
-    scalings = {part: _scaling(x, arrays[x], divisor) for part, (x, _) in keys.items()}
-    parts = {part: _pair(arrays, x, y, divisor, layout) for part, (x, y) in keys.items()}
-    for part, (x, _) in keys.items():
-        if scalings[part] != scalings["train"]:
-            allowed = f"pixels of the same type as those of {keys['train'][0]}"
-            raise ArgumentError(x, as_array(x, arrays[x]).dtype.name, allowed)
-        if parts[part][0].shape[1:] != parts["train"][0].shape[1:]:
-            allowed = f"{_shape(parts['train'][0])} images, as in {keys['train'][0]}"
-            raise ArgumentError(x, f"{_shape(parts[part][0])} images", allowed)
-    classes = _classes(arrays.get("classes"), {keys[p][1]: y for p, (_, y) in parts.items()})
+    stored = {key: as_array(key, arrays[key]) for pair in keys.values() for key in pair}
+    scaling = _scaling({x: stored[x] for x, _ in keys.values()}, divisor)
+    parts = {
+        part: _pair(x, stored[x], y, stored[y], divisor, layout) for part, (x, y) in keys.items()
+    }
+    _check_shapes({keys[part][0]: x for part, (x, _) in parts.items()})
+    classes = _classes(arrays.get("classes"), {keys[part][1]: y for part, (_, y) in parts.items()})
     parts, steps = _split(parts, keys["train"][0], held_out)
-    return Checked(parts, classes, scalings["train"], steps)
-
-
-def _shape(x: np.ndarray) -> str:
-    return "x".join(map(str, x.shape[1:]))
+    return Checked(parts, classes, scaling, steps)
 
 
 def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -115,30 +108,41 @@ def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _scaling(name: str, value: object, divisor: int) -> str:
-    dtype = as_array(name, value).dtype
-    if dtype == np.uint8:
-        return f"pixel / {divisor}"
-    if dtype.kind == "f":
-        return "as given"
-    raise ArgumentError(name, f"pixels of type {dtype.name}", "uint8 from 0 to 255, or floats")
+def _scaling(images: Mapping[str, np.ndarray], divisor: int) -> str:
+    """Returns the one way in which all parts are scaled."""
+    first, *_ = images
+    for name, x in images.items():
+        given = f"pixels of type {x.dtype.name}"
+        if x.dtype != np.uint8 and x.dtype.kind != "f":
+            raise ArgumentError(name, given, "uint8 from 0 to 255, or floats")
+        if (x.dtype == np.uint8) != (images[first].dtype == np.uint8):
+            raise ArgumentError(name, given, f"{images[first].dtype.name}, as in {first}")
+    return f"pixel / {divisor}" if images[first].dtype == np.uint8 else "as given"
+
+
+def _check_shapes(images: Mapping[str, np.ndarray]) -> None:
+    first, *_ = images
+    shapes = {name: "x".join(map(str, x.shape[1:])) for name, x in images.items()}
+    for name, shape in shapes.items():
+        if shape != shapes[first]:
+            raise ArgumentError(name, f"{shape} images", f"{shapes[first]}, as in {first}")
 
 
 def _pair(
-    arrays: Mapping[str, Any], x_key: str, y_key: str, divisor: int, layout: str | None
+    x_key: str, x: np.ndarray, y_key: str, y: np.ndarray, divisor: int, layout: str | None
 ) -> Pair:
     """Returns the checked images and labels of one part."""
-    x = _pixels(x_key, as_array(x_key, arrays[x_key]), divisor, layout)
-    y = _labels(y_key, as_array(y_key, arrays[y_key]))
-    if len(x) != len(y):
-        raise ArgumentError(y_key, f"{len(y)} labels", f"{len(x)}, one for each image of {x_key}")
-    return x, y
+    pixels, labels = _pixels(x_key, x, divisor, layout), _labels(y_key, y)
+    if len(pixels) != len(labels):
+        allowed = f"{len(pixels)}, one for each image of {x_key}"
+        raise ArgumentError(y_key, f"{len(labels)} labels", allowed)
+    return pixels, labels
 
 
 def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.ndarray:
     """Returns finite float32 pixels [n, C, H, W] that share no memory with `x`."""
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
-        allowed = "n images as [n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], and none of them 0"
+        allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
     if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
         x = x.transpose(0, 3, 1, 2)
@@ -210,6 +214,8 @@ def _split(
     """Splits the parts that are not given off the training part, by a fixed shuffle."""
     x, y = parts["train"]
     missing = [part for part in PART_NAMES if part not in parts]
+    if not missing:
+        return dict(parts), ()
     share = 6 if train_key == "x" else 5
     sizes = held_out or dict.fromkeys(missing, len(y) // share)
     if any(size < 1 for size in sizes.values()):
@@ -221,6 +227,6 @@ def _split(
     # Every part keeps its examples in the order in which they were given.
     taken = {part: np.sort(index) for part, index in zip(sizes, chosen, strict=True)}
     taken["train"] = np.sort(rest)
-    split = {part: (x[index], y[index]) for part, index in taken.items()} if missing else {}
+    split = {part: (x[index], y[index]) for part, index in taken.items()}
     steps = tuple(f"{part}: {len(taken[part])} split off at random" for part in missing)
     return {**parts, **split}, steps

@@ -27,18 +27,27 @@ DATA_VARIABLE = "MEMHELPERS_DATA"
 # MD5 sums of the four uncompressed MNIST files (torchvision pins those of the compressed ones only,
 # and does not look at a file again once it is unpacked).
 MNIST_FILES = {
-    "x_train": ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb"),
-    "y_train": ("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624"),
-    "x_test": ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
-    "y_test": ("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 VALIDATION_SIZE = 10_000  # the last images of the training part, of MNIST, CIFAR-10 and SVHN
 STALLED_SECONDS = 60.0  # a connection silent for this long is given up
 
+# What torchvision, NumPy and the modules below them raise on a bad file or connection.
 _UNREADABLE = (
-    *(RuntimeError, OSError, EOFError, ValueError, KeyError, ImportError),
-    *(http.client.HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    ImportError,
+    http.client.HTTPException,
     pickle.UnpicklingError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -157,19 +166,18 @@ def _digits(folder: Path, download: bool) -> Source:
 
 def _mnist(folder: Path, download: bool) -> Source:
     raw = folder / "MNIST" / "raw"
-    missing = [name for name, _ in MNIST_FILES.values() if not (raw / name).is_file()]
-    if missing:
+    if not all((raw / name).is_file() for name in MNIST_FILES):
         with _torchvision("mnist", raw, download) as datasets:
             datasets.MNIST(os.fspath(folder), download=download)
-    bytes_of = {key: _verified(raw / name, md5) for key, (name, md5) in MNIST_FILES.items()}
-    # The idx header has 4 bytes, and 4 more for each dimension; the MD5 sum vouches for it.
-    arrays = {
-        key: np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
-        if key.startswith("x")
+    contents = [_verified(raw / name, md5) for name, md5 in MNIST_FILES.items()]
+    # An idx header has 4 bytes, and 4 more for each dimension; the MD5 sum vouches for the rest.
+    images, labels, test_images, test_labels = (
+        np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+        if "images" in name
         else np.frombuffer(content, np.uint8, offset=8)
-        for key, content in bytes_of.items()
-    }
-    return Source("mnist", _last_for_validation(arrays))
+        for name, content in zip(MNIST_FILES, contents, strict=True)
+    )
+    return Source("mnist", _three_parts(images, labels, test_images, test_labels))
 
 
 def _verified(path: Path, md5: str) -> bytes:
@@ -189,11 +197,8 @@ def _cifar10(folder: Path, download: bool) -> Source:
     with _torchvision("cifar10", folder, download) as datasets:
         train = datasets.CIFAR10(os.fspath(folder), train=True, download=download)
         test = datasets.CIFAR10(os.fspath(folder), train=False)
-    arrays = {
-        **{"x_train": train.data, "y_train": np.asarray(train.targets)},
-        **{"x_test": test.data, "y_test": np.asarray(test.targets)},
-    }
-    return Source("cifar10", _last_for_validation(arrays) | {"classes": train.classes})
+    arrays = _three_parts(train.data, train.targets, test.data, test.targets)
+    return Source("cifar10", {**arrays, "classes": train.classes})
 
 
 def _svhn(folder: Path, download: bool) -> Source:
@@ -202,18 +207,19 @@ def _svhn(folder: Path, download: bool) -> Source:
             datasets.SVHN(os.fspath(folder), split=split, download=download)
             for split in ("train", "test")
         )
-    arrays = {
-        **{"x_train": train.data, "y_train": train.labels},
-        **{"x_test": test.data, "y_test": test.labels},
-    }
-    return Source("svhn", _last_for_validation(arrays))
+    return Source("svhn", _three_parts(train.data, train.labels, test.data, test.labels))
 
 
-def _last_for_validation(arrays: dict[str, Any]) -> dict[str, Any]:
+def _three_parts(x: Any, y: Any, x_test: Any, y_test: Any) -> dict[str, Any]:
     """Makes the last training images the validation part."""
-    cut = {f"{axis}_validation": arrays[f"{axis}_train"][-VALIDATION_SIZE:] for axis in "xy"}
-    kept = {f"{axis}_train": arrays[f"{axis}_train"][:-VALIDATION_SIZE] for axis in "xy"}
-    return arrays | kept | cut
+    return {
+        "x_train": x[:-VALIDATION_SIZE],
+        "y_train": y[:-VALIDATION_SIZE],
+        "x_validation": x[-VALIDATION_SIZE:],
+        "y_validation": y[-VALIDATION_SIZE:],
+        "x_test": x_test,
+        "y_test": y_test,
+    }
 
 
 NAMED: dict[str, Callable[[Path, bool], Source]] = {

@@ -5,8 +5,7 @@ import os
 import pytest
 
 from memhelpers.data import Dataset, load
-
-DATA_VARIABLE = "MEMHELPERS_DATA"
+from memhelpers.sources import DATA_VARIABLE
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,284 @@
+"""Labels and inputs replaced by noise: the second step of the data flow.
+
+Each function takes a `Dataset` and returns a new one in which a fraction of the examples is
+corrupted, with two masks over the training examples: `replaced` (the corruption touched it) and
+`changed` (it is no longer what it was; a label drawn at random may be the true one). Masks of
+several corruptions add up. Exactly round(fraction * n) examples are replaced; for one seed the
+examples of a smaller fraction are among those of a larger one, with the same labels or pixels.
+Validation and test parts stay clean unless `parts` names them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from memhelpers.arrays import PART_NAMES
+from memhelpers.data import Dataset, Part
+from memhelpers.errors import (
+    ArgumentError,
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_seed,
+)
+from memhelpers.seeding import generator
+
+Redraw = Callable[[Part, str], Part]  # a part and its name to the same part, all of it corrupted
+
+
+def random_labels(
+    data: Dataset,
+    fraction: float = 1.0,
+    *,
+    seed: int = 0,
+    exclude_true: bool = False,
+    parts: Iterable[str] = ("train",),
+) -> Dataset:
+    """Replaces labels by labels drawn uniformly: randY.
+
+    Drawn from all K classes, a label stays the true one with probability 1/K; with `exclude_true`
+    (symmetric label noise) it never does, and the K - 1 others are equally likely.
+
+    Args:
+        data: the data.
+        fraction: share of the examples of each named part that get a random label, 0 to 1.
+        seed: of which examples and which labels.
+        exclude_true: whether the true class is left out of the draw.
+        parts: names of the parts to corrupt.
+
+    Returns:
+        The data with these labels.
+
+    Raises:
+        ArgumentError: a fraction outside [0, 1], a negative seed, or an unknown part.
+
+    Source:
+        Arpit et al. 2017 (randY); Zhang et al. 2017, Section 2.1.
+    """
+    low = 1 if exclude_true else 0
+
+    def redraw(part: Part, name: str) -> Part:
+        draws = generator(seed, f"random labels of {name}")
+        drawn = torch.randint(low, data.n_classes, (len(part),), generator=draws).to(part.y.device)
+        # Counted from the true class, the draw leaves it out exactly where it starts from 1.
+        return Part(part.x, (part.y + drawn) % data.n_classes if exclude_true else drawn)
+
+    step = f"random_labels(fraction={fraction}, seed={seed}, exclude_true={exclude_true})"
+    return _corrupt(data, redraw, fraction, seed, "random labels", parts, step)
+
+
+def asymmetric_labels(
+    data: Dataset,
+    fraction: float = 1.0,
+    *,
+    seed: int = 0,
+    mapping: Mapping[int, int] | Sequence[int] | None = None,
+) -> Dataset:
+    """Replaces training labels by a wrong class that depends on the true class.
+
+    Args:
+        data: the data.
+        fraction: share of the training examples whose label is replaced, 0 to 1.
+        seed: of which examples.
+        mapping: the new class for each class: K classes in order, or a mapping in which a class
+            that is left out keeps its label. None takes the next class, y + 1 modulo K.
+
+    Returns:
+        The data with these labels.
+
+    Raises:
+        ArgumentError: a fraction outside [0, 1], a negative seed, or a mapping that has another
+            length, or classes that the data does not have.
+    """
+    target = torch.tensor(_targets(mapping, data.n_classes))
+
+    def redraw(part: Part, name: str) -> Part:
+        return Part(part.x, target.to(part.y.device)[part.y])
+
+    step = f"asymmetric_labels(fraction={fraction}, seed={seed}, mapping={target.tolist()})"
+    return _corrupt(data, redraw, fraction, seed, "asymmetric labels", ("train",), step)
+
+
+def one_class_per_example(data: Dataset) -> Dataset:
+    """Makes every training example a class of its own: nothing is left but to remember each.
+
+    The validation and test parts become empty, as none of their examples has a class any more.
+
+    Args:
+        data: the data.
+
+    Returns:
+        The data with n_train classes, label i for example i, and all examples replaced and changed.
+    """
+    n = len(data.train)
+    empty = torch.empty(0, dtype=torch.int64)
+    everything = torch.ones_like(data.replaced)
+    return data.replace(
+        train=Part(data.train.x, torch.arange(n, device=data.device)),
+        validation=data.validation.take(empty),
+        test=data.test.take(empty),
+        classes=tuple(f"example {i}" for i in range(n)),
+        replaced=everything,
+        changed=everything,
+        steps=(*data.steps, "one_class_per_example()"),
+    )
+
+
+def random_inputs(
+    data: Dataset,
+    fraction: float = 1.0,
+    *,
+    seed: int = 0,
+    statistics: Literal["global", "pixel"] = "global",
+    parts: Iterable[str] = ("train",),
+) -> Dataset:
+    """Replaces images by Gaussian noise with the training images' mean and deviation: randX.
+
+    The noise is not clipped to the range of the pixels, as that would change both.
+
+    Args:
+        data: the data.
+        fraction: share of the examples of each named part whose image is replaced, 0 to 1.
+        seed: of which examples and which noise.
+        statistics: "global" for one mean and one standard deviation over all training pixels,
+            "pixel" for one of each per channel, row and column.
+        parts: names of the parts to corrupt.
+
+    Returns:
+        The data with these images.
+
+    Raises:
+        ArgumentError: a fraction outside [0, 1], a negative seed, unknown statistics or part.
+
+    Source:
+        Arpit et al. 2017 (randX); Zhang et al. 2017, Section 2.1 (Gaussian).
+    """
+    mean, deviation = _moments(data, check_choice("statistics", statistics, ("global", "pixel")))
+
+    def redraw(part: Part, name: str) -> Part:
+        noise = torch.randn(part.x.shape, generator=generator(seed, f"random inputs of {name}"))
+        return Part((mean + deviation * noise).to(part.x.device), part.y)
+
+    step = f"random_inputs(fraction={fraction}, seed={seed}, statistics={statistics!r})"
+    return _corrupt(data, redraw, fraction, seed, "random inputs", parts, step)
+
+
+def shuffle_pixels(
+    data: Dataset,
+    fraction: float = 1.0,
+    *,
+    seed: int = 0,
+    per_image: bool = False,
+    parts: Iterable[str] = ("train",),
+) -> Dataset:
+    """Moves the pixels of images to random places.
+
+    A pixel moves with all its channels. One fixed permutation for all images (and all named parts)
+    keeps what images have in common, in other places; a permutation per image keeps nothing but
+    each image's own colours.
+
+    Args:
+        data: the data.
+        fraction: share of the examples of each named part whose pixels move, 0 to 1.
+        seed: of which examples and which permutations.
+        per_image: whether every image gets a permutation of its own.
+        parts: names of the parts to corrupt.
+
+    Returns:
+        The data with these images.
+
+    Raises:
+        ArgumentError: a fraction outside [0, 1], a negative seed, or an unknown part.
+
+    Source:
+        Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
+    """
+    pixels = data.shape[1] * data.shape[2]
+
+    def redraw(part: Part, name: str) -> Part:
+        purpose = f"pixel shuffles of {name}" if per_image else "pixel shuffle"
+        keys = torch.rand(
+            len(part) if per_image else 1,
+            pixels,
+            dtype=torch.float64,
+            generator=generator(seed, purpose),
+        )
+        places = keys.argsort(1).to(part.x.device)[:, None].expand(len(part), data.shape[0], -1)
+        return Part(part.x.flatten(2).gather(2, places).view_as(part.x), part.y)
+
+    step = f"shuffle_pixels(fraction={fraction}, seed={seed}, per_image={per_image})"
+    return _corrupt(data, redraw, fraction, seed, "shuffled pixels", parts, step)
+
+
+def _corrupt(
+    data: Dataset,
+    redraw: Redraw,
+    fraction: float,
+    seed: int,
+    purpose: str,
+    parts: Iterable[str],
+    step: str,
+) -> Dataset:
+    """Takes a share of each named part's examples from `redraw`, and keeps the masks."""
+    fraction, seed = check_fraction("fraction", fraction), check_seed("seed", seed)
+    fields = {}
+    for name in _check_parts(parts):
+        part = getattr(data, name)
+        mask = _chosen(len(part), fraction, seed, f"{purpose} in {name}").to(data.device)
+        # Everything is drawn, and the mask picks: so a smaller fraction has the same draws.
+        fields[name] = _mix(mask, redraw(part, name), part)
+        if name == "train":
+            fields["replaced"] = data.replaced | mask
+            fields["changed"] = data.changed | _differs(fields[name], part)
+    return data.replace(**fields, steps=(*data.steps, step))
+
+
+def _chosen(n: int, fraction: float, seed: int, purpose: str) -> Tensor:
+    """Returns bool [n] with exactly round(fraction * n) true."""
+    order = torch.randperm(n, generator=generator(seed, purpose))
+    mask = torch.zeros(n, dtype=torch.bool)
+    mask[order[: round(fraction * n)]] = True
+    return mask
+
+
+def _mix(mask: Tensor, new: Part, old: Part) -> Part:
+    images = old.x if new.x is old.x else torch.where(mask[:, None, None, None], new.x, old.x)
+    return Part(images, torch.where(mask, new.y, old.y))
+
+
+def _differs(new: Part, old: Part) -> Tensor:
+    images = (new.x != old.x).flatten(1).any(1) if new.x is not old.x else False
+    return (new.y != old.y) | images
+
+
+def _check_parts(parts: Iterable[str]) -> list[str]:
+    names = [parts] if isinstance(parts, str) else list(parts)
+    if not names:
+        raise ArgumentError("parts", names, "at least one of 'train', 'validation', 'test'")
+    return [check_choice("parts", name, PART_NAMES) for name in names]
+
+
+def _targets(mapping: Mapping[int, int] | Sequence[int] | None, classes: int) -> list[int]:
+    """Returns the new class of each class."""
+    if mapping is None:
+        return [(k + 1) % classes for k in range(classes)]
+    if not isinstance(mapping, Mapping):
+        listed = getattr(mapping, "tolist", lambda: mapping)()  # of a tensor or an array
+        if not isinstance(listed, list | tuple) or len(listed) != classes:
+            raise ArgumentError("mapping", mapping, f"{classes} classes, one for each class")
+        mapping = dict(enumerate(listed))
+    for old, new in mapping.items():
+        check_integer("mapping", old, 0, classes - 1)
+        check_integer("mapping", new, 0, classes - 1)
+    return [int(mapping.get(k, k)) for k in range(classes)]
+
+
+def _moments(data: Dataset, statistics: str) -> tuple[Tensor, Tensor]:
+    """Returns mean and standard deviation of the training pixels, the same on every device."""
+    # float64 on the CPU: a sum over millions of float32 pixels would depend on its order.
+    pixels = data.train.x.cpu().double()
+    axes = (0, 1, 2, 3) if statistics == "global" else (0,)
+    deviation, mean = torch.std_mean(pixels, axes, correction=0)
+    return mean.float(), deviation.float()
