@@ -7,6 +7,7 @@ from that member's own seed. Any module built of linear, convolution and batch-n
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
     check_positive_int("classes", classes)
     widths = [_pixels(shape), *hidden, classes]
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])  # no ReLU on the logits
 
@@ -107,6 +108,7 @@ class Crop(nn.Module):
         self.margin = margin
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, C, H, W] to [n, C, H - 2 margin, W - 2 margin]."""
         return x[..., self.margin : -self.margin, self.margin : -self.margin]
 
 

@@ -101,10 +101,10 @@ def parameters(moment: Moment) -> Tensor:
 
 
 def correct_on(positions: Tensor) -> Function:
-    """Probe function: whether each training example at `positions` [n] is classified as labelled.
+    """Probe function: is each training example at `positions` [n] classified as labelled?
 
-    The examples are looked at together, at one time, unlike the trajectories, which see each example
-    when it comes up for training.
+    They are looked at together, at one time, unlike the trajectories, which see each example when
+    it comes up for training.
     """
 
     def correct(moment: Moment) -> Tensor:
@@ -132,11 +132,7 @@ def as_probe(name: str, given: Probe | Function | str, epochs: int) -> Probe:
 
 
 class Readings:
-    """The values of one probe, by time, for all members.
-
-    Attributes:
-        times: the epochs or updates at which it was read, in order.
-    """
+    """The values of one probe, by time, for all members."""
 
     def __init__(self, members: int):
         self.members = members
@@ -157,6 +153,7 @@ class Readings:
 
     @property
     def times(self) -> list[int]:
+        """The epochs or updates at which the probe was read, ascending."""
         return sorted(self._rows)
 
     def at(self, time: int) -> Tensor:

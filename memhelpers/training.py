@@ -81,7 +81,9 @@ def fit(
         until: training accuracy at which a member stops, measured over an epoch as its examples
             come up; such a member costs nothing from then on.
         batch_size: examples an update; the last batch of an epoch may be smaller, none is dropped.
-        learning_rate, momentum, weight_decay: of plain SGD; one value, or one a member.
+        learning_rate: of plain SGD; one value, or one a member.
+        momentum: fraction of the last step that is kept; likewise.
+        weight_decay: l2 penalty's factor, added to the gradient; likewise.
         schedule: factor on the learning rate as a function of the epoch, counted from 0.
         subsets: for each member the positions of its training examples; all of them by default.
         init: see `networks.initialize`.
@@ -406,7 +408,7 @@ class _Log:
 
     def finish(self, group: _Group) -> None:
         """Note those who ran to the last epoch."""
-        self.ended |= {m: "epochs" for m in group.members.tolist()}
+        self.ended |= dict.fromkeys(group.members.tolist(), "epochs")
         self._put_aside(group, torch.ones(len(group.members), dtype=torch.bool))
 
 
