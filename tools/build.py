@@ -11,18 +11,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
-from tools import notebooks, stage
+from memhelpers import claims
+from tools import notebooks, stage, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
-CLAIMS = "application/vnd.memhelpers.claims+json"
 RENDER = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb")
 
 
@@ -81,11 +80,9 @@ def execute(address: str, *, write_back: bool) -> list[str]:
 def render() -> bool:
     """Render the staged sources from nothing, unless the page that is there came from the same.
 
-    A page is never rendered on top of an older one: a warning about a page that did not change would
-    go unseen.
+    A page is never rendered on top of an older one: a warning about a page that did not change
+    would go unseen.
     """
-    from tools import vega_bundle
-
     vega_bundle.write(SOURCE / "book" / "_static" / "vega-bundle.js")
     kept, key = BUILD / "rendered", render_key()
     if kept.exists() and kept.read_text() == key and (HTML / "index.html").exists():
@@ -106,12 +103,10 @@ def render() -> bool:
 
 
 def render_key() -> str:
-    """Hash everything that the pages depend on: staged sources, docstrings, this folder, versions."""
-    code = [
-        *(notebooks.ROOT / "memhelpers").rglob("*.py"),
-        *(notebooks.ROOT / "tools").glob("*.py"),
-    ]
-    files = [file for file in SOURCE.rglob("*") if file.is_file()] + code
+    """Hash everything that the pages depend on: staged sources, docstrings, tools, versions."""
+    parts = [notebooks.ROOT / "memhelpers", notebooks.ROOT / "tools"]
+    files = [file for file in SOURCE.rglob("*") if file.is_file()]
+    files += [file for part in parts for file in part.rglob("*.py")]
     digest = hashlib.sha256(repr([importlib.metadata.version(name) for name in RENDER]).encode())
     for file in sorted(files):
         digest.update(file.relative_to(notebooks.ROOT).as_posix().encode() + b"\0")
@@ -120,8 +115,9 @@ def render_key() -> str:
 
 
 def claims_table(folder: Path) -> str:
-    """Lay the claims that the executed notebooks have put out as lines of text."""
-    rows = list(claim_rows(notebooks.read(path) for path in notebooks.paths(folder)))
-    if not rows:
-        return "Claims\n  none yet"
-    return "\n".join(["Claims", *(f"  {line}" for line in rows)])
+    """Return every claim with the verdicts that the executed chapters have put out, as text."""
+    return f"\nClaims\n{claims.scoreboard(folder)!r}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

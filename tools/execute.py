@@ -1,8 +1,8 @@
-"""Execute notebooks, each only when something that it depends on has changed: the build's second step.
+"""Execute notebooks, each only when something that it depends on has changed: the second step.
 
-A notebook's outputs are kept under a key over everything that can change them: its code, the helpers,
-the claims, the recorded runs that it draws, the preset and the versions of what computes. Prose is not
-in the key, so an edited sentence costs no run.
+A notebook's outputs are kept under a key over everything that can change them: its code, the
+helpers, the claims, the recorded runs that it draws, the preset and the versions of what computes.
+Prose is not in the key, so an edited sentence costs no run.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ class Executor:
         return digest.hexdigest()
 
     def _dependencies(self, path: Path, code: str) -> list[Path]:
-        """List the helpers, the claims and the recorded runs of the chapters that the code names."""
+        """List the helpers, the claims and the records of each chapter that the code names."""
         records = [folder for folder in (self.root / "data").glob("*/") if folder.name != "cache"]
         used = [folder for folder in records if folder.name == path.stem or folder.name in code]
         if path.stem == notebooks.LAST:

@@ -1,9 +1,8 @@
 """Read and write the book's notebooks in one normal form: first step of building the book.
 
-The form is stable, so that a committed notebook changes only where its text, code or results change.
+The form is stable: a committed notebook changes only where its text, code or results change.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -28,7 +27,7 @@ METADATA = {
 
 
 def paths(book: Path = BOOK) -> list[Path]:
-    """List the notebooks in the order in which they run: chapters by number, the scoreboard last."""
+    """List the notebooks in the order of their runs: chapters by number, the scoreboard last."""
     return sorted(book.glob("*.ipynb"), key=lambda path: (path.stem == LAST, path.name))
 
 
@@ -86,11 +85,3 @@ def stamp(notebook: NotebookNode, address: str) -> NotebookNode:
     for cell in tagged(notebook, "bootstrap") if address else []:
         cell.source = cell.source.replace(UNSTAMPED, f'REPOSITORY = "{address}"')
     return notebook
-
-
-def displayed(notebook: NotebookNode, mime: str) -> Iterator[object]:
-    """Yield what the notebook's outputs hold under one MIME type, from top to bottom."""
-    for cell in code_cells(notebook):
-        for output in cell.outputs:
-            if mime in output.get("data", {}):
-                yield output["data"][mime]

@@ -1,10 +1,10 @@
-"""Write constraints.txt: the versions that the book was last tested with, taken from this environment.
+"""Write constraints.txt: the versions that the book was tested with, taken from this environment.
 
     python -m tools.pins
 
-Every package is listed that `memhelpers[book,test]` needs, directly or not, except the CUDA libraries
-that torch brings on some platforms (which of them fit is for torch to say) and the packaging tools that
-an environment is made with.
+Every package is listed that `memhelpers[book,test]` needs, directly or not, except the CUDA
+libraries that torch brings on some platforms (which of them fit is for torch to say) and the
+packaging tools that an environment is made with.
 """
 
 import importlib.metadata

@@ -1,8 +1,8 @@
-"""Lay out the sources that jupyter-book renders: the build's third step.
+"""Lay out the sources that jupyter-book renders: the build's first and third step.
 
-The rendered sources are a copy, so that executed and stamped notebooks never lie in the checkout. Where
-the book knows its repository's address (one place: `repository.url` in `_config.yml`), the copy gets
-it in each bootstrap cell, a Colab button on each chapter and a link to the repository.
+The rendered sources are a copy, so that executed and stamped notebooks never lie in the checkout.
+Where the book knows its repository's address (one place: `repository.url` in `_config.yml`), the
+copy gets it in each bootstrap cell, a Colab button on each chapter and a link to the repository.
 """
 
 import os
