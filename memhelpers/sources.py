@@ -41,6 +41,7 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
+    TypeError,
     KeyError,
     ImportError,
     http.client.HTTPException,
@@ -141,23 +142,32 @@ def _patience(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
-    """Hands out torchvision's data sets, and says what to do where they fail."""
-    what = f"{name}: {'cannot be read or downloaded' if download else 'cannot be read'}"
+    """Hands out torchvision's data sets, and says what was tried and what to do where they fail."""
+    with _explained(f"{name} needs torchvision", "Install it as its own page says"):
+        from torchvision import datasets
+    tried = f" or downloaded (tried {' and '.join(_addresses(name, datasets))})" if download else ""
     advice = (
         f"Its files are looked for in {folder} (set by the argument root or the variable "
         f"{DATA_VARIABLE}). "
         + ("Check the network and load it again" if download else "Load it with download=True")
         + ', or put its files there; load("digits") needs no file and no network'
     )
-    with _explained(what, advice), _patience(STALLED_SECONDS):
-        from torchvision import datasets
-
+    with _explained(f"{name} cannot be read{tried}", advice), _patience(STALLED_SECONDS):
         yield datasets
+
+
+def _addresses(name: str, datasets: Any) -> list[str]:
+    """Where torchvision downloads a data set from."""
+    if name == "mnist":
+        return datasets.MNIST.mirrors
+    if name == "cifar10":
+        return [datasets.CIFAR10.url]
+    return [datasets.SVHN.split_list[split][0] for split in ("train", "test")]
 
 
 def _digits(folder: Path, download: bool) -> Source:
     """The handwritten digits that come with scikit-learn: no file and no network needed."""
-    with _explained("digits", "Install scikit-learn, which carries them"):
+    with _explained("digits needs scikit-learn, which carries them", "Install it"):
         from sklearn.datasets import load_digits
     images, labels = load_digits(return_X_y=True)
     arrays = {"x": images.reshape(-1, 8, 8).astype(np.uint8), "y": labels}
