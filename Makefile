@@ -31,7 +31,7 @@ serve:  ## show _build/html on http://localhost:8000 (PORT=8000)
 
 chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="width=1024 seeds=5"
 	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="width=1024 seeds=5"' >&2; exit 2; }
-	@$(PY) -m memhelpers.chapter $(N) --preset $(PRESET) $(foreach pair,$(SET),--set $(pair)) --record
+	@$(PY) -m memhelpers.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
 
 stamp: $(READY)  ## write the repository's address into _config.yml: REPO=https://github.com/OWNER/NAME
 	@$(PY) -m tools.stamp "$(REPO)"

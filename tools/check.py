@@ -87,7 +87,8 @@ def step(name: str, command: list[str]) -> Sum:
 def environment(name: str) -> dict[str, str]:
     """Give the step the quick preset; where two processes share the cores, one thread to each."""
     threads = {} if name in ("book", "browser") else {"OMP_NUM_THREADS": "1"}
-    return {**os.environ, **threads, "MEMHELPERS_PRESET": "quick", "TQDM_DISABLE": "1"}
+    static = {"MEMHELPERS_PRESET": "quick", "MEMHELPERS_STATIC": "1", "TQDM_DISABLE": "1"}
+    return {**os.environ, **threads, **static}
 
 
 def counts(report: Path) -> Sum:

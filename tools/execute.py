@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def run(notebook: NotebookNode, folder: Path, *, title: str, root: Path, bar: bo
     Raises:
         NotebookError: A cell has failed.
     """
-    copy = nbformat.from_dict(json.loads(nbformat.writes(notebook)))
+    copy = deepcopy(notebook)
     progress = tqdm(total=len(notebooks.code_cells(copy)), desc=title, disable=not bar, leave=False)
     failed: list[int] = []
     client = NotebookClient(
@@ -144,6 +145,7 @@ def run(notebook: NotebookNode, folder: Path, *, title: str, root: Path, bar: bo
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        extra_arguments=["--log-level=40"],  # errors only; the kernel's notices are not the book's
         resources={"metadata": {"path": str(folder)}},
         on_cell_executed=lambda **_: progress.update(),
         on_cell_error=lambda cell_index, **_: failed.append(cell_index),
@@ -157,10 +159,10 @@ def run(notebook: NotebookNode, folder: Path, *, title: str, root: Path, bar: bo
 
 
 def kernel_environment(root: Path) -> dict[str, str]:
-    """Give the kernel the preset, the checkout's own helpers and no live bars."""
+    """Give the kernel the preset, the checkout's own helpers, and no bars or live controls."""
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    chosen = {"MEMHELPERS_PRESET": preset(), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
-    return {**os.environ, **chosen}
+    static = {"MEMHELPERS_STATIC": "1", "TQDM_DISABLE": "1"}
+    return {**os.environ, **static, "MEMHELPERS_PRESET": preset(), "PYTHONPATH": path}
 
 
 def explain(title: str, notebook: NotebookNode, failed: list[int], error: Exception) -> str:

@@ -7,6 +7,7 @@ copy gets it in each bootstrap cell, a Colab button on each chapter and a link t
 
 import os
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import yaml
@@ -33,11 +34,23 @@ def configuration(config: dict) -> dict:
     """Add the buttons that need the repository's address, or none while it is unset.
 
     The published notebooks lie where `repository.branch` and `repository.path_to_book` say, so the
-    Colab button opens the stamped copy and not the one in the checkout.
+    Colab button opens the stamped copy and not the one in the checkout. Theme options that the
+    configuration hands to Sphinx itself replace Jupyter Book's own, so these go there, too.
     """
-    buttons = {} if not address(config) else {"colab_url": COLAB}
-    html = {**(config.get("html") or {}), "use_repository_button": bool(buttons)}
-    return {**config, "launch_buttons": buttons, "html": html}
+    config = deepcopy(config)
+    theme = ((config.get("sphinx") or {}).get("config") or {}).get("html_theme_options")
+    for place in (config.setdefault("html", {}), *([] if theme is None else [theme])):
+        place["use_repository_button"] = bool(address(config))
+    config["launch_buttons"] = {"colab_url": COLAB} if address(config) else {}
+    if theme is not None and address(config):
+        place = config["repository"]
+        theme |= {
+            "launch_buttons": config["launch_buttons"],
+            "repository_url": place["url"],
+            "repository_branch": place["branch"],
+            "path_to_docs": place["path_to_book"],
+        }
+    return config
 
 
 def address(config: dict) -> str:

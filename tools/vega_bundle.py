@@ -9,8 +9,6 @@ from pathlib import Path
 
 import vl_convert
 
-NAME = "vega-bundle.js"
-
 
 def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that defines `window.vegaEmbed` only.
@@ -22,19 +20,18 @@ def bundle() -> str:
     return f"(() => {{\n{code}\n}})();\n"
 
 
-def write(folder: Path) -> Path:
-    """Writes the bundle into `folder`, which is made where it is missing; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+def write(path: Path) -> Path:
+    """Writes the bundle to `path`, and the folders that it needs; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(bundle(), encoding="utf-8")
     return path
 
 
 def main() -> None:
-    """Writes the bundle into the folder named on the command line."""
+    """Writes the bundle to the file named on the command line."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="static folder of the staged book")
-    print(write(parser.parse_args().folder))
+    parser.add_argument("path", type=Path, help="vega-bundle.js in the staged static folder")
+    print(write(parser.parse_args().path))
 
 
 if __name__ == "__main__":
