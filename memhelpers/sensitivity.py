@@ -56,6 +56,21 @@ class Sensitivity:
     train_loss: np.ndarray
     labels: np.ndarray
 
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of all updates that each evaluation time stands for, [t]; they sum to 1."""
+        return time_shares(self.times)
+
+    def over_training(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
+        """The loss sensitivity of each example: (1/T) sum_t of its norms, without the axis t.
+
+        Evaluation times are spaced in log t, so each is weighted by the updates it stands for.
+
+        Source:
+            Arpit et al. 2017, Sec. 3.2.
+        """
+        return np.moveaxis(self.of(derivative, norm), 1, -1) @ self.shares
+
     def of(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The norms of one derivative.
 
@@ -164,11 +179,25 @@ def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
         return 2 * (ranks * ordered).sum(-1) / (n * ordered.sum(-1)) - (n + 1) / n
 
 
+def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The share of all updates that each of these times stands for, [t].
+
+    A time stands for the updates that are nearer to it than to any other; the first also for those
+    before it.
+
+    Args:
+        times: updates, ascending.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, times[-1:]])
+    return np.diff(edges) / times[-1]
+
+
 def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndarray:
     """Per-class loss sensitivity G_ij, [member, i, j].
 
-    G_ij is the mean over the examples of class j, and over the evaluation times, of the l1 norm of
-    the derivative of class i's part of the loss.
+    G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
+    derivative of class i's part of the loss.
 
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
@@ -176,10 +205,9 @@ def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndar
     Source:
         Arpit et al. 2017, Sec. 3.2, Fig. 4.
     """
-    values = sensitivity.of(derivative, "l1")
-    if values.ndim != 4:
+    over_time = sensitivity.over_training(derivative, "l1")  # [member, class, example]
+    if over_time.ndim != 3:
         raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
-    over_time = values.mean(1)  # [member, class, example]
     classes = over_time.shape[1]
     member_of = np.eye(classes)[sensitivity.labels]  # [member, example, class]
     return np.einsum("mie,mej->mij", over_time, member_of) / member_of.sum(1)[:, None]
