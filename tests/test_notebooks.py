@@ -1,0 +1,230 @@
+"""Every notebook: executed from top to bottom, complete, and honest about its numbers."""
+
+import ast
+import re
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from memhelpers import claims
+from tests import prose
+from tools import notebooks
+
+PATHS = notebooks.paths()
+CHAPTERS = [path for path in PATHS if notebooks.is_chapter(path)]
+PAGES = [*PATHS, *sorted(notebooks.BOOK.glob("*.md"))]
+ALLOWED = yaml.safe_load((Path(__file__).parent / "paper_numbers.yml").read_text())
+
+ANATOMY = [
+    "The idea",
+    "Predict first",
+    "The experiment",
+    "Claims",
+    "What did not reproduce",
+    "Exercises",
+    "Summary",
+]
+KNOWN_TAGS = {
+    "bootstrap",
+    "parameters",
+    "run",
+    "hide-input",
+    "hide-cell",
+    "remove-cell",
+    "remove-input",
+    "nbval-check-output",
+    "nbval-ignore-output",
+}
+CLAIM_ID = re.compile(r"[A-Z]\d+\.\d+[a-z]?")
+HOME = re.compile(r"/(home|Users|root|tmp|work)/\w|site-packages")
+
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def headings(path: Path) -> list[str]:
+    """The chapter's headings below its title, in order."""
+    cells = notebooks.read(path).cells
+    lines = [line for c in cells if c.cell_type == "markdown" for line in c.source.splitlines()]
+    return [line.lstrip("# ") for line in lines if re.match(r"##+ ", line)]
+
+
+def displays(source: str) -> bool:
+    """Whether a cell ends in an expression, whose value Jupyter shows."""
+    body = ast.parse(source).body
+    return bool(body) and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";")
+
+
+@every_notebook
+def test_was_executed_from_top_to_bottom(path):
+    counts = [cell.execution_count for cell in notebooks.code_cells(notebooks.read(path))]
+    assert counts == list(range(1, len(counts) + 1)), "run: make outputs"
+
+
+@every_notebook
+def test_is_stored_in_the_normal_form(path):
+    stored = notebooks.read(path)
+    normal = notebooks.refresh_bootstrap(notebooks.normalize(deepcopy(stored), path.stem))
+    assert stored == normal, "run: make outputs"
+
+
+@every_notebook
+def test_stores_no_error_no_warning_and_no_path_of_a_machine(path):
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", output
+            text = [
+                output.get("text", ""),
+                *(v for k, v in output.get("data", {}).items() if "text" in k),
+            ]
+            assert not HOME.search(str(text)), cell.source
+
+
+@every_notebook
+def test_shows_what_its_cells_display(path):
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        if displays(cell.source) or "nbval-check-output" in notebooks.tags(cell):
+            assert cell.outputs, f"no output: {cell.source}"
+
+
+@every_notebook
+def test_is_smaller_than_500_kb(path):
+    assert path.stat().st_size < 500_000
+
+
+@every_notebook
+def test_has_short_cells(path):
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        lines = len(cell.source.splitlines())
+        experiment = "run" in notebooks.tags(cell) and "parameters" not in notebooks.tags(cell)
+        assert lines <= (20 if experiment else 30), cell.source
+
+
+@every_notebook
+def test_begins_with_the_one_bootstrap_cell(path):
+    notebook = notebooks.read(path)
+    (cell,) = notebooks.tagged(notebook, "bootstrap")
+    assert cell is notebooks.code_cells(notebook)[0]
+    assert cell.source == notebooks.BOOTSTRAP, "run: make outputs"
+    assert not cell.outputs
+
+
+@every_notebook
+def test_has_known_tags_only(path):
+    used = {tag for cell in notebooks.read(path).cells for tag in notebooks.tags(cell)}
+    assert used <= KNOWN_TAGS
+
+
+@every_chapter
+def test_a_chapter_has_one_parameters_cell_of_plain_assignments(path):
+    (cell,) = notebooks.tagged(notebooks.read(path), "parameters")
+    names = parameters(cell.source)
+    assert names
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign | ast.Import | ast.ImportFrom), ast.unparse(
+            statement
+        )
+        read = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} & names
+        own = {node.id for t in getattr(statement, "targets", []) for node in ast.walk(t)}
+        assert read <= own | {"pick"}, (
+            f"a changed parameter would not reach: {ast.unparse(statement)}"
+        )
+
+
+def parameters(source: str) -> set[str]:
+    """The names that a parameters cell assigns."""
+    statements = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {target.id for node in statements for target in node.targets}
+
+
+@every_chapter
+def test_a_chapter_opens_with_title_finding_and_citation(path):
+    first = notebooks.read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \S", first.source)
+    assert "{cite" in first.source
+
+
+@every_chapter
+def test_a_chapter_has_the_full_anatomy_in_order(path):
+    found = [h for h in headings(path) if h in ANATOMY]
+    assert found == ANATOMY
+
+
+@every_chapter
+def test_a_chapter_has_three_exercises_with_collapsed_solutions(path):
+    cells = notebooks.read(path).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    exercises = re.split(r"^## ", text.partition("\n## Exercises")[2], flags=re.MULTILINE)[0]
+    assert exercises.count("<details>") == exercises.count("</details>") >= 3
+    assert exercises.count("<summary>") == exercises.count("<details>")
+
+
+@every_chapter
+def test_a_chapter_shows_exactly_the_claims_declared_for_it(path):
+    notebook, declared = notebooks.read(path), claims.load()
+    rows = [row for ledger in shown(notebook) for row in ledger["rows"] if not row["recorded"]]
+    assert sorted(row["id"] for row in rows) == sorted(
+        claim.id for claim in declared.values() if claim.chapter == path.name[:2]
+    )
+    named = {
+        node.value
+        for cell in notebooks.code_cells(notebook)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert {name for name in named if CLAIM_ID.fullmatch(name)} <= set(declared)
+
+
+def shown(notebook: notebooks.NotebookNode) -> list[dict]:
+    """The claims tables that a notebook's outputs hold."""
+    found = [o.get("data", {}) for c in notebooks.code_cells(notebook) for o in c.outputs]
+    return [data[claims.MIME] for data in found if claims.MIME in data]
+
+
+@every_chapter
+def test_a_chapter_compares_its_verdicts_when_it_is_executed_again(path):
+    compared = notebooks.tagged(notebooks.read(path), "nbval-check-output")
+    assert any("lines()" in cell.source for cell in compared)
+
+
+def test_every_claim_belongs_to_a_chapter_that_exists():
+    written = {path.name[:2] for path in CHAPTERS}
+    assert {claim.chapter for claim in claims.load().values()} <= written
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_number_of_a_run_is_typed_into_the_prose(path):
+    allowed = {entry["number"] for entry in ALLOWED.get(path.stem, [])}
+    found = prose.numbers(prose.text(path))
+    assert sorted(found - allowed) == [], (
+        "take it from a record, or give a reason in paper_numbers.yml"
+    )
+
+
+@pytest.mark.parametrize("page", sorted(ALLOWED))
+def test_every_typed_number_has_a_reason_and_is_still_there(page):
+    (path,) = [path for path in PAGES if path.stem == page]
+    assert all(entry["reason"].strip() for entry in ALLOWED[page])
+    assert {entry["number"] for entry in ALLOWED[page]} <= prose.numbers(prose.text(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("accuracy is 0.93 or 93 %", {"0.93", "93 %"}),
+        ("a Gini of .51, 1e-3", {".51", "1e-3"}),
+        ("it rises by 3.5% and more.", {"3.5 %"}),
+        ("`lr = 0.1` and $\\eta = 0.1$ and $$x = 0.1$$", set()),
+        ("## 4.1 Heading\nas in Sec. 3.1, Fig. 1.2 and claim C3.1a", set()),
+        ("[a page](https://example.org/1.5) arXiv 1706.05394", set()),
+        ("```python\nlr = 0.1\n```", set()),
+        (":::{note}\nGini 0.5\n:::", {"0.5"}),
+        ("1,797 digits of 8x8, 10 seeds, chapter 01.", set()),
+    ],
+)
+def test_typed_numbers_are_found_in_prose_and_not_in_code(text, found):
+    assert prose.numbers(text) == found
