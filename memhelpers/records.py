@@ -1,0 +1,460 @@
+"""Recorded runs: what an experiment at a larger scale gave, kept as CSV tables and one JSON file.
+
+This is the last step of a run that readers need not repeat. A record is written as a whole or not
+at all, is checked when it is read, and needs neither pickle nor this package to be opened.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import resources
+from .errors import ArgumentError, RecordError, check_integer
+
+FORMAT = 1
+
+_PROVENANCE = "provenance.json"
+_RESERVED = ("format", "chapter", "name", "created", "tables")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded run.
+
+    Args:
+        chapter: slug of the chapter it belongs to, such as "04-loss-sensitivity".
+        name: of the run, such as "paper-mnist".
+        tables: its tables by name.
+        provenance: how they came about, as written by `save`.
+    """
+
+    chapter: str
+    name: str
+    tables: Mapping[str, pd.DataFrame]
+    provenance: Mapping[str, object]
+
+
+def save(
+    chapter: str,
+    name: str,
+    tables: Mapping[str, pd.DataFrame],
+    provenance: Mapping[str, object],
+    *,
+    root: str | Path | None = None,
+    digits: int | None = None,
+) -> Path:
+    """Writes a record, as a whole or not at all.
+
+    Everything goes into a temporary folder beside the record, is flushed to the disk, and then
+    takes the record's name. Whatever fails on the way, the former record stays as it was.
+
+    Args:
+        chapter: slug of the chapter.
+        name: of the run; letters, digits and "_=.-".
+        tables: by name; columns of numbers, booleans or text, and the default index.
+        provenance: how they came about (parameters, seeds, dataset fingerprint, wall time, and what
+            `environment` returns); JSON values, no NaN.
+        root: the folder of records (default: `data/` of the checkout).
+        digits: significant digits of floating-point columns (default: enough to read back exactly).
+
+    Returns:
+        The record's folder, `<root>/<chapter>/<name>`.
+
+    Raises:
+        RecordError: a bad name, a full disk or another fault of the file system, or no checkout to
+            record in.
+        ArgumentError: a table or a provenance that cannot be kept.
+    """
+    folder = _folder(chapter, name, root, writing=True)
+    files, described = {}, {}
+    for table_name, table in _checked(tables).items():
+        content = _csv(table, digits)
+        files[f"{table_name}.csv"] = content
+        described[table_name] = _described(table, content)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
+    files[_PROVENANCE] = _json({**head, **_own(provenance), "tables": described})
+    try:
+        _replace(folder, files)
+    except OSError as error:
+        raise RecordError(
+            f"record {chapter}/{name} was not written: {error.strerror or error}; "
+            "a former record of this name is as it was"
+        ) from error
+    return folder
+
+
+def load(
+    chapter: str,
+    name: str,
+    *,
+    columns: Mapping[str, Sequence[str]] | None = None,
+    root: str | Path | None = None,
+) -> Record:
+    """Reads a record and checks that it is what was written.
+
+    Args:
+        chapter: slug of the chapter.
+        name: of the run.
+        columns: for each table that the caller needs, the columns that it must have.
+        root: the folder of records (default: the book's).
+
+    Returns:
+        The record, its tables with the types that they were saved with.
+
+    Raises:
+        RecordError: there is no such record, it has another format version, a file is missing or
+            not what was written, or a needed table or column is missing.
+    """
+    folder = _present(_folder(chapter, name, root))
+    label = f"record {chapter}/{name}"
+    if folder is None:
+        known = ", ".join(available(chapter, root)) or "none"
+        raise RecordError(f"{label} does not exist; recorded for {chapter}: {known}")
+    provenance = _provenance(folder, label)
+    tables = {
+        table: _table(folder / f"{table}.csv", description, f"{label}, table {table}")
+        for table, description in provenance["tables"].items()
+    }
+    for table, needed in (columns or {}).items():
+        _check_columns(tables, table, needed, label)
+    return Record(chapter, name, tables, provenance)
+
+
+def available(chapter: str, root: str | Path | None = None) -> list[str]:
+    """The names of a chapter's recorded runs, sorted; none where nothing has been recorded.
+
+    Raises:
+        RecordError: the chapter's slug is no valid name.
+    """
+    folder = _root(root) / _valid("chapter", chapter)
+    found = folder.iterdir() if folder.is_dir() else ()
+    # A record that a crash left under its aside name counts: load finds it there.
+    names = {re.sub(r"^\.(.+)\.old$", r"\1", path.name) for path in found}
+    return sorted(name for name in names if _NAME.fullmatch(name) and _present(folder / name))
+
+
+def environment(device: object, precision: str, **more: object) -> dict[str, object]:
+    """What a run ran on, for its provenance; no name of a host, a user or a folder.
+
+    Args:
+        device: such as "cpu" or a `torch.device`.
+        precision: such as "float32" or "bfloat16".
+        more: further entries, such as wall time.
+
+    Returns:
+        Versions, device, CPU threads, precision, the checkout's commit and whether code differs
+        from it (both None outside of a checkout), and `more`.
+    """
+    import torch
+
+    commit, dirty = _commit()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+        "memhelpers": _own_version(),
+        "device": _device_name(torch.device(device)),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "commit": commit,
+        "dirty": dirty,
+        **more,
+    }
+
+
+# Names and folders
+
+
+def _valid(what: str, name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > 100:
+        allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
+        raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
+    return name
+
+
+def _root(root: str | Path | None) -> Path:
+    return resources.data_folder() if root is None else Path(root)
+
+
+def _folder(chapter: str, name: str, root: str | Path | None, writing: bool = False) -> Path:
+    if writing and root is None and resources.repository_root() is None:
+        raise RecordError(
+            "an installed package keeps no records: clone the book's repository and run there "
+            "(`pip install -e .`), or pass root="
+        )
+    return _root(root) / _valid("chapter", chapter) / _valid("name", name)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _present(folder: Path) -> Path | None:
+    """Where a record lies: under its name, or aside if a crash came between two renames."""
+    found = (path for path in (folder, _aside(folder)) if (path / _PROVENANCE).is_file())
+    return next(found, None)
+
+
+# Writing
+
+
+def _checked(tables: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
+    if not isinstance(tables, Mapping) or not tables:
+        raise ArgumentError("tables", tables, "at least one table by name")
+    for name, table in tables.items():
+        _valid("table", name)
+        if not isinstance(table, pd.DataFrame) or not len(table.columns):
+            raise ArgumentError(f"tables[{name!r}]", type(table), "a DataFrame with columns")
+        names = list(table.columns)
+        if not all(isinstance(column, str) for column in names) or len(set(names)) < len(names):
+            raise ArgumentError(f"tables[{name!r}].columns", names, "texts, each once")
+        if not table.index.equals(pd.RangeIndex(len(table))):
+            raise ArgumentError(f"tables[{name!r}].index", "its own", "0, 1, ... (reset_index())")
+    return tables
+
+
+def _kind(column: pd.Series) -> str:
+    """The type that a column is read back with."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.dtype.name
+    if not all(isinstance(value, str) for value in column):
+        raise ArgumentError(f"column {column.name!r}", column.dtype, "numbers, booleans or texts")
+    return "text"
+
+
+def _described(table: pd.DataFrame, content: bytes) -> dict[str, object]:
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": len(table),
+        "columns": {name: _kind(table[name]) for name in table.columns},
+    }
+
+
+def _csv(table: pd.DataFrame, digits: int | None) -> bytes:
+    if digits is not None:
+        check_integer("digits", digits, 1, 17)
+    columns = [_texts(table[name], digits) for name in table.columns]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(zip(*columns, strict=True))
+    return buffer.getvalue().encode()
+
+
+def _texts(column: pd.Series, digits: int | None) -> list[str]:
+    """A column's values as text; floats with the fewest digits that read back the same."""
+    if _kind(column) != "text" and column.dtype.kind == "f":
+        form = "{}" if digits is None else f"{{:.{digits}g}}"
+        return [form.format(value) for value in column.to_numpy()]
+    return [str(value) for value in column]
+
+
+def _own(provenance: Mapping[str, object]) -> dict[str, object]:
+    taken = [key for key in provenance if key in _RESERVED]
+    if taken:
+        raise ArgumentError("provenance", taken, "other keys than " + ", ".join(_RESERVED))
+    return dict(provenance)
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    def plain(value: object) -> object:
+        if isinstance(value, np.generic | np.ndarray):
+            return value.tolist()
+        raise ArgumentError("provenance", value, "numbers, texts, booleans, None, lists, dicts")
+
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False, default=plain)
+    except ValueError as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError("provenance", str(error), "finite numbers") from None
+    return (text + "\n").encode()
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Makes `folder` hold exactly `files`, or leaves it as it was."""
+    before = [parent for parent in (folder.parent, folder.parent.parent) if not parent.exists()]
+    fresh = folder.with_name(f".{folder.name}.new-{secrets.token_hex(4)}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(folder)
+        fresh.mkdir()
+        for name, content in files.items():
+            _write(fresh / name, content)
+        _sync(fresh)
+        _swap(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        for parent in before:
+            _remove_empty(parent)
+        raise
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Settles what a killed run left: the former record goes back, unfinished ones go away."""
+    aside = _aside(folder)
+    if _present(folder) == aside:
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    for leftover in folder.parent.glob(f".{folder.name}.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    aside = _aside(folder)
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    with contextlib.suppress(OSError):  # The record stands; only the flush of its name failed.
+        _sync(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder durable, where the system lets a folder be opened."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+# Reading
+
+
+def _provenance(folder: Path, label: str) -> dict:
+    try:
+        provenance = json.loads((folder / _PROVENANCE).read_bytes())
+        version, tables = provenance.get("format"), provenance.get("tables")
+    except (OSError, ValueError, AttributeError) as error:
+        raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error}") from None
+    if version != FORMAT:
+        raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
+    if not isinstance(tables, dict) or not all(map(_is_description, tables.values())):
+        raise RecordError(f"{label}: {_PROVENANCE} does not describe its tables")
+    return provenance
+
+
+def _is_description(value: object) -> bool:
+    return isinstance(value, dict) and {"sha256", "rows", "columns"} <= value.keys()
+
+
+def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{label}: {path.name} cannot be read: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+        raise RecordError(f"{label}: {path.name} is truncated or altered (its checksum differs)")
+    kinds = description["columns"]
+    header, *rows = csv.reader(io.StringIO(content.decode(), newline="")) if content else [[]]
+    if header != list(kinds) or len(rows) != description["rows"]:
+        raise RecordError(f"{label}: {path.name} and {_PROVENANCE} disagree on rows or columns")
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return pd.DataFrame(
+        {name: _values(texts, kinds[name]) for name, texts in zip(header, columns, strict=True)}
+    )
+
+
+def _values(texts: Sequence[str], kind: str) -> object:
+    """A column's values from their texts; a text that reads "nan" or "1" stays a text."""
+    if kind == "text":
+        return list(texts)
+    return np.array([text == "True" for text in texts] if kind == "bool" else texts, dtype=kind)
+
+
+def _check_columns(
+    tables: Mapping[str, pd.DataFrame], table: str, needed: Sequence[str], label: str
+) -> None:
+    if table not in tables:
+        raise RecordError(f"{label} has no table {table!r}; it has: {', '.join(tables)}")
+    missing = [column for column in needed if column not in tables[table].columns]
+    if missing:
+        has = ", ".join(tables[table].columns)
+        raise RecordError(f"{label}, table {table}: no column {', '.join(missing)}; it has: {has}")
+
+
+# Provenance
+
+
+def _own_version() -> str | None:
+    try:
+        return metadata.version("memhelpers")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device_name(device: object) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_name() if device.type == "cpu" else device.type
+
+
+def _cpu_name() -> str:
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        described = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+    return model.group(1).strip() if model else platform.processor() or platform.machine()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The checkout's commit, and whether anything but the records differs from it."""
+    root = resources.repository_root()
+    top = root and _git(root, "rev-parse", "--show-toplevel")
+    # A copy without its own history may lie inside some other repository.
+    if not top or Path(top).resolve() != root:
+        return None, None
+    changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
+    return _git(root, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,499 @@
+import errno
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memhelpers import records, resources
+from memhelpers.errors import ArgumentError, RecordError
+
+OLD = {"curve": pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})}
+NEW = {
+    "curve": pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.6, 0.3, 0.1]}),
+    "summary": pd.DataFrame({"gini": [0.5]}),
+}
+
+
+def save(root: Path, tables: dict = OLD, **changes: object) -> Path:
+    arguments = {"chapter": "04-a", "name": "paper", "provenance": {"seeds": 10}, **changes}
+    return records.save(tables=tables, root=root, **arguments)
+
+
+def load(root: Path, **changes: object) -> records.Record:
+    return records.load("04-a", "paper", root=root, **changes)
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    """All files below a folder, and the folders themselves."""
+    paths = sorted(root.rglob("*"))
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in paths}
+
+
+# What goes in comes out
+
+
+def test_a_record_comes_back_with_its_types(tmp_path):
+    table = pd.DataFrame(
+        {
+            "seed": np.arange(4, dtype=np.int64),
+            "small": np.array([0, 1, 255, 7], dtype=np.uint8),
+            "changed": [True, False, True, True],
+            "condition": ["real", "randX, 100 %", 'a "quoted"\ntext', "NA"],
+            "code": ["01", "", "nan", "1e3"],
+            "exact": [0.1, 1 / 3, math.nan, -math.inf],
+            "single": np.array([0.1, 1e-30, np.nan, 3], dtype=np.float32),
+        }
+    )
+    folder = save(tmp_path, {"values": table}, provenance={"grid": np.arange(2), "lr": 0.1})
+    record = load(tmp_path)
+    assert folder == tmp_path / "04-a" / "paper"
+    pd.testing.assert_frame_equal(record.tables["values"], table)
+    assert (record.chapter, record.name) == ("04-a", "paper")
+    assert record.provenance["grid"] == [0, 1]
+    assert record.provenance["format"] == records.FORMAT
+    described = record.provenance["tables"]["values"]
+    assert described["rows"] == 4
+    content = (folder / "values.csv").read_bytes()
+    assert described["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(st.lists(st.floats(allow_nan=False), min_size=1), st.sampled_from(["float32", "float64"]))
+def test_floats_come_back_exactly(tmp_path_factory, values, kind):
+    root = tmp_path_factory.mktemp("records")
+    with np.errstate(over="ignore"):
+        table = pd.DataFrame({"x": np.array(values).astype(kind)})
+    save(root, {"t": table})
+    pd.testing.assert_frame_equal(load(root).tables["t"], table, check_exact=True)
+
+
+def test_digits_shorten_what_is_written(tmp_path):
+    table = pd.DataFrame({"x": [1 / 3, 12345678.9], "seed": [12345678, 2], "t": ["1.23456789", ""]})
+    folder = save(tmp_path, {"t": table}, digits=6)
+    assert (folder / "t.csv").read_text().splitlines() == [
+        "x,seed,t", "0.333333,12345678,1.23456789", "1.23457e+07,2,",
+    ]  # fmt: skip
+
+
+def test_the_same_tables_give_the_same_bytes(tmp_path):
+    one, two = save(tmp_path, NEW), save(tmp_path, NEW, name="again")
+    for table in NEW:
+        assert (one / f"{table}.csv").read_bytes() == (two / f"{table}.csv").read_bytes()
+
+
+def test_a_table_without_rows_keeps_its_columns(tmp_path):
+    table = pd.DataFrame({"a": np.array([], dtype=np.float64), "b": np.array([], dtype=np.int64)})
+    save(tmp_path, {"t": table})
+    pd.testing.assert_frame_equal(load(tmp_path).tables["t"], table, check_index_type=False)
+
+
+def test_saving_again_replaces_all_of_the_former_record(tmp_path):
+    save(tmp_path, NEW)
+    save(tmp_path, OLD)
+    assert list(load(tmp_path).tables) == ["curve"]
+    assert sorted(everything(tmp_path)) == [
+        "04-a", "04-a/paper", "04-a/paper/curve.csv", "04-a/paper/provenance.json",
+    ]  # fmt: skip
+
+
+def test_the_recorded_runs_of_a_chapter_are_listed(tmp_path):
+    assert records.available("04-a", tmp_path) == []
+    for name in ("paper-mnist", "colab.old", "paper-width=1024"):
+        save(tmp_path, name=name)
+    (tmp_path / "04-a" / "not-a-record").mkdir()
+    assert records.available("04-a", tmp_path) == ["colab.old", "paper-mnist", "paper-width=1024"]
+
+
+# What cannot be kept
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {},
+        [1],
+        {"t": [1, 2]},
+        {"t": pd.DataFrame()},
+        {"t": pd.DataFrame({1: [2]})},
+        {"t": pd.DataFrame([[1, 2]], columns=["a", "a"])},
+        {"t": pd.DataFrame({"a": [1]}, index=[5])},
+        {"t": pd.DataFrame({"a": [1, "b"]})},
+        {"t": pd.DataFrame({"a": ["b", None]})},
+        {"t": pd.DataFrame({"a": [1j]})},
+        {"t": pd.DataFrame({"a": pd.array([1, None], dtype="Int64")})},
+    ],
+)
+def test_a_table_that_would_not_come_back_is_refused(tmp_path, tables):
+    with pytest.raises(ArgumentError):
+        save(tmp_path, tables)
+    assert everything(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [{"loss": math.nan}, {"device": torch.device("cpu")}, {"format": 2}, {"tables": 1}],
+)
+def test_a_provenance_that_is_no_json_is_refused(tmp_path, provenance):
+    with pytest.raises(ArgumentError, match="provenance"):
+        save(tmp_path, provenance=provenance)
+    assert everything(tmp_path) == {}
+
+
+BAD_NAMES = ["", ".", "..", "../x", "a/b", "a\\b", "/etc", ".hidden", "a..b", "a b", "é", "x" * 101]
+
+
+@pytest.mark.parametrize("name", [*BAD_NAMES, None, 4])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    root = tmp_path / "root"
+    for call in (
+        lambda: save(root, chapter=name),
+        lambda: save(root, name=name),
+        lambda: save(root, {name: OLD["curve"]}),
+        lambda: records.load(name, "paper", root=root),
+        lambda: records.load("04-a", name, root=root),
+        lambda: records.available(name, root),
+    ):
+        with pytest.raises(RecordError, match=r"given .*; allowed: letters"):
+            call()
+    assert everything(tmp_path) == {}
+
+
+def test_an_installed_package_keeps_no_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "site-packages" / "memhelpers")
+    with pytest.raises(RecordError, match="clone the book's repository"):
+        records.save("04-a", "paper", OLD, {})
+    assert everything(tmp_path) == {}
+
+
+# What does not load
+
+
+def test_a_missing_record_is_answered_with_those_that_exist(tmp_path):
+    with pytest.raises(RecordError, match="04-a/paper does not exist; recorded for 04-a: none"):
+        load(tmp_path)
+    save(tmp_path, name="colab")
+    with pytest.raises(RecordError, match="recorded for 04-a: colab"):
+        load(tmp_path)
+
+
+def test_a_missing_table_or_column_is_named(tmp_path):
+    save(tmp_path)
+    assert load(tmp_path, columns={"curve": ["epoch", "loss"]}).tables.keys() == {"curve"}
+    with pytest.raises(RecordError, match="table curve: no column gini; it has: epoch, loss"):
+        load(tmp_path, columns={"curve": ["epoch", "gini"]})
+    with pytest.raises(RecordError, match="has no table 'matrix'; it has: curve"):
+        load(tmp_path, columns={"matrix": ["row"]})
+
+
+def test_a_record_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FORMAT", 2)
+    save(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(RecordError, match="given format version 2; allowed: 1"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-3],
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content.replace(b"0.25", b"0.24"),
+        lambda content: content + b"3,0.1\n",
+        lambda content: content.replace(b"\n", b"\r\n"),
+    ],
+)
+def test_a_truncated_or_altered_table_is_refused(tmp_path, damage):
+    path = save(tmp_path) / "curve.csv"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecordError, match=r"table curve: curve.csv is truncated or altered"):
+        load(tmp_path)
+
+
+def test_a_table_that_is_gone_is_named(tmp_path):
+    (save(tmp_path) / "curve.csv").unlink()
+    with pytest.raises(RecordError, match=r"table curve: curve.csv cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "tables": {"a": 1}}']
+)
+def test_a_garbled_provenance_is_refused(tmp_path, text):
+    (save(tmp_path) / "provenance.json").write_text(text)
+    with pytest.raises(RecordError, match=r"04-a/paper: .*provenance.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"rows": 3}, {"columns": {"epoch": "int64"}}])
+def test_tables_and_provenance_that_disagree_are_refused(tmp_path, change):
+    path = save(tmp_path) / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["tables"]["curve"] |= change
+    path.write_text(json.dumps(provenance))
+    with pytest.raises(RecordError, match="disagree on rows or columns"):
+        load(tmp_path)
+
+
+# A full disk, and a crash
+
+
+class Crash(BaseException):
+    """The process ends here: nothing after it takes effect."""
+
+
+class Disk:
+    """Counts what `save` asks of the disk; from operation `fail_at` on, one or all of them fail.
+
+    A failing write leaves half of its content. "once": no space for one operation; "on": none from
+    then on, except that deleting works; "crash": the process is gone, and deletes nothing either.
+    """
+
+    def __init__(self, fail_at: int = 10**9, mode: str = "once") -> None:
+        self.fail_at, self.mode, self.done = fail_at, mode, 0
+
+    def step(self) -> None:
+        self.done += 1
+        at_fault = self.done - 1 == self.fail_at or (
+            self.mode != "once" and self.done > self.fail_at
+        )
+        if at_fault:
+            raise (
+                Crash if self.mode == "crash" else OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            )
+
+    def write(self, path: Path, content: bytes, real=records._write) -> None:
+        try:
+            self.step()
+        except BaseException:
+            if self.done - 1 == self.fail_at:
+                path.write_bytes(content[: len(content) // 2])
+            raise
+        real(path, content)
+
+    def rmtree(self, path: Path, ignore_errors: bool = False, real=shutil.rmtree) -> None:
+        if self.mode == "crash":
+            self.step()
+        real(path, ignore_errors=ignore_errors)
+
+    def before(self, real):
+        def function(*arguments, **options):
+            self.step()
+            return real(*arguments, **options)
+
+        return function
+
+    @contextmanager
+    def in_use(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records, "_write", self.write)
+            patch.setattr(shutil, "rmtree", self.rmtree)
+            patch.setattr(os, "fsync", self.before(os.fsync))
+            patch.setattr(Path, "rename", self.before(Path.rename))
+            patch.setattr(Path, "mkdir", self.before(Path.mkdir))
+            patch.setattr(
+                Path, "rmdir", self.before(Path.rmdir) if self.mode == "crash" else Path.rmdir
+            )
+            yield self
+
+
+def faults(root: Path, former: bool, mode: str):
+    """`save` of NEW, once for each operation that it needs, with that operation failing."""
+    for place in range(100):
+        folder = root / str(place)
+        if former:
+            save(folder)
+        before = everything(folder)
+        with Disk(place, mode).in_use() as disk:
+            try:
+                save(folder, NEW)
+                outcome = "saved"
+            except (RecordError, Crash) as error:
+                outcome = error
+        if disk.done <= place:
+            assert place > 8
+            return
+        yield folder, before, outcome
+    raise AssertionError("more operations than expected")
+
+
+def is_new(root: Path) -> bool:
+    return set(load(root).tables) == set(NEW)
+
+
+def temporary(root: Path) -> list[str]:
+    return [name for name in everything(root) if "/." in name]
+
+
+@pytest.mark.parametrize("former", [True, False])
+def test_a_full_disk_leaves_nothing_half_written_and_the_former_record_intact(tmp_path, former):
+    outcomes = []
+    for root, before, outcome in faults(tmp_path, former, "once"):
+        outcomes.append(outcome)
+        if outcome == "saved":  # Only the flush of the folder's name failed.
+            assert is_new(root)
+            assert temporary(root) == []
+        else:
+            assert "04-a/paper was not written: No space left on device" in str(outcome)
+            assert everything(root) == before
+    assert outcomes.count("saved") <= 1
+
+
+@pytest.mark.parametrize("mode", ["on", "crash"])
+def test_whenever_it_stops_the_old_or_the_new_record_loads_and_the_next_save_works(tmp_path, mode):
+    for root, _, _ in faults(tmp_path, True, mode):
+        assert is_new(root) or load(root).tables["curve"].equals(OLD["curve"])
+        assert records.available("04-a", root) == ["paper"]
+        save(root, NEW)
+        assert is_new(root)
+        assert temporary(root) == []
+
+
+def test_a_crash_during_the_first_save_leaves_no_record_or_a_whole_one(tmp_path):
+    for root, _, _ in faults(tmp_path, False, "crash"):
+        assert records.available("04-a", root) in ([], ["paper"])
+        assert records.available("04-a", root) == [] or is_new(root)
+        save(root, OLD)
+        assert temporary(root) == []
+        assert not is_new(root)
+
+
+def test_an_interrupt_leaves_the_former_record_and_comes_through(tmp_path, monkeypatch):
+    before = everything(save(tmp_path).parent)
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, NEW)
+    assert everything(tmp_path / "04-a") == before
+
+
+LARGE = {"t": pd.DataFrame({"x": np.random.default_rng(0).random(20_000)})}
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 256 KiB; skips where mounting one is not permitted."""
+    mount = shutil.which("mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if not mount or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a file system of 256 KiB cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_former_record(tiny_disk):
+    save(tiny_disk)
+    before = everything(tiny_disk)
+    with pytest.raises(RecordError, match="No space left on device"):
+        save(tiny_disk, LARGE)
+    assert everything(tiny_disk) == before
+    assert load(tiny_disk).tables["curve"].equals(OLD["curve"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits exist on POSIX systems only")
+def test_a_file_that_may_not_grow_leaves_the_former_record(tmp_path):
+    import resource
+
+    save(tmp_path)
+    before = everything(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(RecordError, match="File too large"):
+            save(tmp_path, LARGE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert everything(tmp_path) == before
+
+
+# Provenance
+
+
+def test_the_environment_names_versions_and_device_but_no_host_user_or_folder():
+    found = records.environment("cpu", "float32", wall_seconds=3.5)
+    assert found["torch"] == torch.__version__
+    assert found["python"] == platform.python_version()
+    assert found["threads"] == torch.get_num_threads()
+    assert found["precision"] == "float32"
+    assert found["wall_seconds"] == 3.5
+    assert isinstance(found["device"], str)
+    assert found["device"]
+    text = json.dumps(found)
+    assert socket.gethostname() not in text
+    assert str(Path.home()) not in text
+    assert str(Path(__file__).parents[1]) not in text
+
+
+def test_a_gpu_is_named_by_its_model(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
+    assert records.environment("cuda:1", "bfloat16")["device"] == "Card 1"
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A small checkout with one commit."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    root = (tmp_path / "checkout").resolve()
+    (root / "data").mkdir(parents=True)
+    (root / "code.py").write_text("a = 1\n")
+    git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t", "-c",
+           "commit.gpgsign=false"]  # fmt: skip
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    monkeypatch.setattr(resources, "repository_root", lambda: root)
+    return root
+
+
+def test_the_commit_is_dirty_when_code_differs_but_not_by_a_new_record(checkout):
+    clean = records.environment("cpu", "float32")
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    save(checkout / "data")
+    assert records.environment("cpu", "float32")["dirty"] is False
+    (checkout / "code.py").write_text("a = 2\n")
+    assert records.environment("cpu", "float32")["dirty"] is True
+
+
+def test_outside_of_its_own_checkout_there_is_no_commit(checkout, monkeypatch):
+    for root in (None, checkout / "data"):
+        monkeypatch.setattr(resources, "repository_root", lambda root=root: root)
+        found = records.environment("cpu", "float32")
+        assert (found["commit"], found["dirty"]) == (None, None)
+
+
+# Where the book's files lie
+
+
+def test_a_checkout_and_an_installed_package_find_the_same_files(tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parents[1]
+    assert resources.repository_root() == root
+    assert resources.book_file("claims.yml") == root / "book" / "claims.yml"
+    assert resources.data_folder() == root / "data"
+    package = tmp_path / "site-packages" / "memhelpers"
+    monkeypatch.setattr(resources, "_PACKAGE", package)
+    assert resources.repository_root() is None
+    assert resources.book_file("claims.yml") == package / "_book" / "claims.yml"
+    assert resources.data_folder() == package / "_data"
+
+
+def test_records_need_neither_scipy_nor_yaml():
+    code = "import sys, memhelpers.records; print({'scipy', 'yaml', 'IPython'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
