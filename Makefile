@@ -41,7 +41,7 @@ clean:  ## remove what was built (_build); the environment stays
 
 # The environment is made once, and again when pyproject.toml or constraints.txt have changed.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed; $(PYTHON) is {v[0]}.{v[1]}. Choose another: make book PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Choose another: make book PYTHON=python3.12" % v[:2])'
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { echo "No environment made. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (about 5 GB with torch; once)"
 	@$(PY) -m pip install --disable-pip-version-check --constraint constraints.txt --editable ".[book,test]"
