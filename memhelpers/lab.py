@@ -1,0 +1,232 @@
+"""What a chapter needs around its experiment: presets, recording, and sentences with numbers.
+
+Nothing here computes a result. The functions that a recording run calls need neither a browser nor
+a notebook; those that display something import what they need when they are called.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+
+from memhelpers import records
+from memhelpers.data import Dataset
+from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.records import Record
+
+PRESETS = ("quick", "colab", "paper")
+PRESET, RECORD, OVERRIDES = "MEMHELPERS_PRESET", "MEMHELPERS_RECORD", "MEMHELPERS_OVERRIDES"
+STATIC = "MEMHELPERS_STATIC"  # set while pages are made: nothing there can answer a control
+
+
+class Presets:
+    """The scale of this run: calling it picks one of three plain values.
+
+    Attributes:
+        name: `quick`, `colab` or `paper`.
+    """
+
+    def __init__(self, name: str):
+        self.name = str(check_choice("preset", name, PRESETS))
+        self.started = time.monotonic()
+
+    def __call__(self, *, quick: Any, colab: Any, paper: Any) -> Any:
+        """The value for the scale of this run."""
+        return {"quick": quick, "colab": colab, "paper": paper}[self.name]
+
+
+def presets(name: str | None = None) -> Presets:
+    """Choose the scale: `name`, else `MEMHELPERS_PRESET`, else by the device.
+
+    Without either it is `colab` on a GPU and `quick` on a CPU.
+
+    Raises:
+        ArgumentError: the preset is none of `quick`, `colab` and `paper`.
+    """
+    by_device = "colab" if torch.cuda.is_available() else "quick"
+    return Presets(name or os.environ.get(PRESET) or by_device)
+
+
+def device() -> str:
+    """`cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def setting(pick: Presets, precision: str = "fp32") -> str:
+    """One line: preset, device, precision and versions."""
+    ran_on = records.environment(device(), precision)
+    versions = ", ".join(f"{name} {ran_on[name]}" for name in ("python", "torch", "numpy"))
+    return f"preset {pick.name} | {ran_on['device']} | {precision} | {versions}"
+
+
+def record(
+    chapter: str,
+    pick: Presets,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    data: Dataset,
+    parameters: Mapping[str, Any],
+    precision: str = "fp32",
+) -> None:
+    """Record this run under `data/`, if the chapter was started to be recorded; else do nothing.
+
+    `make chapter N=04 PRESET=paper` starts it so. The run is named after preset, data and whatever
+    was set otherwise than the preset has it.
+
+    Raises:
+        RecordError: it cannot be written; a former record stays as it was.
+    """
+    if not os.environ.get(RECORD):
+        return
+    overrides = json.loads(os.environ.get(OVERRIDES, "{}"))
+    changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
+    name = "-".join([pick.name, _plain(data.name), *changed])
+    provenance = {
+        "preset": pick.name,
+        "overrides": overrides,
+        "parameters": dict(parameters),
+        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
+        "wall_seconds": round(time.monotonic() - pick.started, 1),
+        **records.environment(device(), precision),
+    }
+    records.save(chapter, name, dict(tables), provenance)
+
+
+def recorded(chapter: str, columns: Mapping[str, Sequence[str]]) -> dict[str, Record]:
+    """The recorded runs of a chapter other than those at the quick preset, by title.
+
+    Args:
+        chapter: its file name without ending.
+        columns: for each table that the page draws, the columns it needs.
+
+    Raises:
+        RecordError: a record is damaged, of another version, or lacks a column.
+    """
+    found = {}
+    for name in records.available(chapter):
+        record = records.load(chapter, name, columns={k: list(v) for k, v in columns.items()})
+        if record.provenance["preset"] != "quick":
+            found[title(record)] = record
+    return found
+
+
+def show_recorded(found: Mapping[str, Record], draw: Callable[[str, Mapping], Any]) -> None:
+    """Display `draw(title, tables)` for each recorded run, or say that there is none."""
+    from IPython.display import display
+
+    for name, record in found.items():
+        display(draw(name, record.tables))
+    if not found:
+        display(say("*Not recorded at paper scale.*"))
+
+
+def title(record: Record) -> str:
+    """What a recorded run is, in words: its data, its scale and what departs from it."""
+    changed = {k: v for k, v in record.provenance["overrides"].items() if k != "data"}
+    departs = ", ".join(f"{k} = {v}" for k, v in changed.items())
+    scale = f"{record.provenance['preset']} scale"
+    return f"{record.provenance['dataset']['name']}, {scale}" + (
+        f" but {departs}" if departs else ""
+    )
+
+
+def say(text: str) -> Any:
+    """A paragraph of Markdown from code, so that its numbers come from a run."""
+    from IPython.display import Markdown
+
+    return Markdown(text)
+
+
+def unsupported(title: str, verdicts: Sequence[Any]) -> str:
+    """A line of Markdown: which claims a run does not support, with their intervals."""
+    missed = [
+        f"{v.claim.id} is {v.verdict} ({v.interval})" for v in verdicts if v.verdict != "supported"
+    ]
+    return f"- **{title}**: " + ("; ".join(missed) if missed else "every claim is supported") + "."
+
+
+def cost_card(chapter: str, sees: str, downloads: str) -> Any:
+    """What the reader will see and what it costs, from the recorded runs.
+
+    Args:
+        chapter: its file name without ending.
+        sees: what the chapter shows, in a few words.
+        downloads: what is downloaded, by preset.
+    """
+    rows = [f"| You will see | {sees} |", f"| Downloads | {downloads} |"]
+    for name in records.available(chapter):
+        provenance = records.load(chapter, name).provenance
+        rows.append(
+            f"| Recorded: {name} | {_minutes(provenance['wall_seconds'])} on {_where(provenance)} |"
+        )
+    if not any("GPU" in row or "NVIDIA" in row or "Tesla" in row for row in rows):
+        rows.append("| On a GPU (Colab's T4 or other) | not measured yet |")
+    return say("\n".join(["| Cost | |", "|---|---|", *rows]))
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """A callback for `fit` and `loss_sensitivity` that shows how far they are.
+
+    A bar in a terminal; in a notebook one line that is written over; nothing where the output is
+    kept (pages, tests).
+    """
+    if os.environ.get(STATIC) or os.environ.get("CI"):
+        return lambda done, total: None
+    from tqdm import tqdm
+
+    bar = tqdm(desc=what, unit="", leave=False)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
+
+
+def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
+    """Live controls under which `show` runs again: for a notebook that is open, not for a page.
+
+    Args:
+        show: takes the chosen values by name and returns what to display.
+        choices: for each argument the values to choose from, the first to begin with.
+
+    Raises:
+        ArgumentError: an argument has no values.
+    """
+    for name, values in choices.items():
+        if not len(values):
+            raise ArgumentError(name, values, "at least one value")
+    if os.environ.get(STATIC):
+        return say("*Open this chapter in Jupyter or Colab to try values with live controls here.*")
+    import ipywidgets
+
+    controls = {
+        name: ipywidgets.SelectionSlider(options=list(values), description=name)
+        for name, values in choices.items()
+    }
+    from IPython.display import display
+
+    return ipywidgets.interactive(
+        lambda **chosen: display(show(**chosen)), {"manual": True}, **controls
+    )
+
+
+def _plain(value: object) -> str:
+    """A value as it may stand in a record's name: (512, 512) gives 512-512."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _where(provenance: Mapping[str, Any]) -> str:
+    threads = provenance.get("threads")
+    return str(provenance["device"]) + (f", {threads} threads" if threads else "")
