@@ -1,0 +1,262 @@
+// Draws the charts of a page with the Vega that lies beside this file, in the page's colours, and
+// draws them again when the colours or the width change. Each figure carries its Vega-Lite
+// specifications as JSON (memhelpers/figures.py); without this script its picture stays.
+(() => {
+  "use strict";
+
+  // Known only while the script itself runs.
+  const here = document.currentScript.src;
+  const narrow = 480;
+
+  let bundle = null;
+  const loadVega = () => {
+    bundle ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL("vega-bundle.js", here).href;
+      script.onload = () => resolve(window.vegaEmbed);
+      script.onerror = () => reject(new Error("vega-bundle.js is missing"));
+      document.head.append(script);
+    });
+    return bundle;
+  };
+
+  const colour = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  const pageConfig = () => {
+    const [ink, muted, grid, rule] = ["ink", "muted", "grid", "rule"].map((part) =>
+      colour(`--mem-chart-${part}`),
+    );
+    return {
+      background: "transparent",
+      font: getComputedStyle(document.body).fontFamily,
+      axis: { labelColor: muted, titleColor: ink, gridColor: grid, domainColor: rule, tickColor: rule },
+      legend: { labelColor: ink, titleColor: ink },
+      title: { color: ink },
+      text: { color: ink },
+    };
+  };
+
+  const merged = (base, extra) => {
+    const result = { ...base };
+    for (const [key, value] of Object.entries(extra)) {
+      const nested = value && typeof value === "object" && !Array.isArray(value);
+      result[key] = nested ? merged(base?.[key] ?? {}, value) : value;
+    }
+    return result;
+  };
+
+  // The legend takes as many columns as its entries leave room for.
+  const legendColumns = (lengths, width) => {
+    for (let columns = lengths.length; columns > 1; columns--) {
+      const widest = Array(columns).fill(0);
+      lengths.forEach((n, i) => { widest[i % columns] = Math.max(widest[i % columns], n); });
+      if (widest.reduce((sum, n) => sum + 6 * n + 50, 0) <= width - 40) return columns;
+    }
+    return Math.min(1, lengths.length);
+  };
+
+  const fitted = (original, width, values) => {
+    const notes = original.usermeta?.memhelpers ?? {};
+    const spec = merged(original, { config: pageConfig() });
+    const container = spec.width === "container";
+    if (container) {
+      Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
+    }
+    if (notes.aspect === "square") spec.height = Math.min(width, 420) - 40;
+    if (width < narrow) {
+      spec.config = merged(spec.config, { axisX: { tickCount: 4 } });
+    }
+    spec.config.legend.columns = legendColumns(notes.legend ?? [], width);
+    spec.params = (spec.params ?? []).map((parameter) =>
+      parameter.name in values ? { ...parameter, value: values[parameter.name] } : parameter,
+    );
+    delete spec.title;
+    return spec;
+  };
+
+  const element = (tag, className, text = "") => {
+    const made = document.createElement(tag);
+    made.className = className;
+    made.textContent = text;
+    return made;
+  };
+
+  class Drawing {
+    constructor(figure) {
+      this.chart = figure.querySelector(".mem-chart");
+      this.specs = JSON.parse(figure.querySelector(".mem-spec").textContent);
+      this.controls = element("div", "mem-controls");
+      this.views = [];
+      this.width = 0;
+      this.queue = Promise.resolve();
+      this.chart.before(this.controls);
+      // Vega empties the box that it puts inputs into, so each panel has a box of its own.
+      this.boxes = this.specs.map(() => element("div", "vega-bindings"));
+      this.controls.append(...this.boxes);
+      this.panels = this.specs.map((spec) => this.panel(spec));
+      if (this.panels.length > 1) this.chart.classList.add("mem-side-by-side");
+    }
+
+    panel(spec) {
+      const panel = element("div", "mem-panel");
+      const notes = spec.usermeta?.memhelpers ?? {};
+      if (notes.aspect) panel.classList.add(`mem-${notes.aspect}`);
+      const title = typeof spec.title === "object" ? spec.title?.text : spec.title;
+      if (title) panel.append(element("p", "mem-chart-title", title));
+      panel.plot = element("div", "mem-plot");
+      panel.append(panel.plot);
+      return panel;
+    }
+
+    // One drawing at a time: a new theme or width waits for the drawing under way.
+    draw() {
+      this.queue = this.queue.then(() => this.drawNow());
+      return this.queue;
+    }
+
+    async drawNow() {
+      const embed = await loadVega();
+      const values = this.values();
+      if (this.panels[0].parentNode !== this.chart) this.chart.append(...this.panels);
+      this.chart.querySelector(".mem-still")?.remove();
+      const focused = this.controls.contains(document.activeElement)
+        ? document.activeElement.name
+        : null;
+      this.views.forEach((result) => result.finalize());
+      this.boxes.forEach((box) => box.replaceChildren());
+      this.views = [];
+      for (const [i, spec] of this.specs.entries()) await this.embedPanel(embed, i, spec, values);
+      this.share();
+      this.name();
+      if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus();
+      this.chart.dataset.drawn = document.documentElement.dataset.theme || "light";
+    }
+
+    async embedPanel(embed, i, original, values) {
+      const plot = this.panels[i].plot;
+      const spec = fitted(original, plot.clientWidth, values);
+      // Panels that share an input: the first has it, the others follow.
+      const taken = new Set([...this.inputs()].map((input) => input.name));
+      spec.params = spec.params.map(({ bind, ...rest }) =>
+        bind && !taken.has(rest.name) ? { bind, ...rest } : rest,
+      );
+      const options = {
+        actions: false,
+        bind: this.boxes[i],
+        mode: "vega-lite",
+        renderer: "svg",
+        tooltip: { theme: "memhelpers" },
+      };
+      this.views.push(await embed(plot, spec, options));
+      plot.querySelector("svg")?.setAttribute("aria-hidden", "true");
+    }
+
+    inputs() {
+      return this.controls.querySelectorAll("input, select");
+    }
+
+    // Every panel that knows a name follows the input of that name.
+    sharing(name) {
+      return this.views.filter((result) =>
+        (result.spec.params ?? []).some((parameter) => parameter.name === name),
+      );
+    }
+
+    values() {
+      const found = {};
+      for (const { name } of this.inputs()) found[name] = this.sharing(name)[0].view.signal(name);
+      return found;
+    }
+
+    share() {
+      for (const name of new Set([...this.inputs()].map((input) => input.name))) {
+        const [first, ...others] = this.sharing(name);
+        first.view.addSignalListener(name, (_, value) =>
+          others.forEach((other) => other.view.signal(name, value).runAsync()),
+        );
+      }
+    }
+
+    // A slider walks over positions; its text, seen and spoken, is the value there.
+    name() {
+      const labels = Object.assign({}, ...this.specs.map((s) => s.usermeta?.memhelpers?.labels ?? {}));
+      for (const [name, texts] of Object.entries(labels)) {
+        const input = this.controls.querySelector(`input[name="${name}"]`);
+        if (!input) continue;
+        const show = () => {
+          input.nextElementSibling.textContent = texts[input.value];
+          input.setAttribute("aria-valuetext", texts[input.value]);
+        };
+        input.addEventListener("input", show);
+        show();
+      }
+    }
+  }
+
+  // A chart inside a closed box has no width: it is drawn when the box opens.
+  const watchWidth = (drawing) => {
+    let timer = 0;
+    new ResizeObserver(() => {
+      const width = drawing.chart.clientWidth;
+      if (width === 0 || Math.abs(width - drawing.width) < 2) return;
+      const first = drawing.width === 0;
+      drawing.width = width;
+      clearTimeout(timer);
+      timer = setTimeout(() => drawing.draw().catch(report), first ? 0 : 150);
+    }).observe(drawing.chart);
+  };
+
+  const report = (error) => console.error("chart not drawn:", error);
+
+  const watchTheme = (drawings) => {
+    let theme = document.documentElement.dataset.theme;
+    const redraw = () => {
+      if (document.documentElement.dataset.theme === theme) return;
+      theme = document.documentElement.dataset.theme;
+      drawings.filter((one) => one.width).forEach((one) => one.draw().catch(report));
+    };
+    // The theme switch writes the attribute, and so does the theme in automatic mode.
+    const filter = { attributes: true, attributeFilter: ["data-theme"] };
+    new MutationObserver(redraw).observe(document.documentElement, filter);
+  };
+
+  // A box that scrolls must be reachable by keyboard.
+  const scrollBoxes = () => {
+    const boxes = "div.highlight > pre, .output > pre, .cell_output .text_html, .math.notranslate";
+    for (const box of document.querySelectorAll(boxes)) {
+      const wide = box.scrollWidth > box.clientWidth + 1;
+      if (wide && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+    }
+  };
+
+  const scrollable = ".mem-scroll, .mem-ledger-scroll, .pst-scrollable-table-container";
+  const wrapTables = () => {
+    for (const one of document.querySelectorAll("article table")) {
+      if (one.closest(`${scrollable}, .highlight`)) continue;
+      const box = element("div", "mem-scroll");
+      one.replaceWith(box);
+      box.append(one);
+    }
+    document.querySelectorAll(scrollable).forEach((box) => { box.tabIndex = 0; });
+  };
+
+  // Sphinx calls the bibliography a list, but its entries are not list items: worse than no role.
+  const mendRoles = () =>
+    document.querySelectorAll(".citation-list").forEach((one) => one.removeAttribute("role"));
+
+  const start = () => {
+    mendRoles();
+    wrapTables();
+    scrollBoxes();
+    addEventListener("resize", scrollBoxes);
+    const figures = [...document.querySelectorAll("figure.mem-figure")];
+    const drawings = figures.filter((one) => one.querySelector(".mem-spec"))
+      .map((one) => new Drawing(one));
+    drawings.forEach(watchWidth);
+    watchTheme(drawings);
+  };
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();

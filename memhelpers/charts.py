@@ -1,0 +1,507 @@
+"""Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
+
+The step of the data flow after the tidy table: a table goes in, an Altair chart comes out, and
+`Figure` (from `memhelpers.figures`, at hand here too) gives it alt text, a caption and a picture
+for readers without JavaScript. Colours belong to conditions, not to positions, so that real data
+has the same colour in every chapter; a dash pattern repeats what the colour says.
+"""
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from memhelpers.errors import ArgumentError
+from memhelpers.figures import Figure, Images, Table, images, rounded, table
+
+__all__ = [
+    "CONDITIONS",
+    "PALETTE",
+    "Control",
+    "Figure",
+    "Images",
+    "Table",
+    "choice",
+    "images",
+    "intervals",
+    "lines",
+    "matrices",
+    "matrix",
+    "slider",
+    "table",
+]
+
+# Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
+# others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
+BLUE, ORANGE, MAGENTA, GREEN = "#2294ec", "#d97315", "#c0259c", "#37825e"
+VIOLET, OLIVE, RED, GREY = "#7e4ed7", "#83680b", "#de3951", "#8b9095"
+PALETTE = (BLUE, ORANGE, MAGENTA, GREEN, VIOLET, OLIVE, RED, GREY)
+RAMP = (BLUE, VIOLET, MAGENTA, RED, ORANGE)
+
+_SOLID, _LONG, _SHORT, _DOTS = (1, 0), (9, 4), (5, 3), (2, 3)
+_DASH_DOT, _LONG_DOT, _DASH_TWO_DOTS = (8, 3, 2, 3), (14, 4, 2, 4), (8, 3, 2, 3, 2, 3)
+_DASHES = (_SOLID, _LONG, _SHORT, _DASH_DOT, _DOTS, _LONG_DOT, _DASH_TWO_DOTS, _SHORT)
+
+# Names of one condition (the paper's, Zhang et al.'s and the book's) share its colour and dashes.
+_STYLES = {
+    ("real", "true labels", "clean", "clean labels"): (BLUE, _SOLID),
+    ("randX", "Gaussian", "random inputs"): (ORANGE, _LONG),
+    ("randY", "random labels"): (MAGENTA, _SHORT),
+    ("shuffled pixels",): (GREEN, _DASH_DOT),
+    ("shuffled per image", "random pixels"): (VIOLET, _DOTS),
+    ("partly random labels", "half random labels"): (OLIVE, _LONG_DOT),
+    ("untrained", "direct gradient"): (RED, _DASH_TWO_DOTS),
+    ("binomial", "reference", "chance"): (GREY, _SHORT),
+}
+CONDITIONS: dict[str, tuple[str, tuple[int, ...]]] = {
+    name: style for names, style in _STYLES.items() for name in names
+}
+
+_FIGURES = ".4~g"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A labelled input under a chart that chooses which rows of its table are drawn.
+
+    Args:
+        column: the column that it filters.
+        values: the values that it offers, in order.
+        parameter: the Altair parameter bound to the input.
+        condition: Vega expression, true for the rows that are drawn.
+        labels: what a slider shows for each position; empty where the input says it by itself.
+    """
+
+    column: str
+    values: tuple[Any, ...]
+    parameter: alt.Parameter
+    condition: str
+    labels: tuple[str, ...] = ()
+
+    def __call__(self, chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+        """Returns `chart` with the input below it and only the chosen rows drawn."""
+        return chart.transform_filter(self.condition).add_params(self.parameter)
+
+
+def slider(
+    column: str, values: Sequence[float], *, label: str | None = None, start: float | None = None
+) -> Control:
+    """A slider over the values of a numeric column, evenly spaced or not.
+
+    Args:
+        column: a numeric column of the table that is drawn.
+        values: at least two values of it, in the order of the slider.
+        label: what stands before the slider (default: the column's name).
+        start: the value at the start (default: the last).
+
+    Raises:
+        ArgumentError: fewer than two values, values that are no numbers, or another start.
+    """
+    shown = tuple(rounded(value) for value in _plain(values))
+    if len(shown) < 2 or not all(isinstance(value, int | float) for value in shown):
+        raise ArgumentError("values", list(values), "at least two numbers")
+    place = _place("start", shown, start, len(shown) - 1)
+    name = _parameter_name(column)
+    bind = alt.binding_range(min=0, max=len(shown) - 1, step=1, name=f"{label or column} ")
+    condition = f"datum[{column!r}] === {list(shown)}[{name}]"
+    parameter = alt.param(name=name, value=place, bind=bind)
+    return Control(column, shown, parameter, condition, tuple(f"{v:.4g}" for v in shown))
+
+
+def choice(
+    column: str, options: Sequence[str], *, label: str | None = None, start: str | None = None
+) -> Control:
+    """A drop-down list over the values of a column of names.
+
+    Args:
+        column: a text column of the table that is drawn.
+        options: at least two values of it.
+        label: what stands before the list (default: the column's name).
+        start: the option at the start (default: the first).
+
+    Raises:
+        ArgumentError: fewer than two options, or another start.
+    """
+    shown = tuple(str(option) for option in options)
+    if len(shown) < 2:
+        raise ArgumentError("options", list(options), "at least two names")
+    place = _place("start", shown, start, 0)
+    name = _parameter_name(column)
+    bind = alt.binding_select(options=list(shown), name=f"{label or column} ")
+    parameter = alt.param(name=name, value=shown[place], bind=bind)
+    return Control(column, shown, parameter, f"datum[{column!r}] === {name}")
+
+
+def lines(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    series: str | None = None,
+    *,
+    title: str,
+    x_title: str,
+    y_title: str,
+    band: tuple[str, str] | None = ("low", "high"),
+    log_x: bool = False,
+    log_y: bool = False,
+    y_domain: tuple[float, float] | None = None,
+    points: bool = False,
+    controls: Sequence[Control] = (),
+) -> alt.LayerChart:
+    """One line per series, with its band and tooltips.
+
+    Args:
+        table: tidy table, one row per point.
+        x: numeric column across.
+        y: numeric column up.
+        series: column that names the line (text: colours of `CONDITIONS`; numbers: a ramp).
+        title: what the chart shows.
+        x_title: name and unit across.
+        y_title: name and unit up.
+        band: columns with the ends of the band; drawn where the table has both.
+        log_x: logarithmic axis across.
+        log_y: logarithmic axis up.
+        y_domain: ends of the axis up (default: from the whole table, whatever is chosen).
+        points: mark the points, too.
+        controls: sliders and choices that filter the rows.
+
+    Raises:
+        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
+    """
+    ends = _band_columns(table, band)
+    data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
+    across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x, None))
+    upward = {"title": y_title, "scale": _scale(data, [y, *ends], log_y, y_domain)}
+    up = alt.Y(y, type="quantitative", **upward)
+    base = alt.Chart(data).encode(x=across, **_series_encoding(data, series))
+    layers = [_band(base, *ends, upward)] if ends else []
+    layers.append(base.mark_line(point=points).encode(y=up, **_dash_encoding(data, series)))
+    layers.append(_hover(base.encode(y=up), data, [series, x, y, *ends], series))
+    chart = alt.layer(*layers).properties(title=title, width="container", height=300)
+    return _finish(chart, controls, legend=_names(data, series))
+
+
+def intervals(
+    table: pd.DataFrame,
+    category: str,
+    *,
+    title: str,
+    x_title: str,
+    estimate: str = "estimate",
+    band: tuple[str, str] = ("low", "high"),
+    series: str | None = None,
+    reference: float | None = None,
+    log_x: bool = False,
+    controls: Sequence[Control] = (),
+) -> alt.LayerChart:
+    """One row per category: a dot for the estimate, a line for its interval.
+
+    Args:
+        table: tidy table, one row per category (and series).
+        category: column that names the rows, drawn in the table's order.
+        title: what the chart shows.
+        x_title: name and unit across.
+        estimate: column of the dot.
+        band: columns of the interval's ends.
+        series: column that sets the colour (default: the category).
+        reference: a value that is marked by a vertical line, such as a threshold.
+        log_x: logarithmic axis across.
+        controls: sliders and choices that filter the rows.
+
+    Raises:
+        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
+    """
+    colour = series or category
+    drawn = [estimate, *band]
+    data = _columns(table, [category, colour, *drawn, *(control.column for control in controls)])
+    scale = _scale(data, drawn, log_x, None, also=reference)
+    across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
+    row = alt.Y(
+        category,
+        type="nominal",
+        title=None,
+        sort=_names(data, category),
+        axis=_wrapped(data, category),
+    )
+    encoding = _series_encoding(data, colour, legend=series is not None)
+    if series is not None:
+        encoding["yOffset"] = alt.YOffset(series, type="nominal", sort=_names(data, series))
+    base = alt.Chart(data).encode(
+        y=row, tooltip=_tooltips(data, [category, series, *drawn]), **encoding
+    )
+    rule = base.mark_rule(strokeWidth=2.5, opacity=0.75).encode(
+        x=alt.X(band[0], type="quantitative", title=x_title, scale=scale), x2=band[1]
+    )
+    layers = [rule, base.mark_point(filled=True, size=90, opacity=1).encode(x=across)]
+    if reference is not None:
+        layers.insert(0, _reference(reference))
+    rows = len(_names(data, category)) * max(1, len(_names(data, series)))
+    height = max(90, 30 * rows + 20)
+    chart = alt.layer(*layers).properties(title=title, width="container", height=height)
+    return _finish(chart, controls, legend=_names(data, series))
+
+
+def matrix(
+    table: pd.DataFrame,
+    row: str,
+    column: str,
+    value: str,
+    *,
+    title: str,
+    row_title: str,
+    column_title: str,
+    value_title: str,
+    log: bool = True,
+    domain: tuple[float, float] | None = None,
+    controls: Sequence[Control] = (),
+) -> alt.Chart:
+    """A square matrix of coloured cells, one per row of the table.
+
+    Args:
+        table: tidy table, one row per cell.
+        row: column that names the matrix's rows (drawn downwards, in the table's order).
+        column: column that names the matrix's columns.
+        value: numeric column that sets the colour.
+        title: what the chart shows.
+        row_title: name of the rows.
+        column_title: name of the columns.
+        value_title: name and unit of the value.
+        log: logarithmic colour scale.
+        domain: ends of the colour scale (default: the table's).
+        controls: sliders and choices that filter the rows.
+
+    Raises:
+        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic scale.
+    """
+    data = _columns(table, [row, column, value, *(control.column for control in controls)])
+    scale = _scale(data, [value], log, domain, scheme="viridis", nice=False)
+    legend = alt.Legend(
+        title=value_title,
+        orient="bottom",
+        direction="horizontal",
+        gradientLength=200,
+        gradientThickness=10,
+        tickCount=4,
+        format="~g",
+    )
+    colour = alt.Color(value, type="quantitative", scale=scale, legend=legend)
+    across = alt.X(
+        column,
+        type="ordinal",
+        title=column_title,
+        sort=_names(data, column),
+        axis=alt.Axis(labelAngle=0, grid=False),
+    )
+    down = alt.Y(
+        row, type="ordinal", title=row_title, sort=_names(data, row), axis=alt.Axis(grid=False)
+    )
+    chart = (
+        alt.Chart(data)
+        .mark_rect()
+        .encode(x=across, y=down, color=colour, tooltip=_tooltips(data, [row, column, value]))
+    )
+    chart = chart.properties(title=title, width="container", height=300)
+    return _finish(chart, controls, aspect="square")
+
+
+def matrices(
+    table: pd.DataFrame, by: str, *args: str, value: str, **options: Any
+) -> list[alt.Chart]:
+    """One `matrix` per value of the column `by`, all on one colour scale, for one `Figure`.
+
+    Args:
+        table: tidy table, one row per cell of each matrix.
+        by: column that tells the matrices apart; its values become their titles.
+        *args: the columns of the rows and of the columns, as `matrix` takes them.
+        value: numeric column that sets the colour.
+        **options: the other arguments of `matrix`, without the title.
+
+    Raises:
+        ArgumentError: as `matrix`.
+    """
+    data = _columns(table, [by, value])
+    options.setdefault("domain", (data[value].min().item(), data[value].max().item()))
+    return [
+        matrix(table[table[by] == name], *args, value, title=str(name), **options)
+        for name in _names(data, by)
+    ]
+
+
+def _plain(values: Sequence[Any]) -> list[Any]:
+    """The values as Python's own numbers and strings, which is what a chart's text can hold."""
+    return [value.item() if hasattr(value, "item") else value for value in values]
+
+
+def _place(argument: str, values: tuple[Any, ...], start: Any, default: int) -> int:
+    if start is None:
+        return default
+    if rounded(start) not in values:
+        raise ArgumentError(argument, start, f"one of {list(values)}")
+    return values.index(rounded(start))
+
+
+def _parameter_name(column: str) -> str:
+    return "choose_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in column)
+
+
+def _columns(table: pd.DataFrame, wanted: Sequence[str | None]) -> pd.DataFrame:
+    """The columns that are drawn, once each."""
+    names = list(dict.fromkeys(name for name in wanted if name is not None))
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise ArgumentError("table", missing, f"columns among {list(map(str, table.columns))}")
+    if table.empty:
+        raise ArgumentError("table", "no rows", "at least one row")
+    return table[names].reset_index(drop=True)
+
+
+def _band_columns(table: pd.DataFrame, band: tuple[str, str] | None) -> tuple[str, ...]:
+    return tuple(band) if band and set(band) <= set(table.columns) else ()
+
+
+def _names(data: pd.DataFrame, column: str | None) -> list[Any]:
+    """The distinct values of a column: names as they come, numbers in order."""
+    if column is None:
+        return []
+    names = _plain(data[column].dropna().unique())
+    return sorted(names) if is_numeric_dtype(data[column]) else names
+
+
+def _scale(
+    data: pd.DataFrame,
+    columns: Sequence[str],
+    log: bool,
+    domain: tuple[float, float] | None,
+    also: float | None = None,
+    **options: Any,
+) -> alt.Scale:
+    """A scale over all rows, so that axes stand still while a control changes what is drawn."""
+    low = rounded(float(data[list(columns)].min().min()))
+    high = rounded(float(data[list(columns)].max().max()))
+    low, high = (min(low, also), max(high, also)) if also is not None else (low, high)
+    low, high = domain or (low, high)
+    if log and low <= 0:
+        raise ArgumentError(columns[0], low, "values above 0 on a logarithmic scale")
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ArgumentError(columns[0], [low, high], "finite values")
+    settings = {"nice": domain is None, "zero": False, **options}
+    if log:
+        settings = {**settings, "type": "log", "nice": False}
+        settings.pop("zero")
+    return alt.Scale(domain=[low, high], **settings)
+
+
+def _styles(names: list[Any]) -> list[tuple[str, tuple[int, ...]]]:
+    """Colour and dashes of each name; unknown names take what the known ones leave."""
+    taken = {CONDITIONS[name] for name in names if name in CONDITIONS}
+    spare = [
+        style
+        for style in zip(PALETTE, _DASHES, strict=True)
+        if style[0] not in {colour for colour, _ in taken}
+    ]
+    styles = []
+    for name in names:
+        if name in CONDITIONS:
+            styles.append(CONDITIONS[name])
+            continue
+        if not spare:
+            raise ArgumentError("series", names, f"at most {len(PALETTE)} names")
+        styles.append(spare.pop(0))
+    return styles
+
+
+def _series_encoding(
+    data: pd.DataFrame, series: str | None, *, legend: bool = True
+) -> dict[str, Any]:
+    """The colour of each name; of numbers, a ramp."""
+    if series is None:
+        return {"color": alt.value(BLUE)}
+    names, key = _names(data, series), _legend(data, series) if legend else None
+    if is_numeric_dtype(data[series]):
+        ramp = alt.Scale(domain=names, range=list(RAMP), interpolate="lab")
+        return {"color": alt.Color(series, type="ordinal", scale=ramp, legend=key)}
+    scale = alt.Scale(domain=names, range=[colour for colour, _ in _styles(names)])
+    return {"color": alt.Color(series, type="nominal", scale=scale, legend=key)}
+
+
+def _dash_encoding(data: pd.DataFrame, series: str | None) -> dict[str, Any]:
+    """The dashes of each name, which tell the lines apart without colour."""
+    if series is None or is_numeric_dtype(data[series]):
+        return {}
+    names = _names(data, series)
+    scale = alt.Scale(domain=names, range=[list(dashes) for _, dashes in _styles(names)])
+    legend = _legend(data, series)
+    return {"strokeDash": alt.StrokeDash(series, type="nominal", scale=scale, legend=legend)}
+
+
+def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
+    """Names speak for themselves; numbers need the name of their column.
+
+    All layers lend the legend their looks: the opacity must not be the band's.
+    """
+    return alt.Legend(title=series if is_numeric_dtype(data[series]) else None, symbolOpacity=1)
+
+
+def _band(base: alt.Chart, low: str, high: str, upward: dict[str, Any]) -> alt.Chart:
+    lower = alt.Y(low, type="quantitative", **upward)
+    return base.mark_area(opacity=0.2).encode(y=lower, y2=high)
+
+
+def _tooltips(data: pd.DataFrame, columns: Sequence[str | None]) -> list[alt.Tooltip]:
+    names = [name for name in dict.fromkeys(columns) if name is not None]
+    numeric = {name for name in names if is_numeric_dtype(data[name])}
+    return [
+        alt.Tooltip(name, type="quantitative", format=_FIGURES)
+        if name in numeric
+        else alt.Tooltip(name, type="nominal")
+        for name in names
+    ]
+
+
+def _hover(
+    base: alt.Chart, data: pd.DataFrame, columns: Sequence[str | None], series: str | None
+) -> alt.Chart:
+    """Unseen points that carry the tooltips; of long lines, about a hundred each."""
+    groups = [series] if series else []
+    longest = int(data.groupby(groups).size().max()) if groups else len(data)
+    every = max(1, longest // 100)
+    hover = base.mark_point(size=120, opacity=0, filled=True).encode(
+        tooltip=_tooltips(data, columns)
+    )
+    if every == 1:
+        return hover
+    numbered = hover.transform_window(place="row_number()", groupby=groups)
+    return numbered.transform_filter(f"datum.place % {every} === 1")
+
+
+def _wrapped(data: pd.DataFrame, category: str) -> alt.Axis:
+    """Names of rows on several lines where they are long, so that they fit a narrow page."""
+    lines = {str(name): textwrap.wrap(str(name), 24) for name in _names(data, category)}
+    return alt.Axis(labelExpr=f"{json.dumps(lines)}[datum.value]", labelLimit=0)
+
+
+def _reference(value: float) -> alt.Chart:
+    mark = alt.Chart(pd.DataFrame({"reference": [value]})).mark_rule(
+        strokeDash=[4, 4], color=GREY, strokeWidth=1.5
+    )
+    return mark.encode(x="reference:Q")
+
+
+def _finish(
+    chart: Any, controls: Sequence[Control], legend: Sequence[Any] = (), aspect: str = ""
+) -> Any:
+    """Adds the controls, and the notes that the page's script reads (see memhelpers.js)."""
+    for control in controls:
+        chart = control(chart)
+    notes: dict[str, Any] = {
+        "labels": {c.parameter.name: list(c.labels) for c in controls if c.labels},
+        "legend": [len(str(name)) for name in legend],
+        "aspect": aspect,
+    }
+    return chart.properties(usermeta={"memhelpers": {k: v for k, v in notes.items() if v}})

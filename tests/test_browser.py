@@ -1,0 +1,346 @@
+"""The rendered book in a browser whose network ends at this machine, page by page."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+from browser import Visit, absent, chromium, page_names, rendered, serve, settle, watch
+
+PAGES = page_names()
+CHAPTERS = [name for name in PAGES if re.search(r"/\d\d-", name)]
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
+THEMES = ("light", "dark")
+MOST_BYTES = 3_000_000
+SMALLEST_TEXT = 11  # px; below it a phone's reader must zoom
+
+every_page = pytest.mark.parametrize("name", PAGES, indirect=True)
+every_chapter = pytest.mark.parametrize("name", CHAPTERS, indirect=True)
+both_themes = pytest.mark.parametrize("theme", THEMES)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    with serve(rendered()) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser(site: str) -> Iterator[object]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent("playwright is not installed")
+    # A container's root may not use the sandbox; the pages are our own.
+    options = {"executable_path": chromium(), "args": ["--no-sandbox"]}
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**options)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def visits(browser: object, site: str) -> Iterator[dict]:
+    """Pages that are open already: opening one is what takes time."""
+    opened: dict[tuple, Visit] = {}
+    yield opened
+    for visit in opened.values():
+        visit.page.context.close()
+
+
+@pytest.fixture(scope="session")
+def visit_page(browser: object, site: str, visits: dict):
+    """Opens a page of the book once for each width and theme."""
+
+    def visit_page(name: str, viewport: dict = WIDE, theme: str = "light") -> Visit:
+        key = (name, viewport["width"], theme)
+        if key not in visits:
+            # One page after another: what is open takes memory.
+            for old in [old for old in visits if old[0] != name]:
+                visits.pop(old).page.context.close()
+            context = browser.new_context(viewport=viewport, color_scheme=theme)
+            visits[key] = watch(context.new_page(), site)
+            visits[key].page.goto(f"{site}{name}.html")
+            settle(visits[key].page)
+        return visits[key]
+
+    return visit_page
+
+
+@pytest.fixture(scope="module")
+def name(request: pytest.FixtureRequest) -> str:
+    """A page of the table of contents; with this scope, all tests of a page run in a row."""
+    page = request.param
+    assert (rendered() / f"{page}.html").is_file(), f"{page}.html was not rendered"
+    return page
+
+
+@pytest.fixture
+def page(name: str, visit_page) -> object:
+    """The page, wide and light."""
+    return visit_page(name).page
+
+
+@every_page
+def test_opens_without_errors_and_without_the_network(name, visit_page):
+    visit = visit_page(name)
+    assert not visit.errors
+    assert not visit.outside
+
+
+@every_page
+def test_has_one_title(page):
+    assert page.locator("article h1").count() == 1
+
+
+@every_page
+def test_every_chart_has_marks(page):
+    charts = page.locator(".mem-chart")
+    for i in range(charts.count()):
+        plots = charts.nth(i).locator(".mem-plot")
+        if not charts.nth(i).is_visible():
+            continue
+        assert plots.count() > 0
+        for j in range(plots.count()):
+            assert plots.nth(j).evaluate(MARKS), f"chart {i}, panel {j}"
+
+
+MARKS = """plot => [...plot.querySelectorAll("svg .role-mark :is(path, line, text, rect)")]
+    .filter(mark => mark.getBBox().width + mark.getBBox().height > 0).length"""
+
+
+@every_chapter
+def test_every_chapter_has_a_chart_that_a_control_changes(page):
+    assert page.locator(".mem-chart").count() > 0
+    assert page.locator(".vega-bindings :is(input, select)").count() > 0
+
+
+@every_page
+def test_moving_each_control_changes_what_is_drawn(page):
+    controls = page.locator(".vega-bindings :is(input, select)")
+    for i in range(controls.count()):
+        control = controls.nth(i)
+        if not control.is_visible():
+            continue
+        before = control.evaluate(DRAWN)
+        control.evaluate(MOVE)
+        page.wait_for_function(
+            f"([control, before]) => ({DRAWN})(control) !== before",
+            arg=[control.element_handle(), before],
+            timeout=10_000,
+        )
+
+
+DRAWN = """control => [...control.closest("figure").querySelectorAll(".mem-plot .role-mark")]
+    .map(marks => marks.innerHTML).join()"""
+MOVE = """control => {
+    if (control.tagName === "SELECT") {
+        control.selectedIndex = (control.selectedIndex + 1) % control.options.length;
+    } else {
+        control.value = control.value === control.min ? control.max : control.min;
+    }
+    for (const kind of ["input", "change"]) control.dispatchEvent(new Event(kind));
+}"""
+
+
+@every_page
+def test_images_and_charts_have_alt_text(page):
+    assert page.locator("article img:not([alt]), article img[alt='']").count() == 0
+    labels = page.locator(".mem-chart").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert all(labels)
+    captions = page.locator("figure.mem-figure").evaluate_all(
+        "all => all.map(figure => figure.querySelector('figcaption')?.innerText)"
+    )
+    assert all(captions)
+
+
+@every_chapter
+def test_the_keyboard_reaches_and_moves_a_control(page):
+    control = page.locator(".vega-bindings :is(input, select)").first
+    page.locator("article h1").evaluate("h1 => { h1.tabIndex = -1; h1.focus(); }")
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if control.evaluate("control => control === document.activeElement"):
+            break
+    else:
+        pytest.fail("Tab does not reach the control")
+    assert page.evaluate(OUTLINED), "the focus is not visible"
+    before = control.evaluate("control => control.value")
+    back = control.evaluate("c => c.tagName !== 'SELECT' && c.value === c.max")
+    page.keyboard.press("ArrowLeft" if back else "ArrowDown" if _is_list(control) else "ArrowRight")
+    assert control.evaluate("control => control.value") != before
+
+
+def _is_list(control: object) -> bool:
+    return control.evaluate("control => control.tagName === 'SELECT'")
+
+
+OUTLINED = """() => {
+    const style = getComputedStyle(document.activeElement);
+    return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+}"""
+
+
+@every_page
+def test_the_keyboard_shows_where_it_is(page):
+    page.evaluate("() => document.activeElement.blur()")
+    page.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); }")
+    links = 0
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        place = page.evaluate("() => document.activeElement.outerHTML.slice(0, 200)")
+        assert page.evaluate(OUTLINED), f"no visible focus on {place}"
+        links += place.startswith("<a")
+    assert links
+
+
+@every_page
+@both_themes
+def test_a_narrow_page_fits_and_is_readable(name, theme, visit_page):
+    page = visit_page(name, NARROW, theme).page
+    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    assert wider <= 0, f"{wider} px wider than the screen: {page.evaluate(STICKING_OUT)}"
+    small = page.evaluate(SMALL_TEXT, SMALLEST_TEXT)
+    assert not small
+
+
+STICKING_OUT = """() => [...document.querySelectorAll("article *")]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.tagName + "." + e.className).slice(0, 5)"""
+# Sub- and superscripts of formulas are small in print, too.
+SMALL_TEXT = """least => {
+    const walker = document.createTreeWalker(document.querySelector("article"), 4);
+    const small = [];
+    for (let node; (node = walker.nextNode());) {
+        const parent = node.parentElement;
+        if (!node.data.trim() || parent.closest("mjx-container, script, style, sup, sub")) continue;
+        if (!parent.getClientRects().length) continue;
+        const size = parseFloat(getComputedStyle(parent).fontSize);
+        if (size < least) small.push([size, node.data.trim().slice(0, 40)]);
+    }
+    return small;
+}"""
+
+
+@every_page
+@both_themes
+def test_accessibility_checker_finds_nothing_serious(name, theme, visit_page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit_page(name, WIDE, theme).page
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:5])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert not serious
+
+
+@every_page
+@both_themes
+def test_text_in_charts_stands_out(name, theme, visit_page):
+    page = visit_page(name, WIDE, theme).page
+    assert page.evaluate("() => document.documentElement.dataset.theme") == theme
+    background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    fills = page.locator(".mem-plot svg text").evaluate_all(
+        "all => all.filter(e => e.textContent.trim()).map(e => getComputedStyle(e).fill)"
+    )
+    faint = {fill for fill in fills if contrast(fill, background) < 4.5}
+    assert not faint, f"on {background}"
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two CSS colours (WCAG 2)."""
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@every_chapter
+def test_charts_follow_the_theme_switch(name, visit_page):
+    page = visit_page(name).page
+    label = page.locator(".mem-plot svg .role-axis-label text").first
+    fill = "text => getComputedStyle(text).fill"
+    before = label.evaluate(fill)
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.mem-chart[data-drawn]')]"
+        ".every(chart => chart.dataset.drawn === 'dark')"
+    )
+    after = page.locator(".mem-plot svg .role-axis-label text").first.evaluate(fill)
+    page.evaluate("() => { document.documentElement.dataset.theme = 'light'; }")
+    assert after != before
+
+
+@every_page
+def test_formulas_are_set_without_the_network(page):
+    assert page.locator("mjx-merror").count() == 0
+    unset = page.locator("article .math").evaluate_all(
+        "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
+    )
+    assert not unset
+
+
+@every_page
+def test_weighs_at_most_three_megabytes(name, visit_page):
+    visit = visit_page(name)
+    heaviest = sorted(visit.loaded.items(), key=lambda item: -item[1])[:5]
+    assert 0 < visit.weight <= MOST_BYTES, heaviest
+
+
+def test_some_page_has_formulas():
+    texts = [(rendered() / f"{page}.html").read_text(encoding="utf-8") for page in PAGES]
+    assert any('class="math' in text for text in texts)
+
+
+def test_the_search_finds_a_page_without_the_network(browser, site):
+    context = browser.new_context(viewport=WIDE)
+    visit = watch(context.new_page(), site)
+    visit.page.goto(f"{site}{PAGES[0]}.html")
+    settle(visit.page)
+    visit.page.keyboard.press("Control+k")
+    visit.page.keyboard.type("memorize")
+    visit.page.keyboard.press("Enter")
+    found = visit.page.locator("#search-results li a")
+    found.first.wait_for()
+    assert any("book/" in link for link in found.evaluate_all("all => all.map(a => a.href)"))
+    assert not visit.errors
+    assert not visit.outside
+    context.close()
+
+
+class _Loads(HTMLParser):
+    """Collects what a page loads by itself: not its links, which the reader follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [values[key] or "" for key in ("src", "srcset") if key in values]
+        if tag == "link" and values.get("rel") not in ("canonical", "author"):
+            self.addresses.append(values.get("href") or "")
+
+
+def test_no_page_names_a_script_font_or_style_elsewhere():
+    elsewhere = {}
+    for path in sorted(rendered().rglob("*.html")):
+        loads = _Loads()
+        loads.feed(path.read_text(encoding="utf-8"))
+        outside = [a for a in loads.addresses if re.match(r"(https?:)?//", a)]
+        if outside and "_static" not in path.parts:
+            elsewhere[path.name] = outside
+    assert not elsewhere
+
+
+def test_no_style_sheet_of_the_site_imports_from_elsewhere():
+    pattern = re.compile(r"(?:@import|url\()\s*[\"']?(?:https?:)?//")
+    sheets = rendered().glob("_static/**/*.css")
+    assert not [sheet.name for sheet in sheets if pattern.search(sheet.read_text("utf-8"))]
