@@ -139,3 +139,12 @@ def test_the_wheel_carries_nothing_else(wheel):
     others = {name for name in wheel if not re.fullmatch(shapes, name)}
     assert all(".dist-info/" in name for name in others), others
     assert not [name for name in wheel if "cache" in name]
+
+
+def test_every_make_command_that_a_text_names_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob(".github/workflows/*.yml")]
+    for path in texts:
+        code = re.findall(r"`make ([a-z]+)|^ *(?:- run: )?make ([a-z]+)", path.read_text(), re.M)
+        named = {name for pair in code for name in pair if name}
+        assert named <= targets, path.name

@@ -13,8 +13,23 @@ from tools import notebooks
 OWN = "own images"  # stands for the path of the file that `own_images` makes
 
 # Chapter -> edits of its parameters cell; QUICKER is added to each edit to keep the test short.
-EDITS: dict[str, list[dict[str, object]]] = {}
-QUICKER: dict[str, dict[str, object]] = {}
+EDITS: dict[str, list[dict[str, object]]] = {
+    "04-loss-sensitivity": [
+        {"hidden": [32]},
+        {"examples": 60, "side": 4},
+        {"learning_rate": 0.5, "seeds": 6, "evaluations": 3},
+        {"data": OWN, "examples": 90},
+    ],
+}
+QUICKER: dict[str, dict[str, object]] = {
+    "04-loss-sensitivity": {
+        "epochs": 8,
+        "examples": 100,
+        "batch_size": 20,
+        "evaluations": 5,
+        "seeds": 5,
+    },
+}
 
 CHAPTERS = [path for path in notebooks.paths() if notebooks.is_chapter(path)]
 CASES = [
