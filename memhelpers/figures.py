@@ -104,7 +104,7 @@ _DRAW_FROM_CDN = """
   const label = (panel, labels) => Object.entries(labels).forEach(([name, texts]) => {
     const input = panel.querySelector(`input[name="${name}"]`);
     const show = () => { input.nextElementSibling.textContent = texts[input.value]; };
-    input.addEventListener("input", show);
+    ["input", "change"].forEach((event) => input.addEventListener(event, show));
     show();
   });
   window.memhelpersVega = window.memhelpersVega || vega();

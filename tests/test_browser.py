@@ -129,6 +129,8 @@ def test_moving_each_control_changes_what_is_drawn(page):
             arg=[control.element_handle(), before],
             timeout=10_000,
         )
+        text = control.evaluate("c => c.type === 'range' && c.nextElementSibling.textContent")
+        assert text == (control.get_attribute("aria-valuetext") or False)
 
 
 DRAWN = """control => [...control.closest("figure").querySelectorAll(".mem-plot .role-mark")]
@@ -263,19 +265,31 @@ def _luminance(colour: str) -> float:
 
 
 @every_chapter
-def test_charts_follow_the_theme_switch(name, visit_page):
+def test_charts_follow_the_theme_switch_and_keep_what_was_chosen(name, visit_page):
     page = visit_page(name).page
-    label = page.locator(".mem-plot svg .role-axis-label text").first
-    fill = "text => getComputedStyle(text).fill"
-    before = label.evaluate(fill)
-    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.mem-chart[data-drawn]')]"
-        ".every(chart => chart.dataset.drawn === 'dark')"
-    )
-    after = page.locator(".mem-plot svg .role-axis-label text").first.evaluate(fill)
-    page.evaluate("() => { document.documentElement.dataset.theme = 'light'; }")
+    control = page.locator(".vega-bindings :is(input, select)").first
+    control.evaluate(MOVE)
+    chosen = control.evaluate("control => control.value")
+    before = page.locator(LABEL).first.evaluate(FILL)
+    _switch(page, "dark")
+    after = page.locator(LABEL).first.evaluate(FILL)
+    kept = control.evaluate("control => control.value")
+    _switch(page, "light")
     assert after != before
+    assert kept == chosen
+
+
+LABEL = ".mem-plot svg .role-axis-label text"
+FILL = "text => getComputedStyle(text).fill"
+
+
+def _switch(page: object, theme: str) -> None:
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.wait_for_function(
+        "theme => [...document.querySelectorAll('.mem-chart[data-drawn]')]"
+        ".every(chart => chart.dataset.drawn === theme)",
+        arg=theme,
+    )
 
 
 @every_page
@@ -313,6 +327,65 @@ def test_the_search_finds_a_page_without_the_network(browser, site):
     assert not visit.errors
     assert not visit.outside
     context.close()
+
+
+@pytest.fixture(scope="session")
+def lone_figure() -> str:
+    """A page like a notebook's output: one figure with a slider, without the book's script."""
+    import pandas as pd
+
+    from memhelpers import charts
+
+    table = pd.DataFrame({"x": [1, 2] * 2, "y": [1.0, 2.0, 2.0, 1.0], "k": [0.1, 0.1, 5, 5]})
+    control = charts.slider("k", [0.1, 5], start=5)
+    axes = {"title": "A title", "x_title": "x", "y_title": "y"}
+    chart = charts.lines(table, "x", "y", controls=[control], **axes)
+    figure = charts.Figure(chart, alt="Two points.", caption="They are joined.")
+    return f"<!doctype html><title>A notebook</title>{figure.html()}"
+
+
+def _open_notebook(browser: object, content: str, answer) -> tuple[object, list[str]]:
+    """Opens the content in an empty page; `answer` handles what it loads from elsewhere."""
+    page = browser.new_context(viewport=WIDE).new_page()
+    asked: list[str] = []
+
+    def note(route: object) -> None:
+        asked.append(route.request.url)
+        answer(route)
+
+    page.route(re.compile("^https?:"), note)
+    page.set_content(content)
+    return page, asked
+
+
+def test_in_a_notebook_vega_comes_from_a_cdn_even_beside_an_amd_loader(browser, lone_figure):
+    bundle = (rendered() / "_static" / "vega-bundle.js").read_text(encoding="utf-8")
+
+    def answer(route: object) -> None:
+        last = "vega-embed" in route.request.url
+        body = f"if (window.define) throw 'AMD'; {bundle}" if last else "// part of the bundle"
+        route.fulfill(body=body, content_type="text/javascript")
+
+    loader = "<script>define = () => {}; define.amd = {};</script>"
+    page, asked = _open_notebook(browser, loader + lone_figure, answer)
+    page.locator(".mem-chart svg .role-mark path").first.wait_for(state="attached")
+    slider = page.locator("input[type=range]")
+    assert len(asked) == 3
+    assert slider.evaluate("input => input.nextElementSibling.textContent") == "5"
+    slider.press("ArrowLeft")
+    assert slider.evaluate("input => input.nextElementSibling.textContent") == "0.1"
+    assert page.locator(".mem-still").count() == 0
+    assert page.evaluate("() => typeof define") == "function"
+    page.context.close()
+
+
+def test_in_a_notebook_without_network_the_picture_stays(browser, lone_figure):
+    page, asked = _open_notebook(browser, lone_figure, lambda route: route.abort())
+    page.wait_for_function("() => window.memhelpersVega.then(() => false, () => true)")
+    assert len(asked) == 1
+    assert page.locator(".mem-still").is_visible()
+    assert page.locator("svg").count() == 0
+    page.context.close()
 
 
 class _Loads(HTMLParser):

@@ -188,7 +188,8 @@
           input.nextElementSibling.textContent = texts[input.value];
           input.setAttribute("aria-valuetext", texts[input.value]);
         };
-        input.addEventListener("input", show);
+        // Vega writes the position there on both events.
+        for (const event of ["input", "change"]) input.addEventListener(event, show);
         show();
       }
     }

@@ -1,0 +1,427 @@
+"""Charts, pictures and tables: what the reader sees, and what is refused."""
+
+import base64
+import io
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from memhelpers import charts, figures
+from memhelpers.errors import ArgumentError
+
+WHITE, DARK_PAGE = "#ffffff", "#14181e"
+TEXT = {"alt": "A line that rises.", "caption": "It rises, in each of 3 seeds."}
+AXES = {"title": "A title", "x_title": "epochs", "y_title": "accuracy"}
+
+# Severe colour blindness as linear maps of linear RGB (Machado, Oliveira & Fernandes 2009).
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+
+
+def linear(colour: str) -> np.ndarray:
+    """Linear RGB of a colour such as #2294ec."""
+    c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB (D65) of linear RGB."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.clip(np.array(to_xyz) @ rgb, 0, None) / [0.9505, 1.0, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def curves(conditions=("real", "randX"), noises=(0.0, 0.5)) -> pd.DataFrame:
+    rows = itertools.product(conditions, noises, range(1, 6))
+    table = pd.DataFrame(rows, columns=["condition", "noise", "epoch"])
+    table["accuracy"] = 1 - 1 / (table["epoch"] + table["noise"])
+    return table.assign(low=table["accuracy"] - 0.1, high=table["accuracy"] + 0.1)
+
+
+def chart(**options):
+    return charts.lines(curves(), "epoch", "accuracy", "condition", **AXES, **options)
+
+
+def figure(**options) -> charts.Figure:
+    return charts.Figure(chart(**options), **TEXT)
+
+
+def rows_of(spec: dict) -> pd.DataFrame:
+    """The data of a specification as the browser reads it."""
+    (data,) = spec["datasets"].values()
+    return pd.read_csv(io.StringIO(data))
+
+
+def picture(displayed: figures.Display) -> Image.Image:
+    bundle = displayed._repr_mimebundle_()
+    return Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+
+
+@pytest.mark.parametrize("page", [WHITE, DARK_PAGE])
+@pytest.mark.parametrize("colour", charts.PALETTE)
+def test_a_colour_stands_out_on_light_and_dark_pages(colour, page):
+    assert contrast(colour, page) >= 3
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_colours_stay_apart_for_colour_blind_readers(blindness):
+    seen = {c: lab(BLINDNESS[blindness] @ linear(c)) for c in charts.PALETTE}
+    distances = {
+        pair: np.linalg.norm(seen[pair[0]] - seen[pair[1]])
+        for pair in itertools.combinations(charts.PALETTE, 2)
+    }
+    # Four times a just noticeable difference (2.3), and dashes tell the lines apart besides.
+    assert min(distances.values()) > 10, min(distances, key=distances.get)
+
+
+def test_conditions_that_are_drawn_together_differ_in_colour_and_in_dashes():
+    names = ["real", "randX", "randY", "shuffled pixels", "shuffled per image", "binomial"]
+    styles = [charts.CONDITIONS[name] for name in names]
+    assert len({colour for colour, _ in styles}) == len(names)
+    assert len({dashes for _, dashes in styles[:-1]}) == len(names) - 1
+
+
+def test_a_condition_has_its_colour_whatever_stands_beside_it():
+    for conditions in (("real", "randX"), ("something else", "randX", "real")):
+        table = curves(conditions)
+        spec = charts.lines(table, "epoch", "accuracy", "condition", **AXES).to_dict()
+        scale = spec["layer"][1]["encoding"]["color"]["scale"]
+        colours = dict(zip(scale["domain"], scale["range"], strict=True))
+        assert colours["real"] == charts.CONDITIONS["real"][0]
+        assert colours["randX"] == charts.CONDITIONS["randX"][0]
+        assert len(set(colours.values())) == len(conditions)
+
+
+def test_more_series_than_colours_are_refused():
+    table = curves([f"series {i}" for i in range(len(charts.PALETTE) + 1)])
+    with pytest.raises(ArgumentError, match="series"):
+        charts.lines(table, "epoch", "accuracy", "condition", **AXES)
+
+
+def test_numeric_series_have_an_ordered_ramp():
+    spec = charts.lines(curves(), "epoch", "accuracy", "noise", **AXES).to_dict()
+    colour = spec["layer"][1]["encoding"]["color"]
+    assert colour["type"] == "ordinal"
+    assert colour["scale"]["domain"] == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("empty", ["", "   ", None])
+@pytest.mark.parametrize("argument", ["alt", "caption"])
+def test_alt_text_and_caption_are_required(argument, empty):
+    with pytest.raises(ArgumentError, match=argument):
+        charts.Figure(chart(), **{**TEXT, argument: empty})
+
+
+def test_only_charts_make_a_figure():
+    for wrong in ([], "a chart", [chart(), 3]):
+        with pytest.raises(ArgumentError, match="chart"):
+            charts.Figure(wrong, **TEXT)
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ArgumentError, match="accurracy"):
+        charts.lines(curves(), "epoch", "accurracy", **AXES)
+    with pytest.raises(ArgumentError, match="nose"):
+        chart(controls=[charts.slider("nose", [0, 0.5])])
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(ArgumentError, match="at least one row"):
+        charts.lines(curves()[:0], "epoch", "accuracy", **AXES)
+
+
+@pytest.mark.parametrize("axis", ["log_x", "log_y"])
+def test_a_logarithmic_axis_takes_no_zero(axis):
+    table = curves().assign(epoch=range(20), accuracy=0.0)
+    with pytest.raises(ArgumentError, match="above 0"):
+        charts.lines(table, "epoch", "accuracy", **AXES, **{axis: True})
+
+
+def test_the_band_is_drawn_where_the_table_has_one():
+    def marks(table):
+        spec = charts.lines(table, "epoch", "accuracy", "condition", **AXES).to_dict()
+        return [layer["mark"]["type"] for layer in spec["layer"]]
+
+    assert marks(curves()) == ["area", "line", "point"]
+    assert marks(curves().drop(columns="low")) == ["line", "point"]
+
+
+def test_the_tooltips_of_long_lines_stay_few():
+    long = pd.DataFrame({"rank": range(1000), "p": np.linspace(0, 1, 1000)})
+    spec = charts.lines(long, "rank", "p", **AXES).to_dict()
+    (thinned,) = [layer for layer in spec["layer"] if "transform" in layer]
+    assert thinned["mark"]["type"] == "point"
+    assert "% 10" in json.dumps(thinned["transform"])
+
+
+def test_axes_stand_still_while_a_control_changes_what_is_drawn():
+    spec = chart(controls=[charts.slider("noise", [0, 0.5])]).to_dict()
+    domain = spec["layer"][1]["encoding"]["y"]["scale"]["domain"]
+    table = curves()
+    assert domain == pytest.approx([table["low"].min(), table["high"].max()], rel=1e-3)
+
+
+def test_a_slider_walks_over_values_that_are_not_evenly_spaced():
+    control = charts.slider("noise", [0, 1 / 3, 10], label="Noise", start=1 / 3)
+    parameter = control.parameter.param.to_dict()
+    assert parameter["value"] == 1
+    assert (parameter["bind"]["min"], parameter["bind"]["max"]) == (0, 2)
+    assert control.labels == ("0", "0.3333", "10")
+    # The data are rounded as the slider's values are, so that both are the same number.
+    table = pd.DataFrame({"epoch": [1], "accuracy": [0.5], "noise": [1 / 3]})
+    drawn = charts.lines(table, "epoch", "accuracy", controls=[control], **AXES)
+    spec = charts.Figure(drawn, **TEXT).specs[0]
+    assert rows_of(spec)["noise"][0] == control.values[1]
+    assert spec["usermeta"]["memhelpers"]["labels"] == {parameter["name"]: list(control.labels)}
+
+
+def test_a_choice_filters_by_name():
+    control = charts.choice("condition", ["real", "randX"], start="randX")
+    parameter = control.parameter.param.to_dict()
+    assert parameter["value"] == "randX"
+    assert parameter["bind"]["options"] == ["real", "randX"]
+    spec = chart(controls=[control]).to_dict()
+    assert control.condition in json.dumps(spec, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("make", [charts.slider, charts.choice])
+def test_controls_need_two_values_and_a_start_among_them(make):
+    with pytest.raises(ArgumentError, match="at least two"):
+        make("noise", [1])
+    with pytest.raises(ArgumentError, match="start"):
+        make("noise", [1, 2], start=3)
+
+
+def test_a_figure_has_the_same_identifier_in_each_run():
+    first, second = figure(), figure()
+    assert first.id == second.id
+    assert first.html() == second.html()
+    assert figure(points=True).id != first.id
+
+
+def test_counted_names_do_not_depend_on_the_session():
+    import altair as alt
+
+    def selecting():
+        brush = alt.selection_interval()  # named by a counter that never starts again
+        return charts.Figure(alt.Chart(curves()).mark_point().add_params(brush), **TEXT)
+
+    assert selecting().specs == selecting().specs
+
+
+def test_data_have_four_significant_digits():
+    table = pd.DataFrame({"epoch": [100_001, 2], "accuracy": [0.123456789, 98765.4321]})
+    (spec,) = charts.Figure(charts.lines(table, "epoch", "accuracy", **AXES), **TEXT).specs
+    drawn = rows_of(spec)
+    assert list(drawn["epoch"]) == [100_001, 2]
+    assert list(drawn["accuracy"]) == [0.1235, 98770.0]
+
+
+def test_missing_values_stay_missing():
+    table = curves().assign(accuracy=[np.nan, *curves()["accuracy"][1:]])
+    (spec,) = charts.Figure(charts.lines(table, "epoch", "accuracy", **AXES), **TEXT).specs
+    assert rows_of(spec)["accuracy"].isna().tolist() == [True] + [False] * (len(table) - 1)
+
+
+def test_columns_keep_their_kind_on_the_way_to_the_browser():
+    rows = [{"name": "1e3", "n": 1, "ok": True}, {"name": "a,b", "n": None, "ok": False}]
+    datasets = {"data": rows}
+    kinds = figures._pack(datasets, "data")["parse"]
+    assert kinds == {"name": "string", "n": "number", "ok": "boolean"}
+    assert datasets["data"] == 'name,n,ok\n1e3,1,true\n"a,b",,false\n'
+
+
+def test_every_reference_to_packed_data_says_how_to_read_it():
+    (spec,) = figure().specs
+    references = re.findall(r'"data": ({"name"[^}]*})', json.dumps(spec))
+    assert references
+    assert all('"format"' in reference for reference in references)
+
+
+def test_the_html_carries_alt_text_caption_and_specification_safely():
+    text = {"alt": 'A "line" <rises>.', "caption": "5 < 6 & </script>"}
+    shown = charts.Figure(chart(), **text).html()
+    assert 'aria-label="A &quot;line&quot; &lt;rises&gt;."' in shown
+    assert "<figcaption>5 &lt; 6 &amp; &lt;/script&gt;</figcaption>" in shown
+    specification = re.search(r'class="mem-spec">(.*?)</script>', shown, re.DOTALL)[1]
+    (spec,) = json.loads(specification)
+    assert spec["description"] == text["alt"]
+    assert spec["width"] == "container"
+
+
+def test_every_figure_carries_a_picture_of_moderate_size():
+    for shown in (figure(), figure(controls=[charts.slider("noise", [0, 0.5])])):
+        image = picture(shown)
+        assert 700 <= image.width <= 1000
+        assert len(shown.png()) < 40_000
+        assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+        assert 'class="mem-still" alt="A line that rises."' in shown.html()
+
+
+def test_charts_side_by_side_share_one_picture():
+    control = charts.slider("noise", [0, 0.5])
+    pair = charts.Figure([chart(controls=[control]), chart(controls=[control])], **TEXT)
+    assert len(pair.specs) == 2
+    assert picture(pair).width >= 700
+
+
+def test_without_vl_convert_there_is_no_picture_and_no_error(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
+    bundle = figure()._repr_mimebundle_()
+    assert "image/png" not in bundle
+    assert "<img" not in bundle["text/html"]
+    assert bundle["text/plain"] == "Figure: It rises, in each of 3 seeds."
+
+
+def test_jupyter_loads_the_major_versions_that_altair_writes_for():
+    import altair as alt
+
+    shown = figure().html()
+    for package, version in (
+        ("vega", alt.VEGA_VERSION),
+        ("vega-lite", alt.VEGALITE_VERSION),
+        ("vega-embed", alt.VEGAEMBED_VERSION),
+    ):
+        assert f'npm/{package}@{version.split(".")[0]}"' in shown
+
+
+def test_intervals_are_drawn_in_the_order_of_the_table_with_their_reference():
+    table = pd.DataFrame(
+        {"name": ["b", "a rather long name of a row"], "estimate": [1.0, 2.0]}
+    ).assign(low=[0.5, 1.5], high=[1.5, 2.5])
+    spec = charts.intervals(table, "name", title="t", x_title="x", reference=3).to_dict()
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rule", "rule", "point"]
+    across = spec["layer"][2]["encoding"]
+    assert across["y"]["sort"] == ["b", "a rather long name of a row"]
+    assert across["x"]["scale"]["domain"] == [0.5, 3]
+    assert '["a rather long name of a", "row"]' in across["y"]["axis"]["labelExpr"]
+
+
+def test_intervals_of_several_series_stand_apart():
+    table = curves()[["condition", "noise", "accuracy", "low", "high"]]
+    table = table.assign(noise=table["noise"].astype(str))
+    drawn = charts.intervals(
+        table, "noise", series="condition", estimate="accuracy", title="t", x_title="x"
+    )
+    assert drawn.to_dict()["layer"][1]["encoding"]["yOffset"]["field"] == "condition"
+    assert picture(charts.Figure(drawn, **TEXT))
+
+
+def cells() -> pd.DataFrame:
+    rows = itertools.product(["real", "randX"], range(3), range(3))
+    table = pd.DataFrame(rows, columns=["data", "row", "column"])
+    return table.assign(value=range(1, len(table) + 1))
+
+
+NAMES = {"row_title": "class", "column_title": "example", "value_title": "sensitivity"}
+
+
+def test_matrices_share_one_logarithmic_colour_scale():
+    pair = charts.matrices(cells(), "data", "row", "column", value="value", **NAMES)
+    specs = [one.to_dict() for one in pair]
+    assert [spec["title"] for spec in specs] == ["real", "randX"]
+    for spec in specs:
+        scale = spec["encoding"]["color"]["scale"]
+        assert scale["domain"] == [1, 18]
+        assert scale["type"] == "log"
+
+
+def test_a_matrix_on_a_logarithmic_scale_takes_no_zero():
+    table = cells().assign(value=0.0)
+    with pytest.raises(ArgumentError, match="above 0"):
+        charts.matrix(table, "row", "column", "value", title="t", **NAMES)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_shown_as_they_are(channels):
+    x = torch.rand(4, channels, 5, 6, generator=torch.Generator().manual_seed(0))
+    shown = charts.images(x, ["a", "b", "c<", "d"], title="Images", **TEXT)
+    sources = re.findall(r'<img alt="([^"]*)"[^>]*base64,([^"]*)"', shown.html())
+    assert [label for label, _ in sources] == ["a", "b", "c&lt;", "d"]
+    for pixels, (_, source) in zip(x, sources, strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(source))) as image:
+            seen = np.asarray(image).reshape(5, 6, channels) / 255
+        assert np.abs(seen - pixels.permute(1, 2, 0).numpy()).max() < 0.003
+    assert picture(shown).width == 720
+
+
+def test_noise_images_are_stretched_all_alike():
+    x = np.zeros((2, 1, 2, 2), dtype=np.float32)
+    x[0, 0, 0, 0], x[1, 0, 0, 0] = -1, 3
+    shown = charts.images(x, ["a", "b"], title="Noise", **TEXT)
+    assert shown.pixels.min() == 0
+    assert shown.pixels.max() == 255
+    assert shown.pixels[0, 1, 1, 0] == shown.pixels[1, 1, 1, 0] == 64
+
+
+def test_images_stand_in_named_rows():
+    x = np.zeros((3, 1, 2, 2), dtype=np.float32)
+    text = {"title": "t", **TEXT}
+    shown = charts.images(x, [1, 2, 3], groups=["easy", "hard", "easy"], **text).html()
+    assert shown.count("<ul") == 2
+    assert shown.index("easy") < shown.index("hard")
+
+
+def test_wrong_images_are_refused():
+    x = np.zeros((2, 1, 4, 4), dtype=np.float32)
+    text = {"title": "t", **TEXT}
+    for wrong in (x[0], np.zeros((2, 2, 4, 4)), x[:0]):
+        with pytest.raises(ArgumentError, match="images"):
+            charts.images(wrong, ["a", "b"], **text)
+    with pytest.raises(ArgumentError, match="labels"):
+        charts.images(x, ["a"], **text)
+    with pytest.raises(ArgumentError, match="groups"):
+        charts.images(x, ["a", "b"], groups=["one"], **text)
+    with pytest.raises(ArgumentError, match="alt"):
+        charts.images(x, ["a", "b"], **{**text, "alt": " "})
+
+
+def test_a_table_has_a_caption_headings_and_few_digits():
+    frame = pd.DataFrame({"data": ["a<b"], "accuracy": [0.123456], "examples": [12_000]})
+    shown = charts.table(frame, caption="What it says", digits=2)
+    for part in (
+        "<caption>What it says</caption>",
+        '<th scope="col">accuracy</th>',
+        '<th scope="row">a&lt;b</th>',
+        "<td>0.12</td><td>12,000</td>",
+    ):
+        assert part in shown.html()
+    assert "0.12" in repr(shown)
+    with pytest.raises(ArgumentError, match="frame"):
+        charts.table(frame[:0], caption="c")
+    with pytest.raises(ArgumentError, match="caption"):
+        charts.table(frame, caption="")
