@@ -1,6 +1,6 @@
 # The two commands are `make book` and `make test`; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help book test outputs pins serve chapter stamp clean
+.PHONY: help book test outputs format pins serve chapter stamp clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,6 +20,9 @@ test: $(READY)  ## run every check: linting, units, notebooks, pages
 
 outputs: $(READY)  ## write the executed outputs back into book/*.ipynb, to be committed
 	@$(PY) -m tools.build --outputs
+
+format: $(READY)  ## mend layout and imports of code and notebooks with ruff
+	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 pins: $(READY)  ## write the installed versions into constraints.txt
 	@$(PY) -m tools.pins

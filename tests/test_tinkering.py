@@ -81,6 +81,6 @@ def test_a_chapter_runs_to_the_end_with_other_parameters(
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_chapter_is_tinkered_with(path):
-    edits = EDITS[path.stem]
-    assert len(edits) >= 3
+    edits = EDITS.get(path.stem, [])
+    assert len(edits) >= 3, "add three edits of its parameters to the table above"
     assert any(OWN in edit.values() for edit in edits)
