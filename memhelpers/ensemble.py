@@ -43,21 +43,49 @@ class Ensemble:
     ) -> "Ensemble":
         """Draw every member's weights from its own seed, whatever the other members are.
 
+        Args:
+            network: the template, on the CPU.
+            seeds: one a member.
+            init: see `networks.initialize`.
+            device: where the members go.
+            dtype: of their weights.
+
         Raises:
             ArgumentError: unknown `init`, or a layer that it does not know.
         """
-        drawn = []
-        for seed in seeds:
+        ensemble = cls.empty(network, len(seeds), device, dtype)
+        for row, seed in enumerate(seeds):
             networks.initialize(network, generator(seed, "init"), init)
-            drawn.append({k: v.detach().clone() for k, v in network.state_dict().items()})
-        stacked = {k: torch.stack([d[k] for d in drawn]).to(device) for k in drawn[0]}
-        stacked = {k: v.to(dtype) if v.is_floating_point() else v for k, v in stacked.items()}
+            ensemble.store(row, network.state_dict())
+        for parameter in ensemble.parameters.values():
+            parameter.requires_grad_()
+        return ensemble
+
+    @classmethod
+    def empty(
+        cls,
+        network: nn.Module,
+        members: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Ensemble":
+        """Room for `members` networks, which `store` fills."""
         trained = {name for name, _ in network.named_parameters()}
-        return cls(
-            network,
-            {k: v.requires_grad_() for k, v in stacked.items() if k in trained},
-            {k: v for k, v in stacked.items() if k not in trained},
-        )
+        room = {
+            name: torch.empty(
+                (members, *value.shape),
+                device=device,
+                dtype=dtype if value.is_floating_point() else value.dtype,
+            )
+            for name, value in network.state_dict().items()
+        }
+        parameters = {name: value for name, value in room.items() if name in trained}
+        return cls(network, parameters, {k: v for k, v in room.items() if k not in trained})
+
+    def store(self, rows: int | Tensor, weights: Weights) -> None:
+        """Set the members at `rows` to `weights`: parameters and buffers by name."""
+        for name, value in (self.parameters | self.buffers).items():
+            value.detach()[rows] = weights[name].detach().to(value.device, value.dtype)
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
@@ -87,6 +115,11 @@ class Ensemble:
         # Indexing gives views, so batch norm's in-place updates reach the stacked buffers.
         return self._member(parameters, {k: v[0] for k, v in self.buffers.items()}, x)
 
+    def images_per_pass(self, shape: networks.Shape) -> int:
+        """How many images of `shape` to show all members at once where no gradient is needed."""
+        activations = networks.dry_run(self.network, shape)[1]
+        return max(1, _EVALUATED_NUMBERS // (len(self) * activations))
+
     def select(self, keep: Tensor) -> "Ensemble":
         """The members that the boolean or index tensor `keep` names, as copies."""
         parameters = {k: v.detach()[keep].requires_grad_() for k, v in self.parameters.items()}
@@ -97,31 +130,41 @@ class Ensemble:
         return torch.cat([p.detach().flatten(1) for p in self.parameters.values()], dim=1)
 
 
-def concatenate(ensembles: Sequence[Ensemble]) -> Ensemble:
-    """One ensemble of all members of `ensembles`, in order."""
+@torch.no_grad()
+def predict(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """Logits of all members on the same images, [m, n, classes], in evaluation mode.
 
-    def joined(kind: str) -> Weights:
-        parts = [getattr(ensemble, kind) for ensemble in ensembles]
-        return {k: torch.cat([part[k].detach() for part in parts]) for k in parts[0]}
+    Args:
+        ensemble: m networks.
+        x: [n, C, H, W], on their device; passed in portions that bound the memory it takes.
+    """
+    dtype = next(iter(ensemble.parameters.values())).dtype
+    portions = x.split(ensemble.images_per_pass(x.shape[1:]))
+    return torch.cat([ensemble(images.to(dtype), shared=True) for images in portions], dim=1)
 
-    return Ensemble(ensembles[0].network, joined("parameters"), joined("buffers"))
 
-
-def networks_per_pass(network: nn.Module, batch_size: int, device: torch.device) -> int:
+def networks_per_pass(
+    network: nn.Module, shape: networks.Shape, batch_size: int, device: torch.device
+) -> int:
     """How many members to train in one batched pass.
 
     Stacking pays while a single network leaves the processor waiting for the next instruction. On
     a CPU that ends when the members' weights, gradients and activations outgrow the cache; on a
     GPU it goes on until memory is full, and `training.fit` halves the number when that happens.
+
+    Args:
+        network: template of the architecture.
+        shape: (C, H, W) of one image.
+        batch_size: images an update.
+        device: where they train.
     """
-    numbers = 3 * networks.parameter_count(network) + 8 * batch_size * _widest(network)
+    activations = networks.dry_run(network, shape)[1]
+    # Weights, gradients, velocities and a step; activations, their gradients and work space.
+    numbers = 4 * networks.parameter_count(network) + 3 * batch_size * activations
     budget = _CACHED_NUMBERS if device.type == "cpu" else _GPU_NUMBERS
     return max(1, budget // numbers)
 
 
 _CACHED_NUMBERS = 4_000_000  # 16 MB of float32, about a desktop processor's last-level cache
 _GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
-
-
-def _widest(network: nn.Module) -> int:
-    return max(len(parameter) for parameter in network.parameters())
+_EVALUATED_NUMBERS = 250_000_000  # 1 GB of float32 of activations, where none is kept

@@ -8,6 +8,7 @@ from that member's own seed. Any module built of linear, convolution and batch-n
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +27,17 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
         classes: number of logits.
 
     Raises:
-        ArgumentError: a width or the number of classes is not a positive whole number.
+        ArgumentError: a size, a width or the number of classes is not a positive whole number.
 
     Source:
         Arpit et al. 2017, Secs. 3-4: `mlp((1, 28, 28), [4096, 4096], 10)`, 20,037,642 parameters;
         Sec. 3.2: `mlp((1, 14, 14), [16, 16], 10)`, 3,594 parameters.
     """
+    if not isinstance(hidden, Sequence):
+        raise ArgumentError("hidden", hidden, "a width for each hidden layer, such as [16, 16]")
     for width in hidden:
         check_positive_int("hidden", width)
-    check_positive_int("classes", classes)
-    widths = [_pixels(shape), *hidden, classes]
+    widths = [prod(_check_shape(shape)), *hidden, check_positive_int("classes", classes)]
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -43,7 +45,7 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
 
 
 def logistic_regression(shape: Shape, classes: int) -> nn.Sequential:
-    """Linear classifier: an MLP without hidden layers."""
+    """Linear classifier: an MLP without hidden layers; arguments and errors as there."""
     return mlp(shape, [], classes)
 
 
@@ -54,13 +56,17 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     3x3 max pooling, then dense layers of 384 and 192 units with batch norm and ReLU. Padding and
     stride are not in the paper; here none and the pool's size (declared choice).
 
+    Args:
+        shape: (C, H, W) of one image.
+        classes: number of logits.
+
     Raises:
-        ArgumentError: the images are smaller than 32x32.
+        ArgumentError: the images are smaller than 32x32, or a number is not positive and whole.
 
     Source:
         Arpit et al. 2017, Sec. 2; Zhang et al. 2017, appendix A.
     """
-    channels, height, width = shape
+    channels, height, width = _check_shape(shape)
     if min(height, width) < 32:
         raise ArgumentError("shape", shape, "images of at least 32x32 pixels (see small_cnn)")
     sides = [_side_after(_side_after(s - 4, 5, 3), 5, 3) for s in (height, width)]
@@ -84,10 +90,15 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
 def small_cnn(shape: Shape, classes: int, channels: int = 32) -> nn.Sequential:
     """The paper's CNN shrunk to 8x8 images: two 3x3 convolutions, one dense layer of 64 units.
 
+    Args:
+        shape: (C, H, W) of one image.
+        classes: number of logits.
+        channels: of each convolution.
+
     Raises:
-        ArgumentError: the images are smaller than 8x8.
+        ArgumentError: the images are smaller than 8x8, or a number is not positive and whole.
     """
-    if min(shape[1:]) < 8:
+    if min(_check_shape(shape)[1:]) < 8:
         raise ArgumentError("shape", shape, "images of at least 8x8 pixels")
     check_positive_int("channels", channels)
     sides = [side // 4 for side in shape[1:]]
@@ -118,18 +129,53 @@ def parameter_count(network: nn.Module) -> int:
 
 
 @torch.no_grad()
+def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
+    """Pass one blank image through the template.
+
+    Args:
+        network: the template, in evaluation mode from here on.
+        shape: (C, H, W) of the image.
+
+    Returns:
+        The number of logits, and of all numbers that its layers put out for one image.
+
+    Raises:
+        ArgumentError: the network does not take such an image, or gives no [n, classes].
+    """
+    outputs: list[int] = []
+    layers = [module for module in network.modules() if not list(module.children())]
+    hooks = [
+        m.register_forward_hook(lambda *seen: outputs.append(seen[-1].numel())) for m in layers
+    ]
+    try:
+        logits = network.eval()(next(network.parameters()).new_zeros(1, *shape))
+    except RuntimeError as error:
+        given = f"one that fails on an image of shape {tuple(shape)}"
+        raise ArgumentError("network", given, f"a network made for it ({error})") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if logits.dim() != 2:
+        raise ArgumentError("network", f"output {tuple(logits.shape)}", "logits [n, classes]")
+    return logits.shape[1], sum(outputs)
+
+
+@torch.no_grad()
 def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
     """Draw all weights of `network` in place; biases 0, batch norm as the identity.
 
     Args:
-        network: modules that hold parameters must be linear, convolution or batch norm.
+        network: on the CPU; modules that hold parameters must be linear, convolution or batch norm.
         generator: source of the draws, on the CPU, so that they are the same on every device.
         scheme: `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
             `he_normal` or `lecun_normal`.
 
     Raises:
-        ArgumentError: the scheme is unknown, or a layer is of another kind.
+        ArgumentError: the scheme is unknown, a layer is of another kind, or not on the CPU.
     """
+    away = {str(p.device) for p in network.parameters()} - {"cpu"}
+    if away:
+        raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
     draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
@@ -158,9 +204,10 @@ INITIALIZATIONS = {
 }
 
 
-def _pixels(shape: Shape) -> int:
-    channels, height, width = shape
-    return channels * height * width
+def _check_shape(shape: Shape) -> Shape:
+    if not isinstance(shape, Sequence) or len(shape) != 3:
+        raise ArgumentError("shape", shape, "(channels, height, width) of an image")
+    return tuple(check_positive_int("shape", size) for size in shape)
 
 
 def _side_after(side: int, kernel: int, pool: int) -> int:

@@ -16,8 +16,8 @@ class Moment:
     """What a probe sees.
 
     Attributes:
-        ensemble: the networks that are still training, m of them.
-        members: their places among all members, [m].
+        ensemble: the networks that are still training, m of them; not to be changed.
+        members: their places among all members, [m], on the CPU.
         epoch: epochs done, at the end of an epoch (0: before training); None before an update.
         update: updates done so far.
         batch: before an update, the positions of the examples it will use, [m, b]; else None.
@@ -37,9 +37,11 @@ class Moment:
         """
         group = self._group
         positions = positions.to(group.x.device)
+        portions = positions.split(self.ensemble.images_per_pass(group.x.shape[2:]))
+        x_of, y_of = group.which_x[:, None], group.which_y[:, None]
         with torch.no_grad():
-            logits = self.ensemble(group.x[group.which_x[:, None], positions])
-        return logits, group.y[group.which_y[:, None], positions]
+            logits = torch.cat([self.ensemble(group.x[x_of, some]) for some in portions], dim=1)
+        return logits, group.y[y_of, positions]
 
 
 Function = Callable[[Moment], Tensor]
@@ -53,7 +55,11 @@ class Probe:
         function: returns one row a member still training, [m, ...]; or the name of a standard
             probe, `weight_norm` or `parameters`.
         epochs: after which epochs (0: before training); `all`; or none.
-        updates: before which updates, counted from 0; `all`; or none.
+        updates: before which updates, counted from 0; `all`; or none. Instead of epochs: readings
+            are filed by one kind of time.
+
+    Raises:
+        ArgumentError: an unknown name, no function at all, or times that are not as above.
     """
 
     function: Function | str
@@ -70,8 +76,12 @@ class Probe:
             times = getattr(self, name)
             if isinstance(times, str):
                 check_choice(name, times, ["all"])
-            else:
+            elif isinstance(times, Iterable):
                 object.__setattr__(self, name, frozenset(times))
+            else:
+                raise ArgumentError(name, times, f"several {name}, such as [0, 1], or 'all'")
+        if self.epochs and self.updates:
+            raise ArgumentError("updates", self.updates, "epochs or updates; two probes for both")
 
     def is_due(self, *, epoch: int | None = None, update: int | None = None) -> bool:
         """Whether to call it after `epoch` or before `update`."""
@@ -117,17 +127,19 @@ def correct_on(positions: Tensor) -> Function:
 STANDARD = {"weight_norm": weight_norm, "parameters": parameters}
 
 
-def as_probe(name: str, given: Probe | Function | str, epochs: int) -> Probe:
-    """A probe from what `fit` was given under `name`.
+def as_probe(name: str, given: Probe | Function | str, epochs: int, updates: int) -> Probe:
+    """A probe from what `fit` was given under `name`, for that many epochs and updates.
 
     Raises:
-        ArgumentError: an unknown name, no function at all, or an epoch that is never reached.
+        ArgumentError: an unknown name, no function at all, or a time that is never reached.
     """
     if not isinstance(given, Probe):
         given = Probe(given, epochs="all")
-    late = [e for e in given.epochs if given.epochs != "all" and not 0 <= e <= epochs]
-    if late:
-        raise ArgumentError(f"probes[{name!r}].epochs", late, f"0 to {epochs}")
+    for kind, last in (("epochs", epochs), ("updates", updates - 1)):
+        times = getattr(given, kind)
+        never = [time for time in times if times != "all" and not 0 <= time <= last]
+        if never:
+            raise ArgumentError(f"probes[{name!r}].{kind}", never, f"0 to {last}")
     return given
 
 
@@ -157,19 +169,20 @@ class Readings:
         return sorted(self._rows)
 
     def at(self, time: int) -> Tensor:
-        """Values at one time, [member, ...]; floats, not a number for members that had stopped.
+        """Values at one time, [member, ...]; floats with NaN for members that had stopped, if any.
 
         Raises:
             ArgumentError: the probe was not read at that time.
         """
-        rows = self._rows[check_choice("time", time, self.times)]
-        if sum(len(members) for members, _ in rows) == self.members:
-            order = torch.cat([members for members, _ in rows]).argsort()
-            return torch.cat([value for _, value in rows])[order]
-        shape = rows[0][1].shape[1:]
-        full = torch.full((self.members, *shape), torch.nan)
-        for members, value in rows:
-            full[members] = value.float()
+        if time not in self._rows:
+            raise ArgumentError("time", time, f"one of {self.times}")
+        rows = self._rows[time]
+        members, value = (torch.cat(column) for column in zip(*rows, strict=True))
+        if len(members) == self.members:
+            return value[members.argsort()]
+        value = value if value.is_floating_point() else value.float()
+        full = value.new_full((self.members, *value.shape[1:]), torch.nan)
+        full[members] = value
         return full
 
     def stacked(self) -> Tensor:

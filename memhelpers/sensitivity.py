@@ -14,17 +14,21 @@ so each step costs one Hessian-vector product: a forward derivative of a gradien
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vmap
+from torch.func import functional_call, grad, vmap
+from torch.nn.functional import one_hot
 
+from memhelpers import curvature
 from memhelpers.data import Dataset
 from memhelpers.ensemble import Weights
 from memhelpers.errors import ArgumentError, check_choice, check_positive, check_positive_int
+from memhelpers.networks import parameter_count
 from memhelpers.probes import Moment, Probe, Readings
-from memhelpers.training import PRECISIONS, fit
+from memhelpers.training import PRECISIONS, check_names, check_seeds, fit
 
 NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": lambda g: g.abs().sum(-1),
@@ -32,7 +36,7 @@ NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "linf": lambda g: g.abs().amax(-1),
 }
 DERIVATIVES = ("total", "direct")
-GRADIENT_BYTES = 2**30  # of input gradients held at once; more members are swept one after another
+SWEPT_BYTES = 2**30  # of weights and input gradients; more networks are done one after another
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,12 @@ class Sensitivity:
         times: numbers of updates t after which the loss L_t is differentiated, [t].
         epochs: the same times in epochs, [t].
         norms: (derivative, norm) -> [member, t, example]; with `by_class`, [member, t, class,
-            example]. Units: nats per unit of pixel value. Not a number where a member diverged.
+            example]. Units: nats per unit of pixel value.
         train_accuracy: accuracy on all training examples after t updates, [member, t].
         train_loss: L_t in nats, [member, t].
         labels: label of each training example, [member, example].
+
+    Norms, accuracy and loss are not numbers from where a member has diverged.
     """
 
     times: np.ndarray
@@ -64,7 +70,11 @@ class Sensitivity:
     def over_training(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The loss sensitivity of each example: (1/T) sum_t of its norms, without the axis t.
 
-        Evaluation times are spaced in log t, so each is weighted by the updates it stands for.
+        Each evaluation time is weighted by the updates it stands for (see `time_shares`), since
+        they need not be evenly spaced.
+
+        Raises:
+            ArgumentError: that derivative or norm was not computed.
 
         Source:
             Arpit et al. 2017, Sec. 3.2.
@@ -102,7 +112,7 @@ def loss_sensitivity(
 
     Args:
         network: template of the architecture; no batch norm (its loss mixes the examples).
-        data: one dataset, or one a seed.
+        data: one dataset, or one a seed, with equally many training examples.
         seeds: one a network.
         epochs: passes over the data.
         evaluations: updates t at which to differentiate, or how many of them, spaced evenly in
@@ -117,6 +127,9 @@ def loss_sensitivity(
         precision: `fp32` or `fp64`.
         progress: called with (networks done, networks in all).
 
+    Returns:
+        The norms at the evaluation times, with the training loss and accuracy there.
+
     Raises:
         ArgumentError: an argument is outside what is allowed.
 
@@ -125,30 +138,28 @@ def loss_sensitivity(
     """
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
         raise ArgumentError("network", "batch norm", "networks in which each example has its loss")
-    _check_names(norms, derivatives)
+    norms = check_names("norms", norms, NORMS)
+    derivatives = check_names("derivatives", derivatives, DERIVATIVES)
     check_choice("precision", precision, ["fp32", "fp64"])
     check_positive("learning_rate", learning_rate)
-    seeds = list(seeds)
+    seeds = check_seeds(seeds)
     datasets = [data] * len(seeds) if isinstance(data, Dataset) else list(data)
-    path = Path.train(
-        network,
-        datasets,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        init=init,
-        precision=precision,
-    )
-    times = _times(evaluations, path.updates)
+    steps = _steps(datasets, check_positive_int("batch_size", batch_size))
+    times = _times(evaluations, steps * check_positive_int("epochs", epochs))
+    settings = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "init": init,
+        "precision": precision,
+    }
     sweeps = []
-    together = _members_at_once(datasets[0], len(times), by_class)
-    for first in range(0, len(seeds), together):
-        rows = torch.arange(first, min(first + together, len(seeds)))
-        sweeps.append(_sweep(path, rows, times, norms, derivatives, by_class))
+    for some in _portions(seeds, network, datasets[0], times, steps * epochs, by_class):
+        path = Path.train(network, datasets[some], seeds=seeds[some], steps=steps, **settings)
+        sweeps.append(_sweep(path, times, norms, derivatives, by_class))
         if progress:
-            progress(int(rows[-1]) + 1, len(seeds))
-    return _join(sweeps, path, times)
+            progress(some.stop, len(seeds))
+    return _join(sweeps, times, steps, by_class)
 
 
 def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
@@ -157,19 +168,23 @@ def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
     G = sum_ij |g_i - g_j| / (2 n^2 mean(g)), computed from the sorted values.
 
     Args:
-        values: none negative; [..., n, ...] with n along `axis`.
+        values: none negative; [..., n, ...] with n > 0 along `axis`.
         axis: the axis of the examples.
 
     Returns:
         The coefficients, without `axis`; not a number where a value is, or where all are zero.
 
     Raises:
-        ArgumentError: a value is negative.
+        ArgumentError: a value is negative, or there is none.
 
     Source:
         Arpit et al. 2017, Sec. 3.2.
     """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
     values = np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1)
+    if not values.shape[-1]:
+        raise ArgumentError("values", values.shape, "at least one value")
     if (values < 0).any():
         raise ArgumentError("values", float(np.nanmin(values)), "values of at least 0")
     n = values.shape[-1]
@@ -182,14 +197,16 @@ def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
 def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     """The share of all updates that each of these times stands for, [t].
 
-    A time stands for the updates that are nearer to it than to any other; the first also for those
-    before it.
+    A time stands for the updates from the first to the last time that are nearer to it than to any
+    other (half of one in the middle), and the first time also for those before it. Where all
+    updates are given, all shares are the same.
 
     Args:
-        times: updates, ascending.
+        times: updates counted from 1, ascending.
     """
     times = np.asarray(times, dtype=np.float64)
-    edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, times[-1:]])
+    # Update t covers the stretch from t - 1/2 to t + 1/2.
+    edges = np.concatenate([[0.5], (times[1:] + times[:-1]) / 2, times[-1:] + 0.5])
     return np.diff(edges) / times[-1]
 
 
@@ -197,7 +214,7 @@ def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndar
     """Per-class loss sensitivity G_ij, [member, i, j].
 
     G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
-    derivative of class i's part of the loss.
+    derivative of class i's part of the loss. Not a number for a class j without examples.
 
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
@@ -210,7 +227,8 @@ def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndar
         raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
     classes = over_time.shape[1]
     member_of = np.eye(classes)[sensitivity.labels]  # [member, example, class]
-    return np.einsum("mie,mej->mij", over_time, member_of) / member_of.sum(1)[:, None]
+    with np.errstate(invalid="ignore"):
+        return np.einsum("mie,mej->mij", over_time, member_of) / member_of.sum(1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -221,66 +239,79 @@ class Path:
         network: the template.
         x: [distinct datasets, n, C, H, W] and `which` of them each member saw, [m].
         y: labels, [m, n].
-        weights: weights before each update, and after the last, [m, parameters] at each time.
-        batches: positions of the examples of each update, [m, b] at each time.
+        classes: number of classes.
+        weights: weights before each update, and after the last, [m, parameters] at each time; not
+            a number from where a member has diverged.
+        batches: positions of the examples of each update, [m, b] at each time; likewise.
         learning_rate: of every update.
-        updates: number of updates T.
-        steps: updates an epoch.
     """
 
     network: nn.Module
     x: Tensor
     which: Tensor
     y: Tensor
+    classes: int
     weights: Readings
     batches: Readings
     learning_rate: float
-    updates: int
-    steps: int
 
     @classmethod
-    def train(cls, network, datasets: list[Dataset], *, precision: str, **settings) -> "Path":
-        """Train with `training.fit` while noting every step."""
+    def train(
+        cls,
+        network: nn.Module,
+        datasets: list[Dataset],
+        *,
+        steps: int,
+        epochs: int,
+        learning_rate: float,
+        precision: str,
+        **settings,
+    ) -> "Path":
+        """Train with `training.fit` for `epochs` of `steps` updates each, noting every step."""
         history = fit(
             network,
             datasets,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            precision=precision,
             evaluate=(),
             probes={
                 "weights": Probe("parameters", updates="all"),
                 "batches": Probe(_batch, updates="all"),
-                "last": Probe("parameters", epochs=[settings["epochs"]]),
+                "last": Probe("parameters", epochs=[epochs]),
             },
-            precision=precision,
             keep_networks=False,
             **settings,
         )
+        weights, batches, last = (history.probes[k] for k in ("weights", "batches", "last"))
+        members, nowhere = torch.arange(len(datasets)), torch.full_like(weights.at(0), torch.nan)
+        for time in range(len(weights.times), steps * epochs):  # where all members have diverged
+            weights.add(time, members, nowhere)
+            batches.add(time, members, torch.zeros_like(batches.at(0)))
+        weights.add(steps * epochs, members, last.at(epochs) if last.times else nowhere)
         distinct = list({id(d): d for d in datasets}.values())
         places = {id(d): place for place, d in enumerate(distinct)}
-        weights, updates = history.probes["weights"], len(history.probes["weights"].times)
-        last = history.probes["last"]
-        weights.add(updates, torch.arange(len(datasets)), last.at(settings["epochs"]))
         return cls(
             network=network,
             x=torch.stack([d.train.x for d in distinct]).to(PRECISIONS[precision]),
-            which=torch.tensor([places[id(d)] for d in datasets]),
+            which=torch.tensor([places[id(d)] for d in datasets], device=datasets[0].device),
             y=torch.stack([d.train.y for d in datasets]),
+            classes=datasets[0].n_classes,
             weights=weights,
-            batches=history.probes["batches"],
-            learning_rate=settings["learning_rate"],
-            updates=updates,
-            steps=updates // settings["epochs"],
+            batches=batches,
+            learning_rate=learning_rate,
         )
 
-    def weights_at(self, time: int, rows: Tensor) -> Weights:
-        """Weights of some members after `time` updates, by name."""
-        flat = self.weights.at(time)[rows].to(self.x.device)
+    def weights_at(self, time: int) -> Weights:
+        """Weights [m, ...] after `time` updates, by name."""
+        flat = self.weights.at(time).to(self.x.device)
         named = dict(self.network.named_parameters())
         parts = flat.split([p.numel() for p in named.values()], dim=1)
         return {k: v.view(-1, *p.shape) for (k, p), v in zip(named.items(), parts, strict=True)}
 
-    def batch_at(self, time: int, rows: Tensor) -> Tensor:
-        """Positions of the examples of update `time`, [rows, b]."""
-        return self.batches.at(time)[rows].to(self.x.device)
+    def batch_at(self, time: int) -> Tensor:
+        """Positions of the examples of update `time`, [m, b]; 0 where a member has diverged."""
+        return self.batches.at(time).nan_to_num().long().to(self.x.device)
 
 
 def _batch(moment: Moment) -> Tensor:
@@ -288,69 +319,67 @@ def _batch(moment: Moment) -> Tensor:
 
 
 def _sweep(
-    path: Path,
-    rows: Tensor,
-    times: list[int],
-    norms: Sequence[str],
-    derivatives: Sequence[str],
-    by_class: bool,
-) -> dict[str, Tensor]:
-    """Go back through all updates once, with one adjoint for each evaluation time and class.
+    path: Path, times: list[int], norms: list[str], derivatives: list[str], by_class: bool
+) -> dict:
+    """Go back through the updates once, with one adjoint for each evaluation time and class.
 
     Adjoints are ordered by their time, so those already under way are a slice from the end.
     """
-    back = _Backward(path, rows, times, by_class)
-    direct = {}
-    for update in range(path.updates, 0, -1):
+    back = _Backward(path, times, by_class)
+    direct = []
+    for update in range(times[-1], 0, -1):
         if update in back.places:
-            direct[update] = back.start(update)
+            gradients = back.start(update)
+            direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
         if "total" in derivatives:
             back.step(update - 1)
-    found = {"accuracy": back.accuracy, "loss": back.loss}
-    gradients = {"total": back.gradients, "direct": torch.stack([direct[t] for t in times], 1)}
-    for derivative in derivatives:
-        for norm in norms:
-            found[derivative, norm] = NORMS[norm](gradients[derivative]).cpu()
+    found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": path.y.cpu()}
+    if "total" in derivatives:
+        total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
+        found |= {("total", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in total.items()}
+    if "direct" in derivatives:
+        found |= {("direct", norm): torch.stack([at[norm] for at in direct], 1) for norm in norms}
     return found
 
 
 class _Backward:
     """State of one sweep: adjoints of the weights, and input gradients gathered so far."""
 
-    def __init__(self, path: Path, rows: Tensor, times: list[int], by_class: bool):
-        self.path, self.rows = path, rows
+    def __init__(self, path: Path, times: list[int], by_class: bool):
+        self.path = path
+        self.products = curvature.products(path.network)
         self.places = {time: place for place, time in enumerate(times)}
         self.first = len(times)  # adjoints from here on are under way
-        which = path.which[rows].to(path.x.device)
-        self.x = path.x[which]
-        self.y = path.y[rows.to(path.y.device)]
-        self.parts = _class_parts(self.y) if by_class else torch.ones_like(self.y)[:, None]
-        self.parts = self.parts.to(self.x.dtype)  # [m, parts, n], 1 where the example counts
-        weights = path.weights_at(0, rows)
-        lead = (len(rows), len(times), self.parts.shape[1])
+        self.x, self.y = path.x[path.which], path.y
+        parts = one_hot(self.y, path.classes).mT if by_class else torch.ones_like(self.y)[:, None]
+        self.parts = parts.to(self.x.dtype)  # [m, parts, n], 1 where the example counts
+        lead = (len(self.y), len(times), self.parts.shape[1])
+        weights = path.weights_at(0)
         self.adjoints = {k: w.new_zeros(*lead, *w.shape[1:]) for k, w in weights.items()}
-        self.gradients = self.x.new_zeros(*lead, self.x.shape[1], self.x[0, 0].numel())
+        # The examples come first, so that a step back adds whole rows.
+        numbers = self.x[0, 0].numel()
+        self.gradients = self.x.new_zeros(lead[0], self.x.shape[1], *lead[1:], numbers)
         self.accuracy = self.x.new_zeros(lead[:2])
         self.loss = self.x.new_zeros(lead[:2])
 
     def start(self, time: int) -> Tensor:
         """Begin the adjoints of L_time; returns its direct input gradients, [m, parts, n, d]."""
         place = self.first = self.places[time]
-        weights = self.path.weights_at(time, self.rows)
         by_weights, by_image, logits, losses = vmap(self._gradients)(
-            weights, self.x, self.y, self.parts
+            self.path.weights_at(time), self.x, self.y, self.parts
         )
         for name, adjoint in self.adjoints.items():
             adjoint[:, place] = by_weights[name]
-        self.gradients[:, place] = by_image
-        self.accuracy[:, place] = (logits.argmax(-1) == self.y).to(self.x.dtype).mean(1)
-        self.loss[:, place] = losses.mean(1)
+        self.gradients[:, :, place] = by_image.transpose(1, 2)
+        self.loss[:, place] = loss = losses.mean(1)
+        accuracy = (logits.argmax(-1) == self.y).to(self.x.dtype).mean(1)
+        self.accuracy[:, place] = accuracy.where(loss.isfinite(), torch.nan)
         return by_image
 
     def _gradients(self, weights: Weights, x: Tensor, y: Tensor, parts: Tensor):
         def loss(weights, x, part):
             logits = functional_call(self.path.network, weights, (x,))
-            losses = _cross_entropy(logits, y)
+            losses = curvature.cross_entropy(logits, y)
             return (losses * part).mean(), (logits, losses)
 
         (by_weights, by_image), (logits, losses) = vmap(
@@ -360,72 +389,60 @@ class _Backward:
 
     def step(self, update: int) -> None:
         """Go back through one update."""
-        batch = self.path.batch_at(update, self.rows)
-        weights = self.path.weights_at(update, self.rows)
+        batch, weights = self.path.batch_at(update), self.path.weights_at(update)
         members = torch.arange(len(batch), device=batch.device)[:, None]
-        x, y = self.x[members, batch], self.y[members, batch]
         under_way = {k: a[:, self.first :].flatten(1, 2) for k, a in self.adjoints.items()}
-        by_weights, by_image = vmap(self._second_derivatives)(weights, x, y, under_way)
-        rate = self.path.learning_rate
-        parts = self.parts.shape[1]
+        by_weights, by_image = self.products(
+            weights, self.x[members, batch], self.y[members, batch], under_way
+        )
+        rate, parts = self.path.learning_rate, self.parts.shape[1]
         for name, change in by_weights.items():
             self.adjoints[name][:, self.first :] -= rate * change.unflatten(1, (-1, parts))
-        by_image = by_image.flatten(3).unflatten(1, (-1, parts))
+        by_image = by_image.unflatten(2, (-1, parts))  # [m, b, times, parts, d]
         for row, positions in enumerate(batch):
-            gradients = self.gradients[row, self.first :]
-            gradients.index_add_(2, positions, by_image[row], alpha=-rate)
-
-    def _second_derivatives(self, weights: Weights, x: Tensor, y: Tensor, adjoints: Weights):
-        """d/dtheta and d/dx of <grad L, a> for each adjoint a of one member."""
-
-        def loss(weights, x):
-            return _cross_entropy(functional_call(self.path.network, weights, (x,)), y).mean()
-
-        def gradients(weights):
-            return grad(loss, argnums=(0, 1))(weights, x)
-
-        # The mixed derivative is symmetric: moving the weights along `a` moves both gradients.
-        return vmap(lambda a: jvp(gradients, (weights,), (a,))[1])(adjoints)
+            self.gradients[row, :, self.first :].index_add_(
+                0, positions, by_image[row], alpha=-rate
+            )
 
 
-def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    return logits.logsumexp(-1) - logits.gather(-1, y[:, None])[:, 0]
-
-
-def _class_parts(y: Tensor) -> Tensor:
-    """[m, n] labels to [m, classes, n] indicators."""
-    return torch.nn.functional.one_hot(y, int(y.max()) + 1).transpose(1, 2)
-
-
-def _join(sweeps: list[dict], path: Path, times: list[int]) -> Sensitivity:
-    found = {key: torch.cat([s[key].cpu() for s in sweeps]).numpy() for key in sweeps[0]}
-    accuracy, loss = found.pop("accuracy"), found.pop("loss")
-    by_part = {k: v if v.shape[2] > 1 else v[:, :, 0] for k, v in found.items()}
-    labels = path.y.cpu().numpy()
+def _join(sweeps: list[dict], times: list[int], steps: int, by_class: bool) -> Sensitivity:
+    found = {key: torch.cat([s[key] for s in sweeps]).numpy() for key in sweeps[0]}
+    accuracy, loss, labels = (found.pop(key) for key in ("accuracy", "loss", "labels"))
+    norms = {key: values if by_class else values[:, :, 0] for key, values in found.items()}
     when = np.array(times)
-    return Sensitivity(when, when / path.steps, by_part, accuracy, loss, labels)
+    return Sensitivity(when, when / steps, norms, accuracy, loss, labels)
+
+
+def _steps(datasets: list[Dataset], batch_size: int) -> int:
+    """Updates an epoch."""
+    sizes = sorted({len(dataset.train) for dataset in datasets})
+    if len(sizes) != 1:
+        raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
+    return -(-sizes[0] // batch_size)
 
 
 def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
     """The updates to evaluate at, ascending and distinct."""
-    if isinstance(evaluations, int):
+    if isinstance(evaluations, Integral):
         count = check_positive_int("evaluations", evaluations)
         spaced = np.geomspace(1, updates, count) if count > 1 else np.array([updates])
         return sorted({int(t) for t in spaced.round()})
-    times = sorted({int(t) for t in evaluations})
-    if not times or times[0] < 1 or times[-1] > updates:
+    times = sorted({check_positive_int("evaluations", t) for t in evaluations})
+    if not times or times[-1] > updates:
         raise ArgumentError("evaluations", times, f"updates from 1 to {updates}")
     return times
 
 
-def _check_names(norms: Sequence[str], derivatives: Sequence[str]) -> None:
-    for norm in norms:
-        check_choice("norms", norm, NORMS)
-    for derivative in derivatives:
-        check_choice("derivatives", derivative, DERIVATIVES)
-
-
-def _members_at_once(data: Dataset, times: int, by_class: bool) -> int:
+def _portions(
+    seeds: list[int],
+    network: nn.Module,
+    data: Dataset,
+    times: list[int],
+    updates: int,
+    by_class: bool,
+) -> list[slice]:
+    """Members to do at once, so that their ways and their input gradients fit in memory."""
     parts = data.n_classes if by_class else 1
-    bytes_each = 4 * times * parts * data.train.x.numel()
-    return max(1, GRADIENT_BYTES // bytes_each)
+    numbers = len(times) * parts * data.train.x.numel() + updates * parameter_count(network)
+    at_once = max(1, SWEPT_BYTES // (4 * numbers))
+    return [slice(k, min(k + at_once, len(seeds))) for k in range(0, len(seeds), at_once)]

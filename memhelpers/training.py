@@ -8,6 +8,7 @@ forward pass that training does anyway; `probes` look at anything else.
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble, concatenate, networks_per_pass
-from memhelpers.errors import ArgumentError, check_choice, check_fraction, check_positive_int
-from memhelpers.networks import INITIALIZATIONS
+from memhelpers.ensemble import Ensemble, networks_per_pass, predict
+from memhelpers.errors import (
+    ArgumentError,
+    check_choice,
+    check_fraction,
+    check_positive_int,
+    check_seed,
+)
+from memhelpers.networks import INITIALIZATIONS, dry_run
 from memhelpers.probes import Moment, Probe, Readings, as_probe
 from memhelpers.seeding import generator
-from memhelpers.trajectories import Trajectories, margin
+from memhelpers.trajectories import KINDS, Trajectories, margin
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 PARTS = ("validation", "test")
@@ -33,13 +40,13 @@ class History:
 
     Attributes:
         members: one row a member: its seed and hyperparameters, `epochs` and `updates` it ran,
-            `ended` (`fitted`: `until` was reached; `diverged`: its loss became infinite or not a
-            number; `epochs`: all were run) and its last `train_accuracy`.
+            `ended` (`fitted`: `until` was reached; `diverged`: its loss or weights became infinite
+            or not a number; `epochs`: all were run) and its last `train_accuracy`.
         epochs: one row a member and epoch: loss (nats) and accuracy on the training part, as met
             during the epoch, and after it on the clean parts asked for.
         trajectories: `loss`, `correct` and `margin`, [member, epoch, example], where asked for.
         probes: the readings of each probe.
-        ensemble: the final networks in the order of `members`, or None where not kept.
+        ensemble: the final networks in the order of `members`, where the data is; or None.
     """
 
     members: pd.DataFrame
@@ -74,8 +81,9 @@ def fit(
     """Train one network per seed, all at once.
 
     Args:
-        network: template of the architecture (see `networks`).
-        data: one dataset for all members, or one for each.
+        network: template of the architecture (see `networks`), on the CPU.
+        data: one dataset for all members, or one for each, of one image shape, number of classes
+            and device; that is where the networks train.
         seeds: one a member; fixes its initial weights and its order of the data.
         epochs: passes over the data, at most.
         until: training accuracy at which a member stops, measured over an epoch as its examples
@@ -85,31 +93,36 @@ def fit(
         momentum: fraction of the last step that is kept; likewise.
         weight_decay: l2 penalty's factor, added to the gradient; likewise.
         schedule: factor on the learning rate as a function of the epoch, counted from 0.
-        subsets: for each member the positions of its training examples; all of them by default.
+        subsets: for each member the positions [k] of its training examples, or a mask [n] over
+            them; all of them by default.
         init: see `networks.initialize`.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
-        probes: by name; a `Probe`, a function of a `Moment` (then called after each epoch), or the
-            name of a standard probe.
+        probes: by name; a `Probe`, or a function of a `Moment` or the name of a standard probe,
+            which are then called before training and after each epoch.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `ensemble.networks_per_pass`.
         keep_networks: return the final weights.
-        progress: called with (member-epochs done, member-epochs in all at most).
+        progress: called with (member-epochs done, member-epochs in all); those that a member is
+            spared by `until` count as done when its group ends.
+
+    Returns:
+        What was seen, and the final networks.
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
-        MemoryError: not even one network fits.
+        MemoryError: not even one network fits, or there is no room to keep them all.
 
     Warns:
         RuntimeWarning: memory ran out, and the members are trained in smaller groups.
     """
-    seeds = [int(seed) for seed in seeds]
+    seeds = check_seeds(seeds)
     plan = _Plan(
         network=network,
         datasets=_one_each("data", data, seeds, Dataset),
         seeds=seeds,
         epochs=check_positive_int("epochs", epochs),
-        until=None if until is None else check_fraction("until", until),
+        until=np.inf if until is None else check_fraction("until", until),
         batch_size=check_positive_int("batch_size", batch_size),
         hyperparameters={
             "learning_rate": _numbers("learning_rate", learning_rate, seeds),
@@ -117,17 +130,20 @@ def fit(
             "weight_decay": _numbers("weight_decay", weight_decay, seeds),
         },
         schedule=schedule or constant,
-        subsets=_checked_subsets(subsets, seeds),
+        subsets=None if subsets is None else _one_each("subsets", subsets, seeds, Tensor),
         init=check_choice("init", init, INITIALIZATIONS),
-        evaluate=[check_choice("evaluate", part, PARTS) for part in evaluate],
-        record=list(record),
-        probes={name: as_probe(name, p, epochs) for name, p in (probes or {}).items()},
+        evaluate=check_names("evaluate", evaluate, PARTS),
+        record=check_names("record", record, KINDS),
+        probes=dict(probes or {}),
         precision=check_choice("precision", precision, PRECISIONS),
         keep_networks=keep_networks,
         progress=progress or (lambda done, total: None),
     )
-    together = check_positive_int("together", together) if together else plan.together()
-    return _join(plan, [log for group in plan.groups() for log in _split(plan, group, together)])
+    together = plan.together() if together is None else check_positive_int("together", together)
+    logs: list[_Log] = []
+    for members in plan.groups():
+        logs += _split(plan, members, together)
+    return _join(plan, logs)
 
 
 def constant(epoch: int) -> float:
@@ -165,19 +181,21 @@ def _split(plan: "_Plan", members: list[int], together: int) -> list["_Log"]:
     logs: list[_Log] = []
     while members:
         head, rest = members[:together], members[together:]
+        done = plan.done
         try:
             logs.append(_train(plan, head))
             members = rest
+            plan.advance_to(done + len(head) * plan.epochs)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
             if len(head) == 1:
                 raise MemoryError("not even one network fits; lower batch_size or width") from error
-            together = len(head) // 2
+            together, plan.done = len(head) // 2, done
             warnings.warn(
                 f"memory ran out with {len(head)} networks together; going on with {together}",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=3,  # the caller of `fit`
             )
     return logs
 
@@ -199,7 +217,7 @@ class _Plan:
     datasets: list[Dataset]
     seeds: list[int]
     epochs: int
-    until: float | None
+    until: float
     batch_size: int
     hyperparameters: dict[str, list[float]]
     schedule: Callable[[int], float]
@@ -212,16 +230,27 @@ class _Plan:
     keep_networks: bool
     progress: Callable[[int, int], None]
     trajectories: Trajectories = field(init=False)
+    networks: Ensemble | None = field(init=False)
     done: int = 0
 
     def __post_init__(self) -> None:
+        _check_alike(self.network, self.datasets)
+        if self.subsets is not None:
+            sized = zip(self.subsets, self.datasets, strict=True)
+            self.subsets = [_positions(subset, len(data.train)) for subset, data in sized]
         examples = max(len(dataset.train) for dataset in self.datasets)
+        self.probes = {k: as_probe(k, p, self.epochs, self.updates) for k, p in self.probes.items()}
         self.trajectories = Trajectories.empty(self.record, len(self.seeds), self.epochs, examples)
-        for member, dataset in enumerate(self.datasets):
-            positions = self.positions(member)
-            if not len(positions) or int(positions.max()) >= len(dataset.train):
-                allowed = f"positions 0 to {len(dataset.train) - 1} of the training part"
-                raise ArgumentError("subsets", positions.tolist()[:5], allowed)
+        self.networks = self._room_for_networks() if self.keep_networks else None
+
+    def _room_for_networks(self) -> Ensemble:
+        dtype = PRECISIONS[self.precision]
+        try:
+            return Ensemble.empty(self.network, len(self.seeds), self.device, dtype)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise MemoryError("no room for all networks; pass keep_networks=False") from error
 
     @property
     def device(self) -> torch.device:
@@ -233,6 +262,12 @@ class _Plan:
             return torch.arange(len(self.datasets[member].train))
         return self.subsets[member]
 
+    @property
+    def updates(self) -> int:
+        """Updates of the member that makes most."""
+        examples = max(len(self.positions(member)) for member in range(len(self.seeds)))
+        return self.epochs * -(-examples // self.batch_size)
+
     def groups(self) -> list[list[int]]:
         """Members whose updates go in step: equally many examples to store and to visit."""
         groups: dict[tuple[int, int], list[int]] = {}
@@ -242,11 +277,12 @@ class _Plan:
         return list(groups.values())
 
     def together(self) -> int:
-        return networks_per_pass(self.network, self.batch_size, self.device)
+        return networks_per_pass(self.network, self.datasets[0].shape, self.batch_size, self.device)
 
-    def advance(self, members: int) -> None:
-        self.done += members
-        self.progress(self.done, len(self.seeds) * self.epochs)
+    def advance_to(self, done: int) -> None:
+        if done != self.done:
+            self.done = done
+            self.progress(done, len(self.seeds) * self.epochs)
 
 
 class _Group:
@@ -307,12 +343,18 @@ class _Group:
         velocity = self.velocity[name]
         return velocity.mul_(_like(self.rates["momentum"], weight)).add_(gradient)
 
+    def finite(self) -> np.ndarray:
+        """Whose weights are all finite, [m]: their sum is only then."""
+        weights = self.ensemble.parameters.values()
+        sums = torch.stack([w.detach().flatten(1).sum(1) for w in weights])
+        return sums.isfinite().all(0).cpu().numpy()
+
     def part(self, name: str) -> list[tuple[Tensor, Part]]:
         """The distinct datasets' part `name`, each with the rows of the members that use it."""
-        used: dict[int, tuple[list[int], Part]] = {}
+        used: dict[tuple[int, int], tuple[list[int], Part]] = {}
         for row, member in enumerate(self.members.tolist()):
             part = getattr(self.plan.datasets[member], name)
-            used.setdefault(id(part.x), ([], part))[0].append(row)
+            used.setdefault((id(part.x), id(part.y)), ([], part))[0].append(row)
         return [(torch.tensor(rows), part) for rows, part in used.values()]
 
     def keep(self, running: Tensor) -> None:
@@ -337,7 +379,6 @@ class _Log:
         self.plan, self.members = plan, members
         self.rows: list[pd.DataFrame] = []
         self.ended: dict[int, str] = {}
-        self.networks: dict[int, Ensemble] = {}
         self.readings = {name: Readings(len(plan.seeds)) for name in plan.probes}
         self._start_epoch(len(members))
 
@@ -374,13 +415,13 @@ class _Log:
         for part in self.plan.evaluate:
             row[f"{part}_loss"], row[f"{part}_accuracy"] = _evaluate(group, part)
         self.rows.append(pd.DataFrame(row))
-        self._note_the_stopped(self.rows[-1])
+        self._note_the_stopped(self.rows[-1], group.finite())
         self.plan.trajectories.store(group.members, epoch, self.pages)
-        self.plan.advance(len(group.members))
+        self.plan.advance_to(self.plan.done + len(group.members))
 
-    def _note_the_stopped(self, row: pd.DataFrame) -> None:
-        diverged = ~np.isfinite(row["train_loss"])
-        fitted = row["train_accuracy"] >= (self.plan.until or np.inf)
+    def _note_the_stopped(self, row: pd.DataFrame, finite: np.ndarray) -> None:
+        diverged = ~(np.isfinite(row["train_loss"]) & finite)
+        fitted = row["train_accuracy"] >= self.plan.until
         self.ended |= dict.fromkeys(row["member"][fitted & ~diverged], "fitted")
         self.ended |= dict.fromkeys(row["member"][diverged], "diverged")
 
@@ -392,11 +433,11 @@ class _Log:
         return running
 
     def _put_aside(self, group: _Group, leaving: Tensor) -> None:
-        if not self.plan.keep_networks:
+        if self.plan.networks is None or not bool(leaving.any()):
             return
-        for row in leaving.nonzero()[:, 0].tolist():
-            member = int(group.members[row])
-            self.networks[member] = group.ensemble.select(torch.tensor([row]))
+        device = self.plan.device
+        left = group.ensemble.select(leaving.to(device))
+        self.plan.networks.store(group.members[leaving].to(device), left.parameters | left.buffers)
 
     def look(self, group: _Group, epoch: int | None = None, batch: Tensor | None = None) -> None:
         """Call the probes that are due: before an update (`batch`) or at the end of an epoch."""
@@ -419,21 +460,6 @@ def example_losses(logits: Tensor, y: Tensor) -> Tensor:
     return flat.view(y.shape)
 
 
-@torch.no_grad()
-def predict(ensemble: Ensemble, x: Tensor, rows: int = 65_536) -> Tensor:
-    """Logits of all members on the same images, [m, n, classes], in evaluation mode.
-
-    Args:
-        ensemble: m networks.
-        x: [n, C, H, W].
-        rows: images times members in one pass; bounds the memory that activations take.
-    """
-    at_once = max(1, rows // len(ensemble))
-    weight = next(iter(ensemble.parameters.values()))
-    passes = [ensemble(images.to(weight.dtype), shared=True) for images in x.split(at_once)]
-    return torch.cat(passes, dim=1)
-
-
 def _evaluate(group: _Group, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of every member on a clean part; not a number where it is empty."""
     loss, accuracy = np.full((2, len(group.members)), np.nan)
@@ -444,8 +470,8 @@ def _evaluate(group: _Group, part: str) -> tuple[np.ndarray, np.ndarray]:
         members = group.ensemble if alone else group.ensemble.select(rows.to(group.plan.device))
         logits = predict(members, examples.x)
         y = examples.y.expand(len(rows), -1)
-        loss[rows] = example_losses(logits, y).mean(1).cpu()
-        accuracy[rows] = (logits.argmax(-1) == y).float().mean(1).cpu()
+        loss[rows.numpy()] = example_losses(logits, y).mean(1).cpu().numpy()
+        accuracy[rows.numpy()] = (logits.argmax(-1) == y).float().mean(1).cpu().numpy()
     return loss, accuracy
 
 
@@ -453,17 +479,14 @@ def _join(plan: _Plan, logs: list[_Log]) -> History:
     rows = pd.concat([row for log in logs for row in log.rows], ignore_index=True)
     rows = rows.sort_values(["member", "epoch"], ignore_index=True)
     rows.insert(1, "seed", np.asarray(plan.seeds)[rows["member"]])
-    last = rows.groupby("member").last()
+    last = rows.groupby("member").tail(1).reset_index(drop=True)
     ended = {m: how for log in logs for m, how in log.ended.items()}
-    members = pd.DataFrame({"member": last.index, "seed": plan.seeds, **plan.hyperparameters})
-    members["epochs"], members["updates"] = last["epoch"].values, last["update"].values
+    members = pd.DataFrame({"member": last["member"], "seed": plan.seeds, **plan.hyperparameters})
+    members["epochs"], members["updates"] = last["epoch"], last["update"]
     members["ended"] = [ended[m] for m in members["member"]]
-    members["train_accuracy"] = last["train_accuracy"].values
-    networks = {m: e for log in logs for m, e in log.networks.items()}
-    kept = [networks[m] for m in sorted(networks)]
+    members["train_accuracy"] = last["train_accuracy"]
     readings = {n: Readings.join([log.readings[n] for log in logs]) for n in plan.probes}
-    ensemble = concatenate(kept) if plan.keep_networks else None
-    return History(members, rows, plan.trajectories, readings, ensemble)
+    return History(members, rows, plan.trajectories, readings, plan.networks)
 
 
 def _bank(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -480,24 +503,74 @@ def _like(values: Tensor, weight: Tensor) -> Tensor:
     return values.view(-1, *[1] * (weight.dim() - 1))
 
 
+def check_seeds(seeds: Iterable[int]) -> list[int]:
+    """Returns the seeds, one a network; the same may come twice.
+
+    Raises:
+        ArgumentError: there is none, or one is no whole number of at least 0.
+    """
+    if not isinstance(seeds, Iterable):
+        raise ArgumentError("seeds", seeds, "one whole number a network, such as range(10)")
+    checked = [check_seed("seeds", seed) for seed in seeds]
+    if not checked:
+        raise ArgumentError("seeds", checked, "at least one seed")
+    return checked
+
+
+def check_names(argument: str, given: str | Iterable[str], allowed: Iterable[str]) -> list[str]:
+    """Returns the names as a list, also where a single one was given.
+
+    Raises:
+        ArgumentError: one is not among those allowed.
+    """
+    names = [given] if isinstance(given, str) else list(given)
+    return [str(check_choice(argument, name, allowed)) for name in names]
+
+
+def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
+    """Members share one batched pass, and a label beyond the logits would crash a GPU."""
+    for name in ("shape", "n_classes", "device"):
+        found = list(dict.fromkeys(getattr(dataset, name) for dataset in datasets))
+        if len(found) > 1:
+            raise ArgumentError("data", f"datasets of {name} {found}", f"one {name} for all")
+    logits, classes = dry_run(network, datasets[0].shape)[0], datasets[0].n_classes
+    if logits < classes:
+        raise ArgumentError("network", f"{logits} logits", f"one a class of the data ({classes})")
+
+
+def _positions(subset: Tensor, examples: int) -> Tensor:
+    """Checked positions [k] on the CPU, from positions or a mask."""
+    index = subset.cpu()
+    if index.dtype == torch.bool and index.shape == (examples,):
+        index = index.nonzero()[:, 0]
+    whole = index.dim() == 1 and not (index.is_floating_point() or index.dtype == torch.bool)
+    if (
+        not whole
+        or len(index) == 0
+        or len(index.unique()) < len(index)
+        or (int(index.min()) < 0 or int(index.max()) >= examples)
+    ):
+        allowed = f"different positions from 0 to {examples - 1}, or a mask [{examples}]"
+        raise ArgumentError("subsets", subset.tolist(), f"at least one example: {allowed}")
+    return index.long()
+
+
 def _one_each(argument: str, given: object, seeds: list[int], kind: type) -> list:
-    items = [given] * len(seeds) if isinstance(given, kind) else list(given)
-    if not seeds:
-        raise ArgumentError("seeds", seeds, "at least one seed")
+    if isinstance(given, kind):
+        return [given] * len(seeds)
+    items = list(given) if isinstance(given, Iterable) else [given]
+    what = "number" if kind is Real else kind.__name__
+    allowed = f"one {what}, or one a seed ({len(seeds)})"
+    for item in items:
+        if not isinstance(item, kind):
+            raise ArgumentError(argument, item, allowed)
     if len(items) != len(seeds):
-        raise ArgumentError(argument, f"{len(items)} items", f"one, or one a seed ({len(seeds)})")
+        raise ArgumentError(argument, f"{len(items)} items", allowed)
     return items
 
 
 def _numbers(argument: str, given: float | Sequence[float], seeds: list[int]) -> list[float]:
-    numbers = [float(v) for v in _one_each(argument, given, seeds, int | float)]
+    numbers = [float(v) for v in _one_each(argument, given, seeds, Real)]
     if any(not np.isfinite(v) or v < 0 for v in numbers):
         raise ArgumentError(argument, given, "finite numbers of at least 0")
     return numbers
-
-
-def _checked_subsets(subsets: Sequence[Tensor] | None, seeds: list[int]) -> list[Tensor] | None:
-    if subsets is None:
-        return None
-    each = _one_each("subsets", subsets, seeds, Tensor)
-    return [torch.as_tensor(subset).cpu().long() for subset in each]

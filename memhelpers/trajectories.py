@@ -47,9 +47,8 @@ class Trajectories:
         try:
             return self.__dict__["arrays"][name]
         except KeyError:
-            raise AttributeError(
-                f"{name} was not recorded; ask for it: record=[{name!r}]"
-            ) from None
+            asked = f"; ask for it: record=[{name!r}]" if name in KINDS else ""
+            raise AttributeError(f"{name} was not recorded{asked}") from None
 
     def pages(self, members: int, device: torch.device) -> dict[str, Tensor]:
         """Empty pages [m, example] on the device, for one epoch of a group."""
