@@ -51,11 +51,13 @@ def general_products(network: nn.Module) -> Products:
 
 
 def is_plain_mlp(network: nn.Module) -> bool:
-    """Whether it is `networks.mlp`: flatten, then linear layers with ReLU between them."""
+    """Whether it is as `networks.mlp` gives it: flatten, then linear layers with ReLU between."""
     layers = list(network) if isinstance(network, nn.Sequential) else []
     kinds = [type(layer) for layer in layers]
     depth = len(kinds) // 2
-    return bool(depth) and kinds == [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]
+    if not depth or kinds != [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]:
+        return False
+    return layers[0].start_dim == 1 and all(layer.bias is not None for layer in layers[1::2])
 
 
 class MlpProducts:

@@ -3,9 +3,14 @@
 import os
 
 import pytest
+import torch
 
 from memhelpers.data import Dataset, load
 from memhelpers.sources import DATA_VARIABLE
+
+# The networks of the tests are tiny: threads would only wait for each other, minutes of it where
+# the tests run in parallel.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
