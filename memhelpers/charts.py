@@ -209,7 +209,8 @@ def intervals(
         x_title: name and unit across.
         estimate: column of the dot.
         band: columns of the interval's ends.
-        series: column that sets the colour (default: the category).
+        series: column that tells several rows of a category apart, by colour (default: one row,
+            in the colour of its condition where it is one).
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
         controls: sliders and choices that filter the rows.
@@ -217,9 +218,8 @@ def intervals(
     Raises:
         ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
     """
-    colour = series or category
     drawn = [estimate, *band]
-    data = _columns(table, [category, colour, *drawn, *(control.column for control in controls)])
+    data = _columns(table, [category, series, *drawn, *(control.column for control in controls)])
     scale = _scale(data, drawn, log_x, None, also=reference)
     across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
     row = alt.Y(
@@ -229,6 +229,8 @@ def intervals(
         sort=_names(data, category),
         axis=_wrapped(data, category),
     )
+    named = set(_names(data, category)) & set(CONDITIONS)
+    colour = series or (category if named else None)
     encoding = _series_encoding(data, colour, legend=series is not None)
     if series is not None:
         encoding["yOffset"] = alt.YOffset(series, type="nominal", sort=_names(data, series))

@@ -331,6 +331,17 @@ def test_intervals_are_drawn_in_the_order_of_the_table_with_their_reference():
     assert '["a rather long name of a", "row"]' in across["y"]["axis"]["labelExpr"]
 
 
+def test_rows_have_the_colours_of_their_conditions_or_all_one():
+    def colour(names):
+        table = pd.DataFrame({"name": names, "estimate": 1.0, "low": 0.5, "high": 1.5})
+        spec = charts.intervals(table, "name", title="t", x_title="x").to_dict()
+        return spec["layer"][1]["encoding"]["color"]
+
+    conditions = colour(["randX", "real"])
+    assert conditions["scale"]["range"] == [charts.CONDITIONS[c][0] for c in ("randX", "real")]
+    assert colour(["real - randX", "real - randY"]) == {"value": charts.PALETTE[0]}
+
+
 def test_intervals_of_several_series_stand_apart():
     table = curves()[["condition", "noise", "accuracy", "low", "high"]]
     table = table.assign(noise=table["noise"].astype(str))
