@@ -85,7 +85,7 @@ def record(
         return
     overrides = json.loads(os.environ.get(OVERRIDES, "{}"))
     changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
-    name = "-".join([pick.name, _plain(data.name), *changed])
+    run = "-".join([pick.name, _plain(data.name), *changed])
     provenance = {
         "preset": pick.name,
         "overrides": overrides,
@@ -94,7 +94,8 @@ def record(
         "wall_seconds": round(time.monotonic() - pick.started, 1),
         **records.environment(device(), precision),
     }
-    records.save(chapter, name, dict(tables), provenance)
+    plain = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
+    records.save(chapter, run, plain, provenance)
 
 
 def recorded(chapter: str, columns: Mapping[str, Sequence[str]]) -> dict[str, Record]:
