@@ -12,6 +12,9 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from memhelpers.errors import ArgumentError, check_choice, check_positive_int
 
@@ -130,7 +133,7 @@ def parameter_count(network: nn.Module) -> int:
 
 @torch.no_grad()
 def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
-    """Pass one blank image through the template.
+    """Pass one image through the template, on torch's meta device, where nothing is computed.
 
     Args:
         network: the template, in evaluation mode from here on.
@@ -147,8 +150,10 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
     hooks = [
         m.register_forward_hook(lambda *seen: outputs.append(seen[-1].numel())) for m in layers
     ]
+    state = {k: v.to("meta") for k, v in network.state_dict().items()}
+    image = torch.empty(1, *shape, device="meta", dtype=next(network.parameters()).dtype)
     try:
-        logits = network.eval()(next(network.parameters()).new_zeros(1, *shape))
+        logits = functional_call(network.eval(), state, (image,))
     except RuntimeError as error:
         given = f"one that fails on an image of shape {tuple(shape)}"
         raise ArgumentError("network", given, f"a network made for it ({error})") from error
@@ -171,7 +176,8 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
             `he_normal` or `lecun_normal`.
 
     Raises:
-        ArgumentError: the scheme is unknown, a layer is of another kind, or not on the CPU.
+        ArgumentError: the scheme is unknown, or a layer is of another kind, random (its noise would
+            have no seed of its own), or not on the CPU.
     """
     away = {str(p.device) for p in network.parameters()} - {"cpu"}
     if away:
@@ -182,11 +188,12 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
             draw(module.weight, generator=generator)
             if module.bias is not None:
                 module.bias.zero_()
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(module, _BatchNorm):
             module.reset_running_stats()
             module.reset_parameters()
-        elif list(module.parameters(recurse=False)):
-            raise ArgumentError("network", type(module).__name__, "Linear, Conv2d and BatchNorm")
+        elif list(module.parameters(recurse=False)) or isinstance(module, _DropoutNd):
+            allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise"
+            raise ArgumentError("network", type(module).__name__, allowed)
 
 
 def _lecun_normal(weight: Tensor, generator: torch.Generator) -> Tensor:

@@ -201,12 +201,8 @@ def _split(plan: "_Plan", members: list[int], together: int) -> list["_Log"]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    said = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "not enough memory" in said
-        or "allocate memory" in said
-    )
+    said = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in said)
 
 
 @dataclass
@@ -238,10 +234,20 @@ class _Plan:
         if self.subsets is not None:
             sized = zip(self.subsets, self.datasets, strict=True)
             self.subsets = [_positions(subset, len(data.train)) for subset, data in sized]
+        self._check_batches()
         examples = max(len(dataset.train) for dataset in self.datasets)
         self.probes = {k: as_probe(k, p, self.epochs, self.updates) for k, p in self.probes.items()}
         self.trajectories = Trajectories.empty(self.record, len(self.seeds), self.epochs, examples)
         self.networks = self._room_for_networks() if self.keep_networks else None
+
+    def _check_batches(self) -> None:
+        sizes = {len(self.positions(member)) for member in range(len(self.seeds))}
+        if 0 in sizes:
+            raise ArgumentError("data", "no training example", "at least one")
+        alone = [n for n in sizes if (n % self.batch_size or self.batch_size) == 1]
+        if alone and any(isinstance(m, nn.BatchNorm1d) for m in self.network.modules()):
+            allowed = f"a size that leaves no batch of one of {alone[0]} examples, for batch norm"
+            raise ArgumentError("batch_size", self.batch_size, allowed)
 
     def _room_for_networks(self) -> Ensemble:
         dtype = PRECISIONS[self.precision]

@@ -169,6 +169,8 @@ def test_an_unknown_scheme_or_layer_or_a_template_elsewhere_is_refused():
         initialize(mlp((1, 2, 2), [3], 2), draws, "ones")
     with pytest.raises(ArgumentError, match="LayerNorm"):
         initialize(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), draws, "glorot_uniform")
+    with pytest.raises(ArgumentError, match="Dropout"):
+        initialize(nn.Sequential(nn.Linear(2, 2), nn.Dropout()), draws, "glorot_uniform")
     with pytest.raises(ArgumentError, match=r"meta.*CPU"):
         initialize(mlp((1, 2, 2), [3], 2).to("meta"), draws, "glorot_uniform")
 
@@ -177,6 +179,15 @@ def test_a_dry_run_counts_logits_and_everything_that_layers_put_out():
     network = mlp((1, 4, 5), [7, 6], 3)
     assert dry_run(network, (1, 4, 5)) == (3, 20 + 7 + 7 + 6 + 6 + 3)
     assert not any(layer._forward_hooks for layer in network)
+    assert dry_run(paper_cnn((3, 32, 32), 7), (3, 32, 32))[0] == 7
+
+
+def test_a_dry_run_computes_nothing_and_so_changes_nothing():
+    network = small_cnn((1, 8, 8), 3)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    dry_run(network.train(), (1, 8, 8))
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert {str(v.device) for v in network.state_dict().values()} == {"cpu"}
 
 
 def test_a_dry_run_refuses_images_of_another_size_and_outputs_that_are_no_logits():

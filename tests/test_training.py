@@ -1,6 +1,7 @@
 """The one loop: an ensemble is its single runs, each of them plain SGD, and faults stay local."""
 
 import copy
+import linecache
 import warnings
 from dataclasses import replace
 
@@ -369,8 +370,13 @@ def memory_for(monkeypatch, members, error=None):
 
 @pytest.mark.parametrize(
     "error",
-    [None, MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
-    ids=["gpu", "python", "cpu"],
+    [
+        None,
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["gpu", "python", "cpu", "cublas"],
 )
 def test_when_memory_runs_out_the_ensemble_is_split_and_goes_on_and_says_so(monkeypatch, error):
     expected, seen = full(seeds=range(7)), []
@@ -381,7 +387,9 @@ def test_when_memory_runs_out_the_ensemble_is_split_and_goes_on_and_says_so(monk
         "memory ran out with 7 networks together; going on with 3",
         "memory ran out with 3 networks together; going on with 1",
     ]
-    assert {w.filename for w in said} == {__file__}
+    assert {linecache.getline(w.filename, w.lineno).strip() for w in said} == {
+        "return fit(network_for(first), data, **settings)"  # the caller of `fit`
+    }
     assert_same_runs(history, expected, range(7), range(7))
     assert seen[-1] == (21, 21)
 
@@ -586,8 +594,11 @@ def test_progress_rises_to_the_total_also_when_members_stop_early():
         ({"data": [DATA, None]}, "data: given None.*Dataset"),
         ({"data": [DATA, toy_data(shape=(1, 4, 4))]}, "data.*shape"),
         ({"data": [DATA, toy_data(classes=4)]}, "data.*n_classes"),
+        ({"data": toy_data(n=0)}, "data: given 'no training example'"),
         ({"data": toy_data(classes=4)}, "network.*3 logits.*4"),
         ({"data": toy_data(shape=(1, 4, 4))}, r"network.*\(1, 4, 4\)"),
+        ({"network": toy_cnn(IMAGES), "data": IMAGES, "batch_size": 19}, "batch_size.*20 examples"),
+        ({"network": toy_cnn(IMAGES), "data": IMAGES, "batch_size": 1}, "batch_size: given 1"),
         ({"network": toy_mlp(DATA).to("meta")}, "network.*meta.*CPU"),
     ],
 )
@@ -595,6 +606,10 @@ def test_what_is_not_allowed_is_refused_with_the_argument_named(wrong, said):
     allowed = {"network": toy_mlp(DATA), "data": DATA, "seeds": [0, 1], "epochs": 1}
     with pytest.raises(ArgumentError, match=said):
         fit(**(allowed | wrong))
+
+
+def test_a_single_example_may_be_a_batch_where_there_is_no_batch_norm():
+    assert full(seeds=[0], batch_size=21).members["updates"][0] == 6
 
 
 def test_networks_may_have_more_logits_than_the_data_has_classes():
