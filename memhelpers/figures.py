@@ -382,7 +382,7 @@ def _spec(chart: Any, alt: str) -> dict[str, Any]:
     formats = {name: _pack(datasets, name) for name in list(datasets)}
     _describe_data(spec, formats)
     spec.setdefault("description", alt)
-    spec["config"] = {**_CONFIG, "legend": {**_CONFIG["legend"], "columns": _columns(spec)}}
+    spec["config"] = _config(_columns(spec, _PNG_WIDTH - 60))
     return spec
 
 
@@ -442,14 +442,18 @@ def _describe_data(node: Any, formats: dict[str, dict[str, Any] | None]) -> None
             _describe_data(value, formats)
 
 
-def _columns(spec: dict[str, Any]) -> int:
-    """Columns of the legend that fit the PNG's width (the page's script does the same sum)."""
+def _columns(spec: dict[str, Any], width: int) -> int:
+    """Columns of the legend that fit the width (the page's script does the same sum)."""
     lengths = spec.get("usermeta", {}).get("memhelpers", {}).get("legend", [])
     for columns in range(len(lengths), 1, -1):
         widest = [max(lengths[column::columns]) for column in range(columns)]
-        if sum(6 * length + 50 for length in widest) <= _PNG_WIDTH - 60:
+        if sum(6 * length + 50 for length in widest) <= width:
             return columns
     return 1 if lengths else 0
+
+
+def _config(columns: int) -> dict[str, Any]:
+    return {**_CONFIG, "legend": {**_CONFIG["legend"], "columns": columns}}
 
 
 def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -457,24 +461,30 @@ def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
     panels = [json.loads(json.dumps(spec)) for spec in specs]
     params: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
-    width = (_PNG_WIDTH - 70 * len(panels)) // len(panels)
+    columns = min(len(panels), 2)
+    width = (_PNG_WIDTH - 70 * columns) // columns
+    legend = min(_columns(spec, width + 20) for spec in specs)
     for panel in panels:
         for parameter in panel.pop("params", []):
             parameter.pop("bind", None)
             params[parameter["name"]] = parameter
         datasets.update(panel.pop("datasets", {}))
         _fix_width(panel, width)
-    config = panels[0].pop("config")
-    for panel in panels:
-        for key in ("config", "$schema", "usermeta"):
+        for key in ("config", "$schema", "usermeta", "description"):
             panel.pop(key, None)
+    # The title of one chart stands above its legend only as the outer title.
+    title = {"title": panels[0].pop("title", "")} if len(panels) == 1 else {}
     return {
         "$schema": specs[0]["$schema"],
-        "config": config,
+        "config": _config(legend),
         "datasets": datasets,
         "params": list(params.values()),
-        "hconcat": panels,
+        "concat": panels,
+        "columns": columns,
         "spacing": 30,
+        # Shared scales would give the series of one panel the colours of another's.
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+        **title,
     }
 
 
@@ -486,14 +496,16 @@ def _fix_width(panel: dict[str, Any], width: int) -> None:
 
 
 def _fewer_colours(picture: bytes) -> bytes:
-    """The picture with a palette of 48 colours, where Pillow is there and that is smaller."""
+    """The picture with a palette of 64 colours, where Pillow is there and that is smaller."""
     try:
         from PIL import Image
     except ImportError:
         return picture
     out = io.BytesIO()
     with Image.open(io.BytesIO(picture)) as image:
-        image.convert("RGB").quantize(48).save(out, "PNG", optimize=True)
+        # The octree keeps the few colours of the lines as they are; the median cut dulls them.
+        few = image.convert("RGB").quantize(64, method=Image.Quantize.FASTOCTREE)
+        few.save(out, "PNG", optimize=True)
     return min(picture, out.getvalue(), key=len)
 
 

@@ -299,6 +299,30 @@ def test_charts_side_by_side_share_one_picture():
     assert picture(pair).width >= 700
 
 
+def test_charts_side_by_side_keep_their_own_colours_in_the_picture():
+    one = charts.lines(curves(["real"]), "epoch", "accuracy", "condition", **AXES)
+    other = charts.lines(curves(["randX"]), "epoch", "accuracy", "condition", **AXES)
+    image = picture(charts.Figure([one, other], **TEXT)).convert("RGB")
+    left = image.crop((0, 0, image.width // 2, image.height))
+    right = image.crop((image.width // 2, 0, image.width, image.height))
+    for half, present, absent in ((left, "real", "randX"), (right, "randX", "real")):
+        assert pixels_like(half, charts.CONDITIONS[present][0]) > 50
+        assert pixels_like(half, charts.CONDITIONS[absent][0]) == 0
+
+
+def test_the_picture_keeps_the_colours_of_all_conditions():
+    names = [name for name in charts.CONDITIONS if name in ("real", "randX", "randY", "binomial")]
+    drawn = charts.lines(curves(names), "epoch", "accuracy", "condition", **AXES)
+    image = picture(charts.Figure(drawn, **TEXT)).convert("RGB")
+    assert all(pixels_like(image, charts.CONDITIONS[name][0]) > 50 for name in names)
+
+
+def pixels_like(image: Image.Image, colour: str) -> int:
+    """Number of pixels close to the colour."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((np.abs(np.asarray(image, dtype=int) - wanted).max(-1) < 12).sum())
+
+
 def test_without_vl_convert_there_is_no_picture_and_no_error(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     bundle = figure()._repr_mimebundle_()
