@@ -311,8 +311,11 @@ def test_charts_side_by_side_keep_their_own_colours_in_the_picture():
 
 
 def test_the_picture_keeps_the_colours_of_all_conditions():
-    names = [name for name in charts.CONDITIONS if name in ("real", "randX", "randY", "binomial")]
-    drawn = charts.lines(curves(names), "epoch", "accuracy", "condition", **AXES)
+    names = ["real", "randX", "randY", "shuffled pixels", "shuffled per image", "binomial"]
+    table = curves(names)
+    for column in ("accuracy", "low", "high"):
+        table[column] += table["condition"].map(names.index)
+    drawn = charts.lines(table, "epoch", "accuracy", "condition", **AXES)
     image = picture(charts.Figure(drawn, **TEXT)).convert("RGB")
     assert all(pixels_like(image, charts.CONDITIONS[name][0]) > 50 for name in names)
 
