@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -22,6 +24,7 @@ from tools.execute import Executor, NotebookError
 BUILD = notebooks.ROOT / "_build"
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
+AT_ONCE = 2  # notebooks; each computes on one core at the quick preset
 RENDER = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb")
 
 
@@ -56,24 +59,28 @@ def execute(address: str, *, write_back: bool) -> list[str]:
     """Execute the notebooks into the staged sources, and return the names of those that failed."""
     executor = Executor(notebooks.ROOT, BUILD / "executed", log=say)
     failures: list[str] = []
-    chapters: list[Path] = []
-    say("Notebooks")
-    for path in notebooks.paths():
-        if path.stem == notebooks.LAST and failures:
-            say(f"  {path.stem}: left out, it reads the outputs of every chapter")
-            continue
-        siblings = chapters if path.stem == notebooks.LAST else []
+
+    def staged(path: Path, siblings: Sequence[Path] = ()) -> Path:
+        target = SOURCE / "book" / path.name
         try:
             done = executor.outputs(path, SOURCE / "book", siblings)
         except NotebookError as error:
             say(f"\nFAILED {error}")
             failures.append(path.stem)
-            continue
+            return target
         if write_back:
             notebooks.write(done, path)
-        target = SOURCE / "book" / path.name
         notebooks.write(notebooks.stamp(done, address), target)
-        chapters.append(target)
+        return target
+
+    say("Notebooks")
+    *chapters, last = notebooks.paths()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(staged, chapters))
+    if failures:
+        say(f"  {last.stem}: left out, it reads the outputs of every chapter")
+    else:
+        staged(last, done)
     return failures
 
 
