@@ -17,11 +17,11 @@ from types import ModuleType
 import pytest
 
 from tests import checkout, minibook
+from tests.chapters import CHAPTERS
 from tests.test_tinkering import QUICKER
 from tools import notebooks
 
 SITE = Path(sysconfig.get_path("purelib"))
-CHAPTERS = [path for path in notebooks.paths() if notebooks.is_chapter(path)]
 
 
 @pytest.fixture(scope="module")

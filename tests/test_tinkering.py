@@ -1,37 +1,50 @@
 """A reader changes a chapter's parameters, and the chapter still runs to the end."""
 
-import ast
-from pathlib import Path
-
 import numpy as np
 import papermill
 import pytest
 
 from memhelpers import claims
+from tests import chapters
 from tools import notebooks
 
 OWN = "own images"  # stands for the path of the file that `own_images` makes
 
 # Chapter -> edits of its parameters cell; QUICKER is added to each edit to keep the test short.
 EDITS: dict[str, list[dict[str, object]]] = {
+    "01-fitting-noise": [
+        {"hidden": [32]},
+        {"examples": 100, "noise_levels": [0.25, 0.75]},
+        {"momentum": 0.0, "learning_rate": 0.2, "batch_size": 20},
+        {"data": OWN, "examples": 150},
+    ],
+    "02-easy-examples": [
+        {"hidden": [32, 32, 32]},
+        {"tracked": 100, "networks": 20},
+        {"examples": 200, "balanced": True, "epochs": 2},
+        {"data": OWN},
+    ],
     "04-loss-sensitivity": [
         {"hidden": [32]},
         {"examples": 60, "side": 4},
         {"learning_rate": 0.5, "seeds": 6, "evaluations": 3},
         {"data": OWN, "examples": 90},
     ],
+    "05-per-class-loss-sensitivity": [
+        {"hidden": [8, 8, 8]},
+        {"examples": 60, "side": 4},
+        {"batch_size": 100, "epochs": 2},
+        {"data": OWN, "examples": 90},
+    ],
 }
+SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 QUICKER: dict[str, dict[str, object]] = {
-    "04-loss-sensitivity": {
-        "epochs": 8,
-        "examples": 100,
-        "batch_size": 20,
-        "evaluations": 5,
-        "seeds": 5,
-    },
+    "01-fitting-noise": {"examples": 120, "epochs": 25, "noise_levels": [0.2], "seeds": 5},
+    "02-easy-examples": {"networks": 12, "batch_size": 20},
+    "04-loss-sensitivity": SENSITIVITY,
+    "05-per-class-loss-sensitivity": SENSITIVITY,
 }
 
-CHAPTERS = [path for path in notebooks.paths() if notebooks.is_chapter(path)]
 CASES = [
     pytest.param(chapter, edit, id=f"{chapter}-{'-'.join(edit)}")
     for chapter, edits in EDITS.items()
@@ -51,19 +64,13 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def parameters(path: Path) -> set[str]:
-    (cell,) = notebooks.tagged(notebooks.read(path), "parameters")
-    nodes = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-    return {target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)}
-
-
 @pytest.mark.parametrize(("chapter", "edit"), CASES)
 def test_a_chapter_runs_to_the_end_with_other_parameters(
     chapter, edit, own_images, tmp_path, monkeypatch
 ):
     path = notebooks.BOOK / f"{chapter}.ipynb"
     chosen = {**QUICKER.get(chapter, {}), **edit}
-    assert set(chosen) <= parameters(path), "an edit names something that is no parameter"
+    assert set(chosen) <= chapters.parameters(path), "an edit names something that is no parameter"
     chosen = {name: own_images if value == OWN else value for name, value in chosen.items()}
     monkeypatch.setenv("MEMHELPERS_PRESET", "quick")
     monkeypatch.setenv("MEMHELPERS_STATIC", "1")
@@ -79,7 +86,7 @@ def test_a_chapter_runs_to_the_end_with_other_parameters(
     assert any(claims.MIME in output.get("data", {}) for output in judged), "no verdicts"
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
 def test_every_chapter_is_tinkered_with(path):
     edits = EDITS.get(path.stem, [])
     assert len(edits) >= 3, "add three edits of its parameters to the table above"
