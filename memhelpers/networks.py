@@ -189,8 +189,7 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, _BatchNorm):
-            module.reset_running_stats()
-            module.reset_parameters()
+            module.reset_parameters()  # and its running statistics
         elif list(module.parameters(recurse=False)) or isinstance(module, _DropoutNd):
             allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise"
             raise ArgumentError("network", type(module).__name__, allowed)

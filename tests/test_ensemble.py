@@ -145,6 +145,8 @@ def test_predictions_in_portions_are_those_in_one_pass(network_and_images, monke
     monkeypatch.setattr(Ensemble, "__call__", counted)
     assert torch.equal(predict(ensemble, x), whole)
     assert portions == [20]
+    alone = ensemble.select(torch.tensor([0]))
+    assert alone.images_per_pass(x.shape[1:]) // 3 == ensemble.images_per_pass(x.shape[1:])
     at_once = ensembles._EVALUATED_NUMBERS // ensemble.images_per_pass(x.shape[1:])
     monkeypatch.setattr(ensembles, "_EVALUATED_NUMBERS", 8 * at_once + 1)
     torch.testing.assert_close(predict(ensemble, x), whole)

@@ -132,6 +132,15 @@ def test_datasets_of_different_sizes_train_side_by_side():
     )
 
 
+def test_datasets_of_different_sizes_may_have_subsets_of_one_size():
+    datasets, subsets = [DATA, toy_data(n=13)], [torch.arange(6) + 16, torch.arange(6)]
+    together = full(datasets, seeds=[1, 2], subsets=subsets)
+    for row in range(2):
+        single = full(datasets[row], seeds=[row + 1], subsets=[subsets[row]])
+        losses = of_member(together, row)["train_loss"], single.epochs["train_loss"]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_a_mask_chooses_the_same_examples_as_their_positions():
     mask = torch.arange(22) % 3 == 0
     masked = full(seeds=[3], subsets=[mask])
