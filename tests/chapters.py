@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tools import notebooks
 
+# How tests execute a chapter: small, for a page, and on one core, since more gain nothing.
+QUICK = {"MEMHELPERS_PRESET": "quick", "MEMHELPERS_STATIC": "1", "OMP_NUM_THREADS": "1"}
 CHAPTERS = [path for path in notebooks.paths() if notebooks.is_chapter(path)]
 
 

@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 from tests import checkout, minibook
-from tests.chapters import CHAPTERS
+from tests.chapters import CHAPTERS, QUICK
 from tests.test_tinkering import QUICKER
 from tools import notebooks
 
@@ -66,17 +66,13 @@ def run_alone(chapter: Path, python: Path, folder: Path, **environment: str) -> 
     shutil.copy(chapter, folder / "chapter.ipynb")
     unset = ("PYTHONPATH", "MEMHELPERS_SOURCE", "MEMHELPERS_DATA")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
-    static = {
-        "MEMHELPERS_PRESET": "quick",
-        "MEMHELPERS_STATIC": "1",
-        "JUPYTER_DATA_DIR": str(folder),
-    }
+    kept |= {**QUICK, "JUPYTER_DATA_DIR": str(folder)}
     settings = json.dumps(QUICKER.get(chapter.stem, {}))
     command = [python, "-m", "papermill", "chapter.ipynb", "ran.ipynb"]
     done = subprocess.run(
         [*command, "-k", "python3", "--no-progress-bar", "-y", settings],
         cwd=folder,
-        env={**kept, **static, **environment},
+        env={**kept, **environment},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

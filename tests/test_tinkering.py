@@ -72,8 +72,8 @@ def test_a_chapter_runs_to_the_end_with_other_parameters(
     chosen = {**QUICKER.get(chapter, {}), **edit}
     assert set(chosen) <= chapters.parameters(path), "an edit names something that is no parameter"
     chosen = {name: own_images if value == OWN else value for name, value in chosen.items()}
-    monkeypatch.setenv("MEMHELPERS_PRESET", "quick")
-    monkeypatch.setenv("MEMHELPERS_STATIC", "1")
+    for variable, value in chapters.QUICK.items():
+        monkeypatch.setenv(variable, value)
     ran = papermill.execute_notebook(
         path,
         tmp_path / "ran.ipynb",
