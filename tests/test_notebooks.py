@@ -30,6 +30,7 @@ KNOWN_TAGS = {
     "bootstrap",
     "parameters",
     "run",
+    "full-width",
     "hide-input",
     "hide-cell",
     "remove-cell",
