@@ -493,7 +493,8 @@ def _region(claim: Claim) -> tuple[float, float]:
 def _inside(interval: Interval, low: float, high: float, direction: str) -> bool:
     if direction == "within":
         return low <= interval.low and interval.high <= high
-    return interval.low > low and interval.high < high
+    # The far end may be open, as it is where some runs were stopped before they had finished.
+    return interval.low > low if direction == "above" else interval.high < high
 
 
 # Rows between a ledger and the scoreboard

@@ -263,8 +263,9 @@ def _csv(table: pd.DataFrame, digits: int | None) -> bytes:
 def _texts(column: pd.Series, digits: int | None) -> list[str]:
     """A column's values as text; floats with the fewest digits that read back the same."""
     if _kind(column) != "text" and column.dtype.kind == "f":
-        form = "{}" if digits is None else f"{{:.{digits}g}}"
-        return [form.format(value) for value in column.to_numpy()]
+        # NumPy's own text has the fewest digits of the type; format() goes through a wider one.
+        shown = str if digits is None else f"{{:.{digits}g}}".format
+        return [shown(value) for value in column.to_numpy()]
     return [str(value) for value in column]
 
 

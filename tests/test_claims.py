@@ -158,12 +158,16 @@ def test_a_missing_file_is_named(tmp_path):
         ("within", (0.5, 2.0), 0.1, 0.4, "contradicted"),
         ("within", (0.5, 2.0), 2.1, 3.0, "contradicted"),
         ("above", 0.1, -math.inf, math.inf, "inconclusive"),
+        ("above", 0.1, 0.2, math.inf, "supported"),
+        ("below", 0.1, 0.2, math.inf, "contradicted"),
+        ("below", 0.1, -math.inf, 0.05, "supported"),
         ("within", (0.5, 2.0), -math.inf, math.inf, "inconclusive"),
     ],
 )
 def test_the_whole_interval_decides(direction, threshold, low, high, verdict):
     claim = Claim(**{**ENTRY, "direction": direction, "threshold": threshold})
-    estimate = 0.2 if math.isinf(low) else (low + high) / 2
+    ends = [end for end in (low, high) if math.isfinite(end)]
+    estimate = sum(ends) / len(ends) if ends else 0.2
     found = judge(claim, interval(low, high, estimate=estimate))
     assert found.verdict == verdict
     assert claim.criterion in found.reason
