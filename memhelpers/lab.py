@@ -33,7 +33,7 @@ class Presets:
 
     def __init__(self, name: str):
         self.name = str(check_choice("preset", name, PRESETS))
-        self.started = time.monotonic()
+        self.started = time.monotonic(), time.process_time()
 
     def __call__(self, *, quick: Any, colab: Any, paper: Any) -> Any:
         """The value for the scale of this run."""
@@ -91,7 +91,8 @@ def record(
         "overrides": overrides,
         "parameters": dict(parameters),
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
-        "wall_seconds": round(time.monotonic() - pick.started, 1),
+        "wall_seconds": round(time.monotonic() - pick.started[0], 1),
+        "cpu_seconds": round(time.process_time() - pick.started[1], 1),
         **records.environment(device(), precision),
     }
     plain = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
@@ -162,9 +163,7 @@ def cost_card(chapter: str, sees: str, downloads: str) -> Any:
     rows = [f"| You will see | {sees} |", f"| Downloads | {downloads} |"]
     for name in records.available(chapter):
         provenance = records.load(chapter, name).provenance
-        rows.append(
-            f"| Recorded: {name} | {_minutes(provenance['wall_seconds'])} on {_where(provenance)} |"
-        )
+        rows.append(f"| Recorded: {name} | {_took(provenance)} on {_where(provenance)} |")
     if not any("GPU" in row or "NVIDIA" in row or "Tesla" in row for row in rows):
         rows.append("| On a GPU (Colab's T4 or other) | not measured yet |")
     return say("\n".join(["| Cost | |", "|---|---|", *rows]))
@@ -222,6 +221,13 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
 def _plain(value: object) -> str:
     """A value as it may stand in a record's name: (512, 512) gives 512-512."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
+
+
+def _took(provenance: Mapping[str, Any]) -> str:
+    """Time by the clock, and the processor's, which other work on the machine does not lengthen."""
+    took = _minutes(provenance["wall_seconds"])
+    cpu = provenance.get("cpu_seconds")
+    return took + (f" ({_minutes(cpu)} of processor time)" if cpu else "")
 
 
 def _minutes(seconds: float) -> str:
