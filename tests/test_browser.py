@@ -94,6 +94,11 @@ def test_has_one_title(page):
 
 
 @every_page
+def test_a_wide_page_fits(page):
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@every_page
 def test_every_chart_has_marks(page):
     charts = page.locator(".mem-chart")
     for i in range(charts.count()):
