@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The three parts by name: "train", "validation", "test"."""
+        """The three parts by name, that is "train", "validation" and "test"."""
         return {name: getattr(self, name) for name in PART_NAMES}
 
     @property

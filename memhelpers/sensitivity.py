@@ -165,7 +165,7 @@ def loss_sensitivity(
 def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
     """Gini coefficient: 0 where all values are equal, near 1 where one holds everything.
 
-    G = sum_ij |g_i - g_j| / (2 n^2 mean(g)), computed from the sorted values.
+    ``G = sum_ij |g_i - g_j| / (2 n^2 mean(g))``, computed from the sorted values.
 
     Args:
         values: none negative; [..., n, ...] with n > 0 along `axis`.
