@@ -24,7 +24,7 @@ import pandas as pd
 from memhelpers.errors import ArgumentError, check_positive_int
 
 _PNG_WIDTH = 720
-_PNG_LIMIT = 40_000
+_PNG_LIMIT = 20_000
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 # The look without the page's style sheet: Jupyter, Colab and the PNG. In the book the page's
