@@ -128,13 +128,18 @@ def show_recorded(found: Mapping[str, Record], draw: Callable[[str, Mapping], An
 
 
 def title(record: Record) -> str:
-    """What a recorded run is, in words: its data, its scale and what departs from it."""
-    changed = {k: v for k, v in record.provenance["overrides"].items() if k != "data"}
-    departs = ", ".join(f"{k} = {v}" for k, v in changed.items())
-    scale = f"{record.provenance['preset']} scale"
-    return f"{record.provenance['dataset']['name']}, {scale}" + (
-        f" but {departs}" if departs else ""
-    )
+    """What a recorded run is, in words: its data, and its scale or what departs from it."""
+    provenance = record.provenance
+    changed = {k: v for k, v in provenance["overrides"].items() if k != "data"}
+    scale = f"{provenance['preset']} scale"
+    if changed:
+        departs = ", ".join(f"{k} = {_words(v)}" for k, v in changed.items())
+        scale = f"{provenance['preset']} preset with {departs}"
+    return f"{provenance['dataset']['name']}, {scale}"
+
+
+def _words(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def say(text: str) -> Any:
