@@ -10,7 +10,7 @@ import yaml
 
 from memhelpers import claims
 from tests import chapters, prose
-from tools import notebooks
+from tools import build, notebooks
 
 PATHS = notebooks.paths()
 CHAPTERS = chapters.CHAPTERS
@@ -224,3 +224,9 @@ def test_every_typed_number_has_a_reason_and_is_still_there():
 )
 def test_typed_numbers_are_found_in_prose_and_not_in_code(text, found):
     assert prose.numbers(text) == found
+
+
+def test_the_figure_of_the_readme_is_that_of_its_chapter():
+    assert build.README_FIGURE.read_bytes() == build.readme_figure(), "run: make outputs"
+    shown = build.README_FIGURE.relative_to(notebooks.ROOT).as_posix()
+    assert f"]({shown})" in (notebooks.ROOT / "README.md").read_text()

@@ -5,6 +5,7 @@ python -m tools.build --outputs   the notebooks' outputs written back into book/
 """
 
 import argparse
+import base64
 import hashlib
 import importlib.metadata
 import shutil
@@ -24,6 +25,8 @@ from tools.execute import Executor, NotebookError
 BUILD = notebooks.ROOT / "_build"
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
+README_FIGURE = notebooks.BOOK / "_static" / "loss-sensitivity.png"
+SHOWS_README_FIGURE = "lab.show_recorded(recorded, fig3)"
 AT_ONCE = 2  # notebooks; each computes on one core at the quick preset
 RENDER = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb")
 
@@ -46,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     if failures:
         say(f"\n{len(failures)} of {len(notebooks.paths())} notebooks failed; nothing rendered.")
         return 1
-    if not asked.outputs and not render():
+    if asked.outputs:
+        README_FIGURE.write_bytes(readme_figure())
+    elif not render():
         return 1
     say(claims_table(SOURCE / "book"))
     if not asked.outputs:
@@ -82,6 +87,13 @@ def execute(address: str, *, write_back: bool) -> list[str]:
     else:
         staged(last, done)
     return failures
+
+
+def readme_figure() -> bytes:
+    """The README's figure: the last picture of the recorded Fig. 3 in chapter 04's outputs."""
+    chapter = notebooks.read(notebooks.BOOK / "04-loss-sensitivity.ipynb")
+    (cell,) = [c for c in notebooks.code_cells(chapter) if c.source == SHOWS_README_FIGURE]
+    return base64.b64decode(cell.outputs[-1]["data"]["image/png"])
 
 
 def render() -> bool:
