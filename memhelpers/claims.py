@@ -286,13 +286,14 @@ class Scoreboard:
     def counts(self) -> dict[str, dict[str, int]]:
         """How many claims have which verdict: {"here": {...}, "recorded": {...}}.
 
-        A claim with several recorded runs counts once for each; the claims without any are under
-        "not recorded at paper scale".
+        A claim with several recorded runs counts once for each; the claims without one at the
+        paper's scale are also under "not recorded at paper scale".
         """
         here = [v.verdict for _, v in self.here.values()]
         recorded = [v for id in self.claims for _, v in self.recorded[id]]
         words = [v.verdict for v in recorded if isinstance(v, Verdict)]
-        bare = sum(not any(isinstance(v, Verdict) for _, v in r) for r in self.recorded.values())
+        runs = [[v for _, v in self.recorded[id]] for id in self.claims]
+        bare = sum(not verdicts or NOT_RECORDED in verdicts for verdicts in runs)
         return {
             "here": {**_tally(here), NOT_MEASURED: len(self.claims) - len(here)},
             "recorded": {**_tally(words), NOT_RECORDED: bare},

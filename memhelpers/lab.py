@@ -149,8 +149,24 @@ def say(text: str) -> Any:
     return Markdown(text)
 
 
-def unsupported(title: str, verdicts: Sequence[Any]) -> str:
+def judged(
+    found: Mapping[str, Record], verdicts: Callable[[Mapping], Sequence[Any]]
+) -> dict[str, Sequence[Any] | None]:
+    """The verdicts on each recorded run, by title; None stands for a missing one at paper scale."""
+    by_run = {name: verdicts(record.tables) for name, record in found.items()}
+    complete = any(_at_paper_scale(record) for record in found.values())
+    return by_run if complete else {**by_run, "paper scale": None}
+
+
+def _at_paper_scale(record: Record) -> bool:
+    departs = set(record.provenance["overrides"]) - {"data"}
+    return record.provenance["preset"] == "paper" and not departs
+
+
+def unsupported(title: str, verdicts: Sequence[Any] | None) -> str:
     """A line of Markdown: which claims a run does not support, with their intervals."""
+    if verdicts is None:
+        return f"- **{title}**: not recorded."
     missed = [
         f"{v.claim.id} is {v.verdict} ({v.interval})" for v in verdicts if v.verdict != "supported"
     ]

@@ -342,7 +342,7 @@ def test_the_scoreboard_joins_stored_outputs_with_the_declared_claims(ledger, bo
             "supported": 0,
             "contradicted": 1,
             "inconclusive": 0,
-            "not recorded at paper scale": 2,
+            "not recorded at paper scale": 3,  # one of the two runs of C3.1 is missing
         },
     }
 
