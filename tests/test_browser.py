@@ -173,14 +173,18 @@ def test_the_keyboard_reaches_and_moves_a_control(page):
         pytest.fail("Tab does not reach the control")
     assert page.evaluate(OUTLINED), "the focus is not visible"
     before = control.evaluate("control => control.value")
-    back = control.evaluate("c => c.tagName !== 'SELECT' && c.value === c.max")
-    page.keyboard.press("ArrowLeft" if back else "ArrowDown" if _is_list(control) else "ArrowRight")
+    forward, back = ("ArrowDown", "ArrowUp") if _is_list(control) else ("ArrowRight", "ArrowLeft")
+    page.keyboard.press(back if control.evaluate(AT_ITS_END) else forward)
     assert control.evaluate("control => control.value") != before
 
 
 def _is_list(control: object) -> bool:
     return control.evaluate("control => control.tagName === 'SELECT'")
 
+
+AT_ITS_END = """control => control.tagName === "SELECT"
+    ? control.selectedIndex === control.options.length - 1
+    : control.value === control.max"""
 
 OUTLINED = """() => {
     const style = getComputedStyle(document.activeElement);

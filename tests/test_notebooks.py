@@ -30,7 +30,7 @@ KNOWN_TAGS = {
     "bootstrap",
     "parameters",
     "run",
-    "full-width",
+    "wide",
     "hide-input",
     "hide-cell",
     "remove-cell",
