@@ -77,6 +77,8 @@ def step(name: str, command: list[str]) -> Sum:
     tests = "pytest" in command
     asked = [*command, f"--junitxml={report}"] if tests else command
     status = subprocess.run(asked, cwd=ROOT, env=environment(name), stdin=subprocess.DEVNULL)
+    if status.returncode:
+        print(f"== {name}: exit status {status.returncode}")  # negative: ended by a signal
     if not tests:
         return Sum(failed=1) if status.returncode else Sum(passed=1)
     counted = counts(report) if report.exists() else Sum()
@@ -88,7 +90,7 @@ def environment(name: str) -> dict[str, str]:
     """Give the step the quick preset; where two processes share the cores, one thread to each."""
     threads = {} if name in ("book", "browser") else {"OMP_NUM_THREADS": "1"}
     static = {"MEMHELPERS_PRESET": "quick", "MEMHELPERS_STATIC": "1", "TQDM_DISABLE": "1"}
-    return {**os.environ, **threads, **static}
+    return {**os.environ, **threads, **static, "PYTHONFAULTHANDLER": "1"}
 
 
 def counts(report: Path) -> Sum:
