@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 
 from memhelpers.ensemble import Weights
+from memhelpers.networks import is_plain_mlp
 
 # (weights [m, ...], x [m, b, ...], y [m, b], directions [m, k, ...])
 #   -> (H v by name [m, k, ...], M v [m, b, k, d]) with d numbers an image
@@ -48,16 +49,6 @@ def general_products(network: nn.Module) -> Products:
         return by_weights, by_image.flatten(3).transpose(1, 2)
 
     return of_all
-
-
-def is_plain_mlp(network: nn.Module) -> bool:
-    """Whether it is as `networks.mlp` gives it: flatten, then linear layers with ReLU between."""
-    layers = list(network) if isinstance(network, nn.Sequential) else []
-    kinds = [type(layer) for layer in layers]
-    depth = len(kinds) // 2
-    if not depth or kinds != [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]:
-        return False
-    return layers[0].start_dim == 1 and all(layer.bias is not None for layer in layers[1::2])
 
 
 class MlpProducts:

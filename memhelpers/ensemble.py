@@ -143,28 +143,4 @@ def predict(ensemble: Ensemble, x: Tensor) -> Tensor:
     return torch.cat([ensemble(images.to(dtype), shared=True) for images in portions], dim=1)
 
 
-def networks_per_pass(
-    network: nn.Module, shape: networks.Shape, batch_size: int, device: torch.device
-) -> int:
-    """How many members to train in one batched pass.
-
-    Stacking pays while a single network leaves the processor waiting for the next instruction. On
-    a CPU that ends when the members' weights, gradients and activations outgrow the cache; on a
-    GPU it goes on until memory is full, and `training.fit` halves the number when that happens.
-
-    Args:
-        network: template of the architecture.
-        shape: (C, H, W) of one image.
-        batch_size: images an update.
-        device: where they train.
-    """
-    activations = networks.dry_run(network, shape)[1]
-    # Weights, gradients, velocities and a step; activations, their gradients and work space.
-    numbers = 4 * networks.parameter_count(network) + 3 * batch_size * activations
-    budget = _CACHED_NUMBERS if device.type == "cpu" else _GPU_NUMBERS
-    return max(1, budget // numbers)
-
-
-_CACHED_NUMBERS = 4_000_000  # 16 MB of float32, about a desktop processor's last-level cache
-_GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
 _EVALUATED_NUMBERS = 250_000_000  # 1 GB of float32 of activations, where none is kept

@@ -126,6 +126,16 @@ class Crop(nn.Module):
         return x[..., self.margin : -self.margin, self.margin : -self.margin]
 
 
+def is_plain_mlp(network: nn.Module) -> bool:
+    """Whether it is as `mlp` gives it: flatten, then linear layers with ReLU between."""
+    layers = list(network) if isinstance(network, nn.Sequential) else []
+    kinds = [type(layer) for layer in layers]
+    depth = len(kinds) // 2
+    if not depth or kinds != [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]:
+        return False
+    return layers[0].start_dim == 1 and all(layer.bias is not None for layer in layers[1::2])
+
+
 def parameter_count(network: nn.Module) -> int:
     """Number of trained parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -5,8 +5,9 @@ data or labels, subset, learning rate, momentum and weight decay. What is record
 forward pass that training does anyway; `probes` look at anything else.
 """
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -14,10 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from memhelpers import gradients, packing
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble, networks_per_pass, predict
+from memhelpers.ensemble import Ensemble, Weights, predict
 from memhelpers.errors import (
     ArgumentError,
     check_choice,
@@ -25,13 +26,16 @@ from memhelpers.errors import (
     check_positive_int,
     check_seed,
 )
-from memhelpers.networks import INITIALIZATIONS, dry_run
+from memhelpers.gradients import example_losses
+from memhelpers.networks import INITIALIZATIONS, dry_run, is_plain_mlp
 from memhelpers.probes import Moment, Probe, Readings, as_probe
 from memhelpers.seeding import generator
 from memhelpers.trajectories import KINDS, Trajectories, margin
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 PARTS = ("validation", "test")
+
+NamedGradients = Iterator[tuple[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def fit(
     probes: Mapping[str, Probe | Callable | str] | None = None,
     precision: str = "fp32",
     together: int | None = None,
+    workers: int | None = None,
     keep_networks: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> History:
@@ -101,7 +106,10 @@ def fit(
         probes: by name; a `Probe`, or a function of a `Moment` or the name of a standard probe,
             which are then called before training and after each epoch.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
-        together: members in one batched pass; by default `ensemble.networks_per_pass`.
+        together: members in one batched pass; by default `packing.networks_per_pass`.
+        workers: batched passes that run side by side, in one thread and on one core each; by
+            default `packing.passes_side_by_side`. With more than one, `schedule` and the functions
+            of `probes` are called from several threads.
         keep_networks: return the final weights.
         progress: called with (member-epochs done, member-epochs in all); those that a member is
             spared by `until` count as done when its group ends.
@@ -139,10 +147,13 @@ def fit(
         keep_networks=keep_networks,
         progress=progress or (lambda done, total: None),
     )
-    together = plan.together() if together is None else check_positive_int("together", together)
-    logs: list[_Log] = []
-    for members in plan.groups():
-        logs += _split(plan, members, together)
+    logs = packing.run(
+        plan.groups(),
+        lambda members: _train(plan, members),
+        together=plan.together() if together is None else check_positive_int("together", together),
+        workers=plan.workers() if workers is None else check_positive_int("workers", workers),
+        stop=plan.stopped.set,
+    )
     return _join(plan, logs)
 
 
@@ -164,9 +175,9 @@ def _train(plan: "_Plan", members: list[int]) -> "_Log":
     for epoch in range(1, plan.epochs + 1):
         for batch in group.batches():
             log.look(group, batch=batch)
-            loss, logits, y = group.losses(batch)
-            group.descend(loss, plan.schedule(epoch - 1))
-            log.write(group, batch, loss.detach(), logits.detach(), y)
+            losses, logits, y, gradients = group.look_back(batch)
+            log.write(group, batch, losses, logits, y)
+            group.descend(gradients, plan.schedule(epoch - 1))
         log.end_epoch(group, epoch)
         log.look(group, epoch=epoch)
         group.keep(log.still_running(group))
@@ -174,35 +185,6 @@ def _train(plan: "_Plan", members: list[int]) -> "_Log":
             break
     log.finish(group)
     return log
-
-
-def _split(plan: "_Plan", members: list[int], together: int) -> list["_Log"]:
-    """Train `members` in groups of `together`; halve the groups when memory runs out."""
-    logs: list[_Log] = []
-    while members:
-        head, rest = members[:together], members[together:]
-        done = plan.done
-        try:
-            logs.append(_train(plan, head))
-            members = rest
-            plan.advance_to(done + len(head) * plan.epochs)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            if len(head) == 1:
-                raise MemoryError("not even one network fits; lower batch_size or width") from error
-            together, plan.done = len(head) // 2, done
-            warnings.warn(
-                f"memory ran out with {len(head)} networks together; going on with {together}",
-                RuntimeWarning,
-                stacklevel=3,  # the caller of `fit`
-            )
-    return logs
-
-
-def _out_of_memory(error: Exception) -> bool:
-    said = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in said)
 
 
 @dataclass
@@ -227,7 +209,10 @@ class _Plan:
     progress: Callable[[int, int], None]
     trajectories: Trajectories = field(init=False)
     networks: Ensemble | None = field(init=False)
-    done: int = 0
+    rounded: dict[int, Tensor] = field(default_factory=dict)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _done: dict[int, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         _check_alike(self.network, self.datasets)
@@ -236,6 +221,8 @@ class _Plan:
             self.subsets = [_positions(subset, len(data.train)) for subset, data in sized]
         self._check_batches()
         examples = max(len(dataset.train) for dataset in self.datasets)
+        if self.precision == "bf16" and is_plain_mlp(self.network):  # elsewhere autocast does it
+            self.rounded = {id(d.train.x): d.train.x.bfloat16() for d in self.datasets}
         self.probes = {k: as_probe(k, p, self.epochs, self.updates) for k, p in self.probes.items()}
         self.trajectories = Trajectories.empty(self.record, len(self.seeds), self.epochs, examples)
         self.networks = self._room_for_networks() if self.keep_networks else None
@@ -254,7 +241,7 @@ class _Plan:
         try:
             return Ensemble.empty(self.network, len(self.seeds), self.device, dtype)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not packing.out_of_memory(error):
                 raise
             raise MemoryError("no room for all networks; pass keep_networks=False") from error
 
@@ -282,13 +269,24 @@ class _Plan:
             groups.setdefault(key, []).append(member)
         return list(groups.values())
 
-    def together(self) -> int:
-        return networks_per_pass(self.network, self.datasets[0].shape, self.batch_size, self.device)
+    def template(self) -> nn.Module:
+        """A copy of the template, for one thread: calls with other weights change it for a time."""
+        return copy.deepcopy(self.network)
 
-    def advance_to(self, done: int) -> None:
-        if done != self.done:
-            self.done = done
-            self.progress(done, len(self.seeds) * self.epochs)
+    def together(self) -> int:
+        shape = self.datasets[0].shape
+        return packing.networks_per_pass(self.network, shape, self.batch_size, self.device)
+
+    def workers(self) -> int:
+        return packing.passes_side_by_side(self.device)
+
+    def advance(self, members: list[int], done: int) -> None:
+        """Note that a portion has `done` member-epochs behind it; portions report side by side."""
+        with self._lock:
+            before = sum(self._done.values())
+            self._done[members[0]] = done
+            if (after := sum(self._done.values())) != before:
+                self.progress(after, len(self.seeds) * self.epochs)
 
 
 class _Group:
@@ -299,55 +297,42 @@ class _Group:
         self.members = torch.tensor(members)
         dtype = PRECISIONS[plan.precision]
         seeds = [plan.seeds[m] for m in members]
-        self.ensemble = Ensemble.initialize(plan.network, seeds, plan.init, plan.device, dtype)
+        network = plan.template()
+        self.ensemble = Ensemble.initialize(network, seeds, plan.init, plan.device, dtype)
+        self.gradients = gradients.of(network, plan.precision)
+        self.descent = _Descent(
+            {k: [v[m] for m in members] for k, v in plan.hyperparameters.items()}
+        )
         self.orders = [generator(seed, "order") for seed in seeds]
         self.update = 0
         self.x, self.which_x = _bank([plan.datasets[m].train.x for m in members])
         self.y, self.which_y = _bank([plan.datasets[m].train.y for m in members])
         self.x = self.x.to(dtype)
-        rates = {k: [v[m] for m in members] for k, v in plan.hyperparameters.items()}
-        self.rates = {k: torch.tensor(v, device=plan.device, dtype=dtype) for k, v in rates.items()}
-        self.decays = any(rates["weight_decay"])
-        weights = self.ensemble.parameters.items()
-        self.velocity = (
-            {k: torch.zeros_like(w) for k, w in weights} if any(rates["momentum"]) else None
-        )
+        self.images = self.x
+        if plan.rounded:  # converted once, not anew in each update
+            self.images, _ = _bank([plan.rounded[id(plan.datasets[m].train.x)] for m in members])
 
-    def batches(self) -> Iterable[Tensor]:
+    def batches(self) -> Iterator[Tensor]:
         """One epoch of positions, [m, b] each; every member goes through its own order."""
         orders = []
         for member, order in zip(self.members.tolist(), self.orders, strict=True):
             positions = self.plan.positions(member)
             orders.append(positions[torch.randperm(len(positions), generator=order)])
-        return torch.stack(orders).to(self.plan.device).split(self.plan.batch_size, dim=1)
+        for batch in torch.stack(orders).to(self.plan.device).split(self.plan.batch_size, dim=1):
+            if self.plan.stopped.is_set():
+                raise packing.Stopped
+            yield batch
 
-    def losses(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-example loss [m, b], logits [m, b, classes] and labels [m, b]."""
-        x = self.x[self.which_x[:, None], batch]
-        y = self.y[self.which_y[:, None], batch]
-        bf16 = self.plan.precision == "bf16"
-        with torch.autocast(self.plan.device.type, torch.bfloat16, enabled=bf16):
-            logits = self.ensemble(x, training=True)
-        return example_losses(logits, y), logits, y
+    def look_back(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, NamedGradients]:
+        """Per-example losses [m, b], logits [m, b, classes], labels [m, b], and the gradients."""
+        x, y = _take(self.images, self.which_x, batch), _take(self.y, self.which_y, batch)
+        losses, logits, found = self.gradients(self.ensemble, x, y)
+        return losses, logits, y, found
 
-    def descend(self, loss: Tensor, factor: float) -> None:
+    def descend(self, found: NamedGradients, factor: float) -> None:
         """One SGD update of every member, each on its own mean loss."""
-        weights = self.ensemble.parameters
-        # The sum keeps the members apart: no gradient of one depends on another's loss.
-        gradients = torch.autograd.grad(loss.mean(1).sum(), list(weights.values()))
-        with torch.no_grad():
-            for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-                step = self._with_momentum(name, weight, gradient)
-                weight.addcmul_(_like(self.rates["learning_rate"], weight), step, value=-factor)
+        self.descent.step(self.ensemble.parameters, found, factor)
         self.update += 1
-
-    def _with_momentum(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
-        if self.decays:
-            gradient = gradient + _like(self.rates["weight_decay"], weight) * weight
-        if self.velocity is None:
-            return gradient
-        velocity = self.velocity[name]
-        return velocity.mul_(_like(self.rates["momentum"], weight)).add_(gradient)
 
     def finite(self) -> np.ndarray:
         """Whose weights are all finite, [m]: their sum is only then."""
@@ -373,9 +358,61 @@ class _Group:
         on_device = rows.to(self.plan.device)
         self.ensemble = self.ensemble.select(on_device)
         self.which_x, self.which_y = self.which_x[on_device], self.which_y[on_device]
-        self.rates = {k: v[on_device] for k, v in self.rates.items()}
-        if self.velocity is not None:
-            self.velocity = {k: v[on_device] for k, v in self.velocity.items()}
+        self.descent.keep(rows)
+
+
+class _Descent:
+    """Stochastic gradient descent with momentum and weight decay, of all members of a group."""
+
+    def __init__(self, rates: dict[str, list[float]]):
+        self.rates = rates
+        self.velocity: Weights = {}
+
+    @torch.no_grad()
+    def step(self, weights: Weights, found: NamedGradients, factor: float) -> None:
+        """Change the weights [m, ...]; `factor` is the schedule's."""
+        rates = [-factor * rate for rate in self.rates["learning_rate"]]
+        for name, gradient in found:
+            _add(weights[name], self._with_momentum(name, weights[name], gradient), rates)
+
+    def _with_momentum(self, name: str, weight: Tensor, gradient: Tensor) -> Tensor:
+        if any(self.rates["weight_decay"]):
+            gradient = _add(
+                gradient.to(weight.dtype, copy=True), weight, self.rates["weight_decay"]
+            )
+        if not any(self.rates["momentum"]):
+            return gradient
+        if name not in self.velocity:
+            self.velocity[name] = torch.zeros_like(weight)
+        velocity = self.velocity[name].mul_(_factors(self.rates["momentum"], weight))
+        return velocity.add_(gradient)
+
+    def keep(self, rows: Tensor) -> None:
+        """Let all members go but those at `rows`."""
+        self.rates = {k: [v[row] for row in rows.tolist()] for k, v in self.rates.items()}
+        self.velocity = {k: v[rows.to(v.device)] for k, v in self.velocity.items()}
+
+
+def _add(weight: Tensor, step: Tensor, factors: list[float]) -> Tensor:
+    """Add to [m, ...] in place the step [m, ...] times a factor for each member."""
+    if len(set(factors)) == 1:
+        return weight.add_(step, alpha=factors[0])
+    return weight.addcmul_(_factors(factors, weight), step)
+
+
+def _factors(factors: list[float], weight: Tensor) -> Tensor | float:
+    """One number if all are the same, else [m, 1, ...] to multiply [m, ...] with."""
+    if len(set(factors)) == 1:
+        return factors[0]
+    column = torch.tensor(factors, device=weight.device, dtype=weight.dtype)
+    return column.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _take(bank: Tensor, which: Tensor, batch: Tensor) -> Tensor:
+    """The examples [m, b, ...] at positions [m, b] of the members' own among the stacked sets."""
+    if len(bank) == 1:  # all members have the same: this way it is several times faster
+        return bank[0].index_select(0, batch.flatten()).unflatten(0, batch.shape)
+    return bank[which[:, None], batch]
 
 
 class _Log:
@@ -385,6 +422,7 @@ class _Log:
         self.plan, self.members = plan, members
         self.rows: list[pd.DataFrame] = []
         self.ended: dict[int, str] = {}
+        self.counted = 0  # member-epochs
         self.readings = {name: Readings(len(plan.seeds)) for name in plan.probes}
         self._start_epoch(len(members))
 
@@ -423,7 +461,8 @@ class _Log:
         self.rows.append(pd.DataFrame(row))
         self._note_the_stopped(self.rows[-1], group.finite())
         self.plan.trajectories.store(group.members, epoch, self.pages)
-        self.plan.advance_to(self.plan.done + len(group.members))
+        self.counted += len(group.members)
+        self.plan.advance(self.members, self.counted)
 
     def _note_the_stopped(self, row: pd.DataFrame, finite: np.ndarray) -> None:
         diverged = ~(np.isfinite(row["train_loss"]) & finite)
@@ -457,13 +496,7 @@ class _Log:
         """Note those who ran to the last epoch."""
         self.ended |= dict.fromkeys(group.members.tolist(), "epochs")
         self._put_aside(group, torch.ones(len(group.members), dtype=torch.bool))
-
-
-def example_losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of every example, in nats: [..., classes] and [...] give [...]."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    flat = cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none")
-    return flat.view(y.shape)
+        self.plan.advance(self.members, len(self.members) * self.plan.epochs)
 
 
 def _evaluate(group: _Group, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -502,11 +535,6 @@ def _bank(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     distinct = list({id(tensor): tensor for tensor in tensors}.values())
     stacked = distinct[0][None] if len(distinct) == 1 else torch.stack(distinct)
     return stacked, torch.tensor(which, device=tensors[0].device)
-
-
-def _like(values: Tensor, weight: Tensor) -> Tensor:
-    """[m] shaped so that it multiplies [m, ...]."""
-    return values.view(-1, *[1] * (weight.dim() - 1))
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:

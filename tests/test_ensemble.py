@@ -7,8 +7,8 @@ import torch
 from toys import member, toy_cnn, toy_data, toy_mlp
 
 from memhelpers import ensemble as ensembles
-from memhelpers.ensemble import Ensemble, networks_per_pass, predict
-from memhelpers.networks import initialize, mlp, paper_cnn
+from memhelpers.ensemble import Ensemble, predict
+from memhelpers.networks import initialize
 from memhelpers.seeding import generator
 
 SEEDS = [3, 1, 4]
@@ -151,20 +151,3 @@ def test_predictions_in_portions_are_those_in_one_pass(network_and_images, monke
     monkeypatch.setattr(ensembles, "_EVALUATED_NUMBERS", 8 * at_once + 1)
     torch.testing.assert_close(predict(ensemble, x), whole)
     assert portions[1:] == [8, 8, 4]
-
-
-def test_small_networks_are_trained_many_at_once_and_large_ones_few():
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    tiny, shape = mlp((1, 14, 14), [16, 16], 10), (1, 14, 14)
-    assert networks_per_pass(tiny, shape, 100, cpu) >= 10
-    assert networks_per_pass(tiny, shape, 100, gpu) > networks_per_pass(tiny, shape, 100, cpu)
-    assert networks_per_pass(tiny, shape, 10_000, cpu) < networks_per_pass(tiny, shape, 100, cpu)
-    large = mlp((1, 14, 14), [2048, 2048], 10)
-    assert networks_per_pass(large, shape, 100, cpu) == 1
-
-
-def test_the_maps_of_a_convolution_count_when_memory_is_shared_out():
-    shape, batch_size = (3, 32, 32), 128
-    together = networks_per_pass(paper_cnn(shape, 10), shape, batch_size, torch.device("cuda"))
-    first_maps = 3 * 200 * 28 * 28 * batch_size * 4  # bytes: convolution, batch norm, ReLU
-    assert 1 < together < 15e9 / first_maps

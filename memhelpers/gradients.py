@@ -1,0 +1,168 @@
+"""Losses and gradients of many networks at once: what one update of the training loop needs.
+
+Part of the fifth step of the data flow. `of` chooses the way: written out for plain ReLU networks,
+where the matrix products are then all that takes time; `torch.func` and autograd for any other.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from memhelpers.ensemble import Ensemble, Weights
+from memhelpers.networks import is_plain_mlp
+
+# Losses [m, b] in nats, logits [m, b, classes], and by and by the gradients of each member's mean
+# loss by each parameter, with its name. A parameter may be changed as soon as its gradient is here.
+Found = tuple[Tensor, Tensor, Iterator[tuple[str, Tensor]]]
+# Of an ensemble of m, images [m, b, C, H, W] and labels [m, b].
+Gradients = Callable[[Ensemble, Tensor, Tensor], Found]
+
+# Not in PyTorch's documented interface, hence `None` where a version or a platform lacks it.
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_SMALL_PRODUCT = 2**20  # multiplications; below, finding oneDNN's kernel takes longer than it saves
+
+
+def of(network: nn.Module, precision: str) -> Gradients:
+    """The fastest way at hand for this architecture.
+
+    Args:
+        network: template of the architecture.
+        precision: `fp32`, `fp64`, or `bf16`: products in bfloat16, weights and losses in float32.
+    """
+    return MlpGradients(network, precision) if is_plain_mlp(network) else by_autograd(precision)
+
+
+def example_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of every example, in nats: [..., classes] and [...] give [...]."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    flat = cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="none")
+    return flat.view(y.shape)
+
+
+def by_autograd(precision: str) -> Gradients:
+    """Gradients of any network, through one stacked forward pass."""
+
+    def gradients(ensemble: Ensemble, x: Tensor, y: Tensor) -> Found:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = ensemble(x, training=True)
+        losses = example_losses(logits, y)
+        weights = ensemble.parameters
+        # The sum keeps the members apart: no gradient of one depends on another's loss.
+        found = torch.autograd.grad(losses.mean(1).sum(), list(weights.values()))
+        return losses.detach(), logits.detach(), zip(weights, found, strict=True)
+
+    return gradients
+
+
+class MlpGradients:
+    """Gradients of plain ReLU networks, written out (see `networks.is_plain_mlp`).
+
+    With a_0 the images and a_l = relu(a_{l-1} W_l' + b_l), the backward signal of the last layer is
+    d_L = (softmax(z) - onehot(y)) / b; then dL/dW_l = d_l' a_{l-1}, dL/db_l = sum of d_l over the
+    batch, and d_{l-1} = d_l W_l where a_{l-1} > 0. Nothing is kept for a graph, no gradient by the
+    images is computed, the buffers are used again at the next update, and each gradient is handed
+    over at once, so that its weights are changed while both are still in the cache.
+    """
+
+    def __init__(self, network: nn.Module, precision: str):
+        names = [name for name, _ in network.named_parameters()]
+        self.layers = list(zip(names[::2], names[1::2], strict=True))  # (weight, bias)
+        self.dtype = torch.bfloat16 if precision == "bf16" else None
+        self.ensemble: Ensemble | None = None
+        self.weights: Weights = {}  # of this ensemble, in the type of the products
+        self.room: dict[tuple, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Found:
+        """See `Gradients`; what is returned is overwritten by the next call."""
+        if ensemble is not self.ensemble:
+            self.ensemble, self.room = ensemble, {}
+            self.weights = {k: self._rounded(w.detach()) for k, w in ensemble.parameters.items()}
+        activations = [self._rounded(x.flatten(2))]
+        for weight, bias in self.layers:
+            z = self._layer(weight, activations[-1], bias)
+            activations.append(z if weight == self.layers[-1][0] else z.relu_())
+        logits = activations.pop()
+        losses, signal = _softmax_losses(logits, y)
+        return losses, logits, self._backward(activations, signal.to(logits.dtype))
+
+    @torch.no_grad()
+    def _backward(self, activations: list[Tensor], signal: Tensor) -> Iterator[tuple[str, Tensor]]:
+        for weight, bias in reversed(self.layers):
+            a, d = activations.pop(), signal
+            if activations:
+                signal = self._product(f"signal of {weight}", d, self.weights[weight])
+            yield weight, self._widened(weight, self._product(f"gradient of {weight}", d.mT, a))
+            yield bias, d.sum(1, dtype=torch.promote_types(d.dtype, torch.float32))
+            if activations:
+                signal.mul_(a.sign_())  # the activations have served: their sign is ReLU's mask
+            if self.dtype is not None:  # both have been changed meanwhile
+                for name in (weight, bias):
+                    self.weights[name].copy_(self.ensemble.parameters[name])
+
+    def _rounded(self, value: Tensor) -> Tensor:
+        return value if self.dtype is None else value.to(self.dtype)
+
+    def _widened(self, name: str, gradient: Tensor) -> Tensor:
+        """In the type of the weights, so that no later step has to make room for it."""
+        if self.dtype is None:
+            return gradient
+        key = (f"widened gradient of {name}", *gradient.shape)
+        if key not in self.room:
+            self.room[key] = torch.empty_like(gradient, dtype=torch.float32)
+        return self.room[key].copy_(gradient)
+
+    def _layer(self, weight: str, a: Tensor, bias: str) -> Tensor:
+        """Images or activations [m, b, inputs] times weights [m, outputs, inputs], plus bias."""
+        w, shift = self.weights[weight], self.weights[bias]
+        if onednn_is_faster(a, w.mT):
+            return onednn_product(a[0], w[0].T, shift[0])[None]
+        out = self._buffer(weight, a, w.mT)
+        if len(a) > 1:
+            return torch.baddbmm(shift[:, None], a, w.mT, out=out)
+        torch.addmm(shift[0], a[0], w[0].T, out=out[0])
+        return out
+
+    def _product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """[m, i, j] times [m, j, k]."""
+        if onednn_is_faster(a, b):
+            return onednn_product(a[0], b[0])[None]
+        out = self._buffer(name, a, b)
+        if len(a) > 1:
+            return torch.bmm(a, b, out=out)
+        torch.mm(a[0], b[0], out=out[0])
+        return out
+
+    def _buffer(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """Room for the product of a and b, the same at each update."""
+        shape = (len(a), a.shape[1], b.shape[2])
+        if (name, *shape) not in self.room:
+            self.room[name, *shape] = a.new_empty(shape)
+        return self.room[name, *shape]
+
+
+def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy [m, b], and the derivative of its mean over b by the logits."""
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    log_p = wide.log_softmax(-1)
+    labels = y[..., None]
+    losses = -log_p.gather(-1, labels)[..., 0]
+    signal = log_p.exp_()
+    signal.scatter_add_(-1, labels, signal.new_full(labels.shape, -1.0))
+    return losses, signal.div_(y.shape[1])
+
+
+def onednn_is_faster(a: Tensor, b: Tensor) -> bool:
+    """Whether to leave a float32 product to oneDNN.
+
+    PyTorch gives it to MKL, which on other makers' processors reaches half of oneDNN's rate.
+    """
+    alone = len(a) == 1 and a.dtype == torch.float32 and a.device.type == "cpu"
+    return _ONEDNN is not None and alone and a.numel() * b.shape[2] > _SMALL_PRODUCT
+
+
+def onednn_product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[i, j] times [j, k], plus a bias [k]."""
+    return _ONEDNN(a, b.T, bias, "none", [], "")

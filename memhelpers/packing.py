@@ -1,0 +1,176 @@
+"""How members are packed: how many share one batched pass, and how many passes run side by side.
+
+The only place where this is chosen; the rules are those that the benchmarks measure (see the page
+"How fast"), and `fit` takes other numbers as `together` and `workers`. How members are packed
+changes their results by rounding at most.
+"""
+
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from memhelpers.networks import Shape, dry_run, parameter_count
+
+_CACHED_NUMBERS = 4_000_000  # 16 MB of float32, about a desktop processor's last-level cache
+_GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """A pass was given up because another one has failed, or the user has interrupted."""
+
+
+def networks_per_pass(
+    network: nn.Module, shape: Shape, batch_size: int, device: torch.device
+) -> int:
+    """How many members to train in one batched pass.
+
+    Stacking pays while a single network leaves the processor waiting for the next instruction. On
+    a CPU that ends when the members' weights, gradients and activations outgrow the cache; on a
+    GPU it goes on until memory is full, and `run` halves the number when that happens.
+
+    Args:
+        network: template of the architecture.
+        shape: (C, H, W) of one image.
+        batch_size: images an update.
+        device: where they train.
+    """
+    activations = dry_run(network, shape)[1]
+    # Weights, gradients, velocities and a step; activations, their gradients and work space.
+    numbers = 4 * parameter_count(network) + 3 * batch_size * activations
+    budget = _CACHED_NUMBERS if device.type == "cpu" else _GPU_NUMBERS
+    return max(1, budget // numbers)
+
+
+def passes_side_by_side(device: torch.device) -> int:
+    """One a core on a CPU, as many as PyTorch may use; one on a GPU, which a pass fills by itself.
+
+    Two cores that share one small product wait for each other after each; two that train different
+    networks never do.
+    """
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def run(
+    groups: Sequence[Sequence[int]],
+    train: Callable[[list[int]], T],
+    *,
+    together: int,
+    workers: int,
+    stop: Callable[[], None],
+) -> list[T]:
+    """Train all members, those of a group in portions of `together`, several portions at a time.
+
+    Args:
+        groups: members that may share a pass.
+        train: trains some members of a group; called from `workers` threads.
+        together: most members in a portion; halved for all when memory runs out.
+        workers: threads. With one, everything runs in the caller's.
+        stop: makes the calls of `train` that are under way raise `Stopped`.
+
+    Returns:
+        What `train` returned for each portion, in no particular order.
+
+    Raises:
+        MemoryError: not even one network fits.
+        Exception: the first error of `train`; no other portion is started after it.
+
+    Warns:
+        RuntimeWarning: memory ran out, and the members are trained in smaller groups.
+    """
+    queue = _Queue(groups, together)
+    workers = min(workers, queue.portions())
+    if workers == 1:
+        return queue.work(train)
+    with _one_core_each(workers) as pool:
+        working = [pool.submit(queue.work, train) for _ in range(workers)]
+        try:
+            return [result for done in working for result in done.result()]
+        except BaseException:
+            queue.clear()
+            stop()
+            raise _first_error(working) from None
+
+
+def _first_error(working: list) -> BaseException:
+    errors = [done.exception() for done in working]
+    return next((error for error in errors if error and not isinstance(error, Stopped)), errors[0])
+
+
+class _Queue:
+    """Members that wait for a pass."""
+
+    def __init__(self, groups: Sequence[Sequence[int]], together: int):
+        self.waiting = deque(list(group) for group in groups)
+        self.together = together
+        self.lock = threading.Lock()
+
+    def portions(self) -> int:
+        return sum(-(-len(group) // self.together) for group in self.waiting)
+
+    def take(self) -> list[int]:
+        """The next portion; empty when none is left."""
+        with self.lock:
+            if not self.waiting:
+                return []
+            group = self.waiting.popleft()
+            if group[self.together :]:
+                self.waiting.appendleft(group[self.together :])
+            return group[: self.together]
+
+    def put_back(self, members: list[int], error: Exception) -> None:
+        """Let members whose pass found too little memory wait again, to go in smaller portions."""
+        if len(members) == 1:
+            raise MemoryError("not even one network fits; lower batch_size or width") from error
+        with self.lock:
+            self.waiting.appendleft(members)
+            smaller = min(self.together, len(members) // 2)
+            self.together = smaller
+        warnings.warn(
+            f"memory ran out with {len(members)} networks together; going on with {smaller}",
+            RuntimeWarning,
+            stacklevel=5,  # the caller of `fit`, where there is one worker
+        )
+
+    def clear(self) -> None:
+        with self.lock:
+            self.waiting.clear()
+
+    def work(self, train: Callable[[list[int]], T]) -> list[T]:
+        """Train one portion after another until none is left."""
+        results: list[T] = []
+        while members := self.take():
+            try:
+                results.append(train(members))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    self.clear()
+                    raise
+                self.put_back(members, error)
+        return results
+
+
+@contextmanager
+def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads whose PyTorch uses one core each; the caller's has its cores back afterwards."""
+    cores = torch.get_num_threads()
+    with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown()
+            torch.set_num_threads(cores)  # the threads have changed it for those to come
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    said = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in said)
