@@ -5,6 +5,7 @@ The only place where this is chosen; the rules are those that the benchmarks mea
 changes their results by rounding at most.
 """
 
+import sys
 import threading
 import warnings
 from collections import deque
@@ -18,8 +19,9 @@ from torch import nn
 
 from memhelpers.networks import Shape, dry_run, parameter_count
 
-_CACHED_NUMBERS = 4_000_000  # 16 MB of float32, about a desktop processor's last-level cache
+_CACHED_NUMBERS = 3_000_000  # 12 MB of float32, a core's share of the last-level cache
 _GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
+_TURN_SECONDS = 1e-4  # Python's turn of a thread; at its default, 5 ms, cores wait for each other
 
 T = TypeVar("T")
 
@@ -161,12 +163,14 @@ class _Queue:
 @contextmanager
 def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads whose PyTorch uses one core each; the caller's has its cores back afterwards."""
-    cores = torch.get_num_threads()
+    cores, turn = torch.get_num_threads(), sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
     with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
         try:
             yield pool
         finally:
             pool.shutdown()
+            sys.setswitchinterval(turn)
             torch.set_num_threads(cores)  # the threads have changed it for those to come
 
 

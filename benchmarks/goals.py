@@ -1,0 +1,135 @@
+"""The table of ratios: what each benchmark found, with its interval, against its goal."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import clock, cscores, fig1, looking, stacking
+from memhelpers.stats import Interval
+
+COLUMNS = ("question", "value", "low", "high", "rounds", "goal", "met")
+
+
+def row(question: str, found: Interval, low: float | None = None, high: float | None = None):
+    """One line: a goal is a value that the estimate must reach (`low`) or not exceed (`high`)."""
+    goal, met = "", ""
+    if low is not None:
+        goal, met = f"at least {low:g}", "yes" if found.estimate >= low else "no"
+    if high is not None:
+        goal, met = f"at most {high:g}", "yes" if found.estimate <= high else "no"
+    values = (question, found.estimate, found.low, found.high, found.n, goal, met)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def of_fig1(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """Speed against the other ways, and whether the networks are as good."""
+    times, seconds = tables["times"], tables["times"].groupby("way")["seconds"].mean()
+    jax = seconds[[fig1.VMAP, fig1.SCAN]].idxmin()
+    rows = []
+    for own in (fig1.OWN_BF16, fig1.OWN):
+        goal = (50 if device == "cuda" else 4) if own == fig1.OWN_BF16 else None
+        rows.append(
+            row(f"{own}: times as fast as {fig1.BASE}", clock.ratio(times, fig1.BASE, own), goal)
+        )
+        rows.append(row(f"{own}: times as fast as {jax}", clock.ratio(times, jax, own), 1))
+    rows += [row(f"{way}: GFLOP/s", _rate(tables, way)) for way in seconds.index]
+    accuracy = "test accuracy apart from the first way's, over its 95 % half-width"
+    return rows + [
+        row(f"{own}: {accuracy}", _apart(tables, own), high=1) for own in (fig1.OWN_BF16, fig1.OWN)
+    ]
+
+
+def _rate(tables: dict[str, pd.DataFrame], way: str) -> Interval:
+    times = tables["times"].query("way == @way")["seconds"].to_numpy()
+    return clock.summary(tables["work"]["flops"].iloc[0] / times / 1e9)
+
+
+def _apart(tables: dict[str, pd.DataFrame], way: str) -> Interval:
+    """How far the mean accuracy is from the base's, in half-widths of the difference's interval."""
+    accuracies = tables["accuracies"].groupby("way")["accuracy"]
+    mean, error = accuracies.mean(), accuracies.sem()
+    half = 1.96 * float(np.hypot(error[way], error[fig1.BASE]))
+    value = abs(float(mean[way] - mean[fig1.BASE])) / half
+    return Interval(value, value, value, 0.95, int(accuracies.count()[way]), "networks")
+
+
+def of_stacking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """At the largest M that both reached: stacking, and the choice, against a loop."""
+    rows = []
+    for network, rates in tables["rates"].groupby("network", sort=False):
+        for way in (stacking.STACKED, stacking.CHOSEN):
+            by = rates.pivot_table(
+                index=["members", "round"], columns="way", values="updates_per_second"
+            )
+            both = (by[way] / by[stacking.ONE_BY_ONE]).dropna()
+            members = both.index.get_level_values("members").max()
+            goal = 0.9 if way == stacking.CHOSEN else None
+            question = f"{network}, {members} networks: {way} over one after another"
+            rows.append(row(question, clock.summary(both[members]), goal))
+    return rows
+
+
+def of_looking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """What records add, and the loss sensitivity against a loop."""
+    adds = clock.ratio(tables["records"], looking.WITH, looking.WITHOUT)
+    sensitivity = tables["sensitivity"]
+    loop = clock.summary(sensitivity["loop_seconds"] / sensitivity["seconds"])
+    return [
+        row("training with per-example records over training without", adds, high=1.05),
+        row("loss sensitivity: times as fast as a per-example loop (projected)", loop, 50),
+    ]
+
+
+def of_scale(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """Slopes of time on size, both in logarithms, and peak memory over what is needed."""
+    rows = []
+    for of, times in tables["growth"].groupby("of", sort=False):
+        slopes = [_slope(t["factor"], t["seconds"]) for _, t in times.groupby("round")]
+        rows.append(row(f"growth with {of}: slope of log time", clock.summary(slopes), high=1.05))
+    for found in tables["memory"].itertuples():
+        value = found.peak_bytes / found.needed_bytes
+        question = (
+            f"width {found.width}, {found.networks} together: peak memory over what is needed"
+        )
+        rows.append(row(question, Interval(value, value, value, 0.95, 1, "rounds"), high=1.3))
+    return rows
+
+
+def _slope(factors: Sequence[float], seconds: Sequence[float]) -> float:
+    return float(np.polyfit(np.log(factors), np.log(seconds), 1)[0])
+
+
+def of_limit(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """The share of the roofline that training reaches."""
+    groups = tables["limit"].groupby(["width", "precision"], sort=False)
+    return [
+        row(
+            f"width {width}, {precision}: share of the roofline", clock.summary(found["share"]), 0.6
+        )
+        for (width, precision), found in groups
+    ]
+
+
+def of_cscores(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """Hours that all 1,800 networks take, at the rate of those that were trained."""
+    times = tables["time"]
+    hours = float((times["seconds"] / times["runs"]).sum() * cscores.RUNS / 3600)
+    found = Interval(hours, hours, hours, 0.95, int(times["runs"].sum()), "networks")
+    return [
+        row(
+            "C-scores of MNIST, 1,800 networks: hours",
+            found,
+            high=1 / 60 if device == "cuda" else 2,
+        )
+    ]
+
+
+OF = {
+    "fig1": of_fig1,
+    "stacking": of_stacking,
+    "looking": of_looking,
+    "limit": of_limit,
+    "scale": of_scale,
+    "cscores": of_cscores,
+}
