@@ -1,11 +1,13 @@
 # The two commands are `make book` and `make test`; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help book test outputs format pins serve chapter stamp clean
+.PHONY: help book test outputs format pins serve chapter record bench stamp clean
 
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 PRESET ?= paper
+MINUTES ?= 9
+BENCH ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
@@ -35,6 +37,12 @@ serve:  ## show _build/html on http://localhost:8000 (PORT=8000)
 chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="width=1024 seeds=5"
 	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="width=1024 seeds=5"' >&2; exit 2; }
 	@$(PY) -m memhelpers.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
+
+record: $(READY)  ## record what is missing at the paper's scale, as far as MINUTES=9 go; again goes on
+	@$(PY) -m memhelpers.plan --minutes $(MINUTES)
+
+bench: $(READY)  ## time this package against PyTorch and JAX: BENCH="fig1 looking" (default: all)
+	@$(PY) -m benchmarks $(BENCH)
 
 stamp: $(READY)  ## write the repository's address into _config.yml: REPO=https://github.com/OWNER/NAME
 	@$(PY) -m tools.stamp "$(REPO)"

@@ -95,7 +95,7 @@ class MlpGradients:
             if activations:
                 signal = self._product(f"signal of {weight}", d, self.weights[weight])
             yield weight, self._widened(weight, self._product(f"gradient of {weight}", d.mT, a))
-            yield bias, d.sum(1, dtype=torch.promote_types(d.dtype, torch.float32))
+            yield bias, self._widened(bias, d.sum(1))
             if activations:
                 signal.mul_(a.sign_())  # the activations have served: their sign is ReLU's mask
             if self.dtype is not None:  # both have been changed meanwhile

@@ -20,6 +20,7 @@ from torch import nn
 from memhelpers.networks import Shape, dry_run, parameter_count
 
 _CACHED_NUMBERS = 3_000_000  # 12 MB of float32, a core's share of the last-level cache
+_CACHED_NUMBERS_BF16 = 8_000_000
 _GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
 _TURN_SECONDS = 1e-4  # Python's turn of a thread; at its default, 5 ms, cores wait for each other
 
@@ -31,7 +32,11 @@ class Stopped(Exception):
 
 
 def networks_per_pass(
-    network: nn.Module, shape: Shape, batch_size: int, device: torch.device
+    network: nn.Module,
+    shape: Shape,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "fp32",
 ) -> int:
     """How many members to train in one batched pass.
 
@@ -44,11 +49,15 @@ def networks_per_pass(
         shape: (C, H, W) of one image.
         batch_size: images an update.
         device: where they train.
+        precision: of the products; in bf16 they are over sooner, and the steps between them take a
+            larger share, so more are stacked.
     """
     activations = dry_run(network, shape)[1]
     # Weights, gradients, velocities and a step; activations, their gradients and work space.
     numbers = 4 * parameter_count(network) + 3 * batch_size * activations
-    budget = _CACHED_NUMBERS if device.type == "cpu" else _GPU_NUMBERS
+    budget = _GPU_NUMBERS
+    if device.type == "cpu":
+        budget = _CACHED_NUMBERS_BF16 if precision == "bf16" else _CACHED_NUMBERS
     return max(1, budget // numbers)
 
 

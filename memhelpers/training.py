@@ -59,6 +59,14 @@ class History:
     probes: dict[str, Readings]
     ensemble: Ensemble | None
 
+    def only(self, row: int) -> "History":
+        """What was seen of one network, as if it had been the only one."""
+        tables = [t[t["member"] == row].reset_index(drop=True) for t in (self.members, self.epochs)]
+        pages = {kind: array[row : row + 1] for kind, array in self.trajectories.arrays.items()}
+        readings = {name: reading.only(row) for name, reading in self.probes.items()}
+        kept = None if self.ensemble is None else self.ensemble.select(torch.tensor([row]))
+        return History(*(t.assign(member=0) for t in tables), Trajectories(pages), readings, kept)
+
 
 def fit(
     network: nn.Module,
@@ -134,7 +142,7 @@ def fit(
         batch_size=check_positive_int("batch_size", batch_size),
         hyperparameters={
             "learning_rate": _numbers("learning_rate", learning_rate, seeds),
-            "momentum": _numbers("momentum", momentum, seeds),
+            "momentum": _numbers("momentum", momentum, seeds, below=1),
             "weight_decay": _numbers("weight_decay", weight_decay, seeds),
         },
         schedule=schedule or constant,
@@ -274,8 +282,8 @@ class _Plan:
         return copy.deepcopy(self.network)
 
     def together(self) -> int:
-        shape = self.datasets[0].shape
-        return packing.networks_per_pass(self.network, shape, self.batch_size, self.device)
+        shape, size = self.datasets[0].shape, self.batch_size
+        return packing.networks_per_pass(self.network, shape, size, self.device, self.precision)
 
     def workers(self) -> int:
         return packing.passes_side_by_side(self.device)
@@ -603,8 +611,11 @@ def _one_each(argument: str, given: object, seeds: list[int], kind: type) -> lis
     return items
 
 
-def _numbers(argument: str, given: float | Sequence[float], seeds: list[int]) -> list[float]:
+def _numbers(
+    argument: str, given: float | Sequence[float], seeds: list[int], below: float = np.inf
+) -> list[float]:
     numbers = [float(v) for v in _one_each(argument, given, seeds, Real)]
-    if any(not np.isfinite(v) or v < 0 for v in numbers):
-        raise ArgumentError(argument, given, "finite numbers of at least 0")
+    if any(not 0 <= v < below for v in numbers):
+        limit = "finite" if np.isinf(below) else f"below {below:g}"
+        raise ArgumentError(argument, given, f"{limit} numbers of at least 0")
     return numbers
