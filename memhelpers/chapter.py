@@ -9,6 +9,7 @@ in one namespace. They need torch, numpy and pandas, no notebook, browser or cha
 import argparse
 import ast
 import json
+import linecache
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,8 +50,10 @@ def run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any
         tags = cell["metadata"].get("tags", [])
         if cell["cell_type"] != "code" or not set(tags) & set(TAGS):
             continue
-        source = "".join(cell["source"])
-        exec(compile(source, f"{path.name}[{cell['id']}]", "exec"), namespace)
+        source, place = "".join(cell["source"]), f"{path.name}[{cell['id']}]"
+        # Where tracebacks, and `versions`, find the source of what a cell defines.
+        linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
+        exec(compile(source, place, "exec"), namespace)
         if "parameters" in tags:
             _override(namespace, source, overrides or {})
     return namespace

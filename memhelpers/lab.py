@@ -190,19 +190,27 @@ def cost_card(chapter: str, sees: str, downloads: str) -> Any:
     return say("\n".join(["| Cost | |", "|---|---|", *rows]))
 
 
-def progress(what: str) -> Callable[[int, int], None]:
-    """A callback for `fit` and `loss_sensitivity` that shows how far they are.
+def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
+    """A callback for `fit`, `loss_sensitivity` and `sweep` that shows how far they are.
 
     A bar in a terminal; in a notebook one line that is written over; nothing where the output is
-    kept (pages, tests).
+    kept (pages, tests) or `tqdm` is not installed.
+
+    Args:
+        what: is being done.
+        already: how much was done before; the time left is reckoned from the rest.
     """
     if os.environ.get(STATIC) or os.environ.get("CI"):
         return lambda done, total: None
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return lambda done, total: None
 
-    bar = tqdm(desc=what, unit="", leave=False)
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} [{elapsed}<{remaining}]"
+    bar = tqdm(desc=what, unit="", leave=False, initial=already, bar_format=shape)
 
-    def show(done: int, total: int) -> None:
+    def show(done: float, total: float) -> None:
         bar.total = total
         bar.update(done - bar.n)
         if done >= total:

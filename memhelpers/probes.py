@@ -163,6 +163,16 @@ class Readings:
                 joined._rows.setdefault(time, []).extend(rows)
         return joined
 
+    def only(self, member: int) -> "Readings":
+        """The readings of one member, as if it had been the only one."""
+        alone = Readings(1)
+        for time, rows in self._rows.items():
+            for members, value in rows:
+                mine = members == member
+                if bool(mine.any()):
+                    alone.add(time, torch.tensor([0]), value[mine])
+        return alone
+
     @property
     def times(self) -> list[int]:
         """The epochs or updates at which the probe was read, ascending."""

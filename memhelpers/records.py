@@ -5,11 +5,8 @@ at all, is checked when it is read, and needs neither pickle nor this package to
 """
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
-import os
 import platform
 import re
 import secrets
@@ -25,7 +22,10 @@ import numpy as np
 import pandas as pd
 
 from . import resources
-from .errors import ArgumentError, RecordError, check_integer
+from .errors import ArgumentError, RecordError
+from .files import check_table, columns_from, csv_of, kinds_of
+from .files import sync as _sync
+from .files import write as _write
 
 FORMAT = 1
 
@@ -85,7 +85,7 @@ def save(
     folder = _folder(chapter, name, root, writing=True)
     files, described = {}, {}
     for table_name, table in _checked(tables).items():
-        content = _csv(table, digits)
+        content = csv_of(table, digits)
         files[f"{table_name}.csv"] = content
         described[table_name] = _described(table, content)
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -222,51 +222,16 @@ def _checked(tables: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
         raise ArgumentError("tables", tables, "at least one table by name")
     for name, table in tables.items():
         _valid("table", name)
-        if not isinstance(table, pd.DataFrame) or not len(table.columns):
-            raise ArgumentError(f"tables[{name!r}]", type(table), "a DataFrame with columns")
-        names = list(table.columns)
-        if not all(isinstance(column, str) for column in names) or len(set(names)) < len(names):
-            raise ArgumentError(f"tables[{name!r}].columns", names, "texts, each once")
-        if not table.index.equals(pd.RangeIndex(len(table))):
-            raise ArgumentError(f"tables[{name!r}].index", "its own", "0, 1, ... (reset_index())")
+        check_table(f"tables[{name!r}]", table)
     return tables
-
-
-def _kind(column: pd.Series) -> str:
-    """The type that a column is read back with."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
-        return column.dtype.name
-    if not all(isinstance(value, str) for value in column):
-        raise ArgumentError(f"column {column.name!r}", column.dtype, "numbers, booleans or texts")
-    return "text"
 
 
 def _described(table: pd.DataFrame, content: bytes) -> dict[str, object]:
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(table),
-        "columns": {name: _kind(table[name]) for name in table.columns},
+        "columns": kinds_of(table),
     }
-
-
-def _csv(table: pd.DataFrame, digits: int | None) -> bytes:
-    if digits is not None:
-        check_integer("digits", digits, 1, 17)
-    columns = [_texts(table[name], digits) for name in table.columns]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(zip(*columns, strict=True))
-    return buffer.getvalue().encode()
-
-
-def _texts(column: pd.Series, digits: int | None) -> list[str]:
-    """A column's values as text; floats with the fewest digits that read back the same."""
-    if _kind(column) != "text" and column.dtype.kind == "f":
-        # NumPy's own text has the fewest digits of the type; format() goes through a wider one.
-        shown = str if digits is None else f"{{:.{digits}g}}".format
-        return [shown(value) for value in column.to_numpy()]
-    return [str(value) for value in column]
 
 
 def _own(provenance: Mapping[str, object]) -> dict[str, object]:
@@ -321,13 +286,6 @@ def _clear_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _swap(fresh: Path, folder: Path) -> None:
     aside = _aside(folder)
     if folder.exists():
@@ -341,17 +299,6 @@ def _swap(fresh: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):  # The record stands; only the flush of its name failed.
         _sync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Makes the names in a folder durable, where the system lets a folder be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -386,21 +333,11 @@ def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
         raise RecordError(f"{label}: {path.name} cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise RecordError(f"{label}: {path.name} is truncated or altered (its checksum differs)")
-    kinds = description["columns"]
-    header, *rows = csv.reader(io.StringIO(content.decode(), newline="")) if content else [[]]
-    if header != list(kinds) or len(rows) != description["rows"]:
-        raise RecordError(f"{label}: {path.name} and {_PROVENANCE} disagree on rows or columns")
-    columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return pd.DataFrame(
-        {name: _values(texts, kinds[name]) for name, texts in zip(header, columns, strict=True)}
-    )
-
-
-def _values(texts: Sequence[str], kind: str) -> object:
-    """A column's values from their texts; a text that reads "nan" or "1" stays a text."""
-    if kind == "text":
-        return list(texts)
-    return np.array([text == "True" for text in texts] if kind == "bool" else texts, dtype=kind)
+    try:
+        return pd.DataFrame(columns_from(content, description["columns"], description["rows"]))
+    except ValueError:
+        what = f"{path.name} and {_PROVENANCE}"
+        raise RecordError(f"{label}: {what} disagree on rows or columns") from None
 
 
 def _check_columns(

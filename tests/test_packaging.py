@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ def conda() -> dict[str, SpecifierSet]:
     return {CONDA_NAMES.get(r.name, canonicalize_name(r.name)): r.specifier for r in parsed}
 
 
-def test_the_package_itself_needs_torch_numpy_and_pandas_only():
+def test_the_package_itself_needs_torch_with_what_it_brings_numpy_and_pandas_only():
     names = {Requirement(text).name for text in PROJECT["dependencies"]}
-    assert names == {"torch", "numpy", "pandas"}
+    assert names == {"torch", "filelock", "numpy", "pandas"}
+    assert "filelock" in {Requirement(text).name for text in metadata.requires("torch")}
 
 
 def test_every_requirement_has_a_lower_bound_and_no_pin():
