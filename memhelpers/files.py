@@ -52,11 +52,8 @@ def csv_of(table: pd.DataFrame, digits: int | None = None) -> bytes:
     if digits is not None:
         check_integer("digits", digits, 1, 17)
     columns = [_texts(table[name], digits) for name in table.columns]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(zip(*columns, strict=True))
-    return buffer.getvalue().encode()
+    lines = [list(table.columns), *zip(*columns, strict=True)]
+    return "".join(map(_line, lines)).encode()
 
 
 def columns_from(content: bytes, kinds: Mapping[str, str], rows: int) -> dict[str, object]:
@@ -115,6 +112,19 @@ def _kind(column: pd.Series) -> str:
     if not all(isinstance(value, str) for value in column):
         raise ArgumentError(f"column {column.name!r}", column.dtype, "numbers, booleans or texts")
     return "text"
+
+
+def _line(fields: Sequence[str]) -> str:
+    """One line of CSV; `csv` itself leaves a carriage return unquoted, and reads a new line."""
+    special = ("",) if len(fields) == 1 else ()
+    quoted = (
+        '"' + text.replace('"', '""') + '"' if text in special or _SPECIAL & {*text} else text
+        for text in fields
+    )
+    return ",".join(quoted) + "\n"
+
+
+_SPECIAL = {",", '"', "\r", "\n"}
 
 
 def _texts(column: pd.Series, digits: int | None) -> list[str]:

@@ -14,13 +14,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from memhelpers import records
+from memhelpers import records, resources
 from memhelpers.data import Dataset
 from memhelpers.errors import ArgumentError, check_choice
 from memhelpers.records import Record
 
 PRESETS = ("quick", "colab", "paper")
 PRESET, RECORD, OVERRIDES = "MEMHELPERS_PRESET", "MEMHELPERS_RECORD", "MEMHELPERS_OVERRIDES"
+STORE, DEADLINE = "MEMHELPERS_STORE", "MEMHELPERS_DEADLINE"  # a folder; seconds of this process
 STATIC = "MEMHELPERS_STATIC"  # set while pages are made: nothing there can answer a control
 
 
@@ -64,6 +65,44 @@ def setting(pick: Presets, precision: str = "fp32") -> str:
     return f"preset {pick.name} | {ran_on['device']} | {precision} | {versions}"
 
 
+class Unfinished(RuntimeError):
+    """The time is over before all networks are trained; those that are lie in the store."""
+
+
+def sweep(experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
+    """`memhelpers.sweep.sweep`, so that a chapter that is stopped goes on where it was.
+
+    Finished networks are kept in the folder that `MEMHELPERS_STORE` names, which may lie on a
+    mounted drive; without it, in `data/cache/sweeps` while a chapter is recorded, else in memory.
+
+    Raises:
+        Unfinished: the time given to a recording is over.
+        RuntimeError: a network failed; the others are in the store.
+    """
+    from memhelpers.sweep import sweep
+
+    recording = resources.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
+    deadline = float(os.environ.get(DEADLINE, "inf"))
+    if (left := deadline - time.monotonic()) <= 0:
+        raise Unfinished("nothing of this part is done yet")
+    minutes = None if deadline == float("inf") else left / 60
+    store = os.environ.get(STORE) or recording
+    found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
+    if len(found.failures):
+        first = found.failures.iloc[0]
+        told = f"{len(found.failures)} of {len(runs)} runs failed, such as {dict(first[:-2])}"
+        raise RuntimeError(f"{told}:\n{first['traceback']}")
+    if found.missing:
+        raise Unfinished(f"{len(found.missing)} of {len(runs)} networks are missing")
+    return found
+
+
+def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
+    """What a recorded run is called: preset, data and whatever departs from the preset."""
+    changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
+    return "-".join([preset, _plain(data), *changed])
+
+
 def record(
     chapter: str,
     pick: Presets,
@@ -84,8 +123,7 @@ def record(
     if not os.environ.get(RECORD):
         return
     overrides = json.loads(os.environ.get(OVERRIDES, "{}"))
-    changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
-    run = "-".join([pick.name, _plain(data.name), *changed])
+    run = record_name(pick.name, data.name, overrides)
     provenance = {
         "preset": pick.name,
         "overrides": overrides,

@@ -98,6 +98,10 @@ class Training:
         self.network, self.data, self.seed = network, data, check_seed("seed", seed)
         self.subset, self.settings = subset, settings
 
+    def setting(self, name: str) -> Any:
+        """An argument of `fit`: the one given, or its default."""
+        return self.settings.get(name, inspect.signature(fit).parameters[name].default)
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -161,7 +165,7 @@ def sweep(
     experiment: Callable[..., Training | pd.DataFrame],
     runs: Iterable[Mapping[str, Any]],
     *,
-    measure: Callable[[History], pd.DataFrame] = summary,
+    measure: Callable[..., pd.DataFrame] = summary,
     store: str | os.PathLike | None = None,
     executor: Any = None,
     together: int | None = None,
@@ -186,7 +190,8 @@ def sweep(
             run's table if it is another computation. It must give the same each time: for a
             `Training` it is called once to see what can be stacked, and again where it trains.
         runs: the parameters of each run, of the same names: numbers, texts, booleans, None, tuples.
-        measure: what to keep of a trained network, from the `History` of it alone: a table of
+        measure: what to keep of a trained network, from the `History` of it alone and, if it takes
+            a second argument, the `Training` that the experiment returned: a table of
             numbers, booleans and texts. A column named as a parameter gives way to it.
         store: folder of finished runs; in memory only where it is None. Several processes, and
             several machines that see the folder, may share it.
@@ -351,7 +356,7 @@ class _Outcome:
         if not isinstance(table, pd.DataFrame):
             raise ArgumentError("measure", type(table), "a function that returns a DataFrame")
         table = table.reset_index(drop=True)
-        files.kinds_of(files.check_table("table", table))
+        files.csv_of(files.check_table("table", table))  # here, so that only this run fails
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         ran_on = _environment(str(device), precision)
         return cls(table, about={**about, "finished": ended, "ran_on": ran_on})
@@ -399,9 +404,10 @@ def _look(functions: Any, runs: list[Run]) -> list[_Sketch | _Outcome]:
     """What the experiment wants trained for each run; its table where it is no training."""
     experiment, _ = _unpacked(functions)
     found: list[_Sketch | _Outcome] = []
+    portions: dict[str, int] = {}
     for run in runs:
         made = _made(experiment, run)
-        found.append(_sketch(made) if isinstance(made, Training) else made)
+        found.append(_sketch(made, portions) if isinstance(made, Training) else made)
     return found
 
 
@@ -436,14 +442,24 @@ def _made(experiment: Callable, run: Run) -> Training | _Outcome:
         return _Outcome.failed(error)
 
 
-def _sketch(training: Training) -> _Sketch | _Outcome:
+def _sketch(training: Training, portions: dict[str, int]) -> _Sketch | _Outcome:
+    """What there is to train; `portions` keeps the size of each group's, which takes a moment."""
     try:
-        device, size = training.data.device, training.settings.get("batch_size", 128)
-        shape = training.data.shape
-        each = packing.networks_per_pass(training.network, shape, size, device)
-        return _Sketch(_group(training), each * packing.passes_side_by_side(device))
+        group = _group(training)
+        if group not in portions:
+            portions[group] = _portion(training)
+        return _Sketch(group, portions[group])
     except Exception as error:
         return _Outcome.failed(error)
+
+
+def _portion(training: Training) -> int:
+    """As many networks as fill the processor."""
+    device, settings = training.data.device, training.settings
+    size, precision = settings.get("batch_size", 128), settings.get("precision", "fp32")
+    shape = training.data.shape
+    each = packing.networks_per_pass(training.network, shape, size, device, precision)
+    return each * packing.passes_side_by_side(device)
 
 
 def _group(training: Training) -> str:
@@ -504,10 +520,16 @@ def _measured(
     data = training.data
     told = {"data": "; ".join([data.name, *data.steps]), **about}
     try:
-        precision = training.settings.get("precision", "fp32")
-        return _Outcome.of(measure(history), data.device, precision, **told)
+        seen = (history, training)[: _arguments(measure)]
+        return _Outcome.of(measure(*seen), data.device, training.setting("precision"), **told)
     except Exception as error:
         return _Outcome.failed(error)
+
+
+def _arguments(measure: Callable) -> int:
+    """Whether it asks for the history alone (1), or for the training, too (2)."""
+    taken = inspect.signature(measure).parameters.values()
+    return min(2, sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in taken))
 
 
 # Who does it

@@ -34,9 +34,10 @@ from memhelpers.ensemble import Ensemble
 from memhelpers.errors import ArgumentError
 
 PACKAGE = "memhelpers"
-# They store, show and draw, and change no result; `sweep` itself counts function by function.
-_APART = ("chapter", "charts", "figures", "files", "lab", "records", "resources", "store", "sweep")
-APART = {f"{PACKAGE}.{name}" for name in (*_APART, "versions")}
+# They store, show, draw and pack, and change no result but by rounding; of `sweep` its functions
+# count one by one.
+_APART = ("chapter", "charts", "figures", "files", "lab", "packing", "plan", "records", "resources")
+APART = {f"{PACKAGE}.{name}" for name in (*_APART, "store", "sweep", "versions")}
 _BY_FUNCTION = f"{PACKAGE}.sweep"
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
@@ -278,10 +279,10 @@ class _Walk:
             return f"module {name}"
         if name not in self.seen:
             self.seen.add(name)
-            tree = _tree(file)
-            self.lines.add(f"module {name} = {digest(_canonical(tree))}")
-            for imported in sorted(_imported(tree, name)):
-                self.module(imported)
+            digested, imported = _of_source(_source(file), name)
+            self.lines.add(f"module {name} = {digested}")
+            for other in imported:
+                self.module(other)
         return f"module {name}"
 
 
@@ -334,6 +335,11 @@ def _library_folders() -> tuple[str, ...]:
 def _in_library(file: str, module: str | None) -> bool:
     if (module or "").startswith(f"{PACKAGE}."):
         return False
+    return _is_installed(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
     path = os.path.realpath(file)
     installed = {"site-packages", "dist-packages"} & {*Path(path).parts}
     return path.startswith(_library_folders()) or bool(installed)
@@ -420,16 +426,28 @@ def _definition(code: types.CodeType) -> ast.AST | None:
 
 
 def _tree(file: str) -> ast.Module:
+    return _parsed(_source(file))
+
+
+def _source(file: str) -> str:
+    """Of a file, or of a cell of a notebook."""
     linecache.checkcache(file)
-    lines = linecache.getlines(file)
-    if not lines:
+    source = "".join(linecache.getlines(file))
+    if not source:
         raise OSError(f"no source of {file}")
-    return _parsed("".join(lines))
+    return source
 
 
 @functools.lru_cache(maxsize=256)
 def _parsed(source: str) -> ast.Module:
     return ast.parse(source)
+
+
+@functools.lru_cache(maxsize=256)
+def _of_source(source: str, module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's code, and what it imports; sweeps ask for it once a run."""
+    tree = _parsed(source)
+    return digest(_canonical(tree)), tuple(sorted(_imported(tree, module)))
 
 
 def _canonical(node: Any) -> str:
