@@ -90,7 +90,8 @@ def sweep(experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: A
     found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
     if len(found.failures):
         first = found.failures.iloc[0]
-        told = f"{len(found.failures)} of {len(runs)} runs failed, such as {dict(first[:-2])}"
+        run = ", ".join(f"{name} = {first[name]}" for name in runs[0])
+        told = f"{len(found.failures)} of {len(runs)} runs failed, such as that of {run}"
         raise RuntimeError(f"{told}:\n{first['traceback']}")
     if found.missing:
         raise Unfinished(f"{len(found.missing)} of {len(runs)} networks are missing")
@@ -249,7 +250,9 @@ def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
     bar = tqdm(desc=what, unit="", leave=False, initial=already, bar_format=shape)
 
     def show(done: float, total: float) -> None:
-        bar.total = total
+        if bar.total != total:
+            bar.total = total
+            bar.refresh()
         bar.update(done - bar.n)
         if done >= total:
             bar.close()
