@@ -54,7 +54,7 @@ def _all_training(data: Dataset) -> Dataset:
     """With the validation part joined to the training part, as published: 60,000 of MNIST."""
     both = [data.train, data.validation]
     joined = Part(torch.cat([part.x for part in both]), torch.cat([part.y for part in both]))
-    return data.replace(train=joined)
+    return data.replace(train=joined, replaced=None, changed=None)
 
 
 class _Tally:

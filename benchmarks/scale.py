@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
 
 from benchmarks import clock, workload
 from memhelpers import networks
@@ -45,17 +46,23 @@ def _growth(device: str, small: bool, say: Callable[[str], None]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def _train(data: Dataset, members: int, epochs: int, width: int = 256, momentum: float = 0.0):
+def _train(
+    data: Dataset,
+    members: int,
+    epochs: int,
+    network: nn.Module | None = None,
+    momentum: float = 0.0,
+) -> None:
     fit(
-        networks.mlp(data.shape, [width, width], data.n_classes),
+        network or networks.mlp(data.shape, [256, 256], data.n_classes),
         data,
         seeds=range(members),
         epochs=epochs,
         batch_size=BATCH_SIZE,
         momentum=momentum,
         evaluate=(),
-        together=members if width > 256 else None,
-        workers=1 if width > 256 else None,
+        together=members if network else None,
+        workers=1 if network else None,
         keep_networks=False,
     )
 
@@ -98,9 +105,10 @@ def _peak_here(device: str, width: int, members: int, momentum: float, small: bo
     blank = torch.rand(data.train.x.shape[0], 1, 28, 28, generator=generator(0, "benchmark"))
     data = data.replace(train=type(data.train)(blank.to(device), data.train.y))
     data = data.replace(validation=data.train, test=data.train)
-    _train(data, 1, 1, width=300)  # what a first call loads stays loaded
+    _train(data, 1, 1)  # what a first call loads stays loaded
+    network = networks.mlp(data.shape, [width, width], data.n_classes)
     before = _now(device)
-    _train(data, members, 1, width, momentum)
+    _train(data, members, 1, network, momentum)
     x = data.train.x
     return _most(device) - before, x.numel() * x.element_size()
 

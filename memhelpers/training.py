@@ -307,6 +307,7 @@ class _Group:
         seeds = [plan.seeds[m] for m in members]
         network = plan.template()
         self.ensemble = Ensemble.initialize(network, seeds, plan.init, plan.device, dtype)
+        network.to("meta")  # only what is computed is needed from now on; its weights take room
         self.gradients = gradients.of(network, plan.precision)
         self.descent = _Descent(
             {k: [v[m] for m in members] for k, v in plan.hyperparameters.items()}

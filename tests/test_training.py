@@ -665,6 +665,7 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             progress=lambda done, total: None,
         )
         plan.template = lambda: plan.network  # a copy in this mode ends Python
+        plan.network.to = lambda device: plan.network
         rows = list(range(members))
         group, log = training._Group(plan, rows), training._Log(plan, rows)
         batch = torch.zeros((members, 4), dtype=torch.int64, device="cuda")
