@@ -58,7 +58,8 @@ from memhelpers.training import History, fit
 
 _OWN = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
 _NOT_SET = ("network", "data", "seeds", "subsets", "together", "workers", "progress")
-SETTINGS = tuple(name for name in inspect.signature(fit).parameters if name not in _NOT_SET)
+_DEFAULTS = {name: given.default for name, given in inspect.signature(fit).parameters.items()}
+SETTINGS = tuple(name for name in _DEFAULTS if name not in _NOT_SET)
 POLL = 0.5  # seconds between looks at what other processes have done
 
 Run = dict[str, Any]
@@ -100,7 +101,7 @@ class Training:
 
     def setting(self, name: str) -> Any:
         """An argument of `fit`: the one given, or its default."""
-        return self.settings.get(name, inspect.signature(fit).parameters[name].default)
+        return self.settings.get(name, _DEFAULTS[name])
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ class _Plan:
 class _Limits:
     together: int | None
     minutes: float | None
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
 
     def allow(self, seconds: float) -> bool:
         """Whether something that takes so long would end in time."""
@@ -498,11 +499,7 @@ def _train(
 
 def _fit(trainings: list[Training], report: Callable[[int, int], None] | None) -> History:
     first = trainings[0]
-    own = {
-        name: [training.settings[name] for training in trainings]
-        for name in _OWN
-        if name in first.settings
-    }
+    own = {name: [training.setting(name) for training in trainings] for name in _OWN}
     subsets = None if first.subset is None else [training.subset for training in trainings]
     return fit(
         first.network,
