@@ -91,7 +91,8 @@ class _Tally:
         held_out = torch.ones(len(self.data.train), dtype=torch.bool, device=self.data.device)
         held_out[subset.to(self.data.device)] = False
         train = self.data.train
-        right = predict(network, train.x[held_out])[0].argmax(-1) == train.y[held_out]
+        with torch.autocast(self.data.device.type, torch.bfloat16):
+            right = predict(network, train.x[held_out])[0].argmax(-1) == train.y[held_out]
         self.right[held_out] += right.float()
         self.seen += held_out.float()
 
