@@ -34,6 +34,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
 def _growth(device: str, small: bool, say: Callable[[str], None]) -> pd.DataFrame:
     name, unit = ("digits", 50) if small else ("mnist", 2500)
     rows = []
+    _train(workload.data(name, unit, device), 2, 1)  # warms up
     for of in ("examples", "epochs", "networks"):
         for number in range(1 if small else 3):
             for factor in FACTORS:

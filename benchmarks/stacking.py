@@ -17,7 +17,7 @@ MEMBERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 BATCH_SIZE = 128
 BATCHES = {"2 x 64": 40, "2 x 512": 20, "2 x 4096": 4, "paper's CNN": 2}  # of an epoch
 ONE_BY_ONE, STACKED, CHOSEN = "one after another", "one stack", "as chosen"
-PATIENCE = 8.0  # seconds that one measurement may be expected to take
+PATIENCE = 2.0  # seconds that one measurement may be expected to take
 
 
 def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:

@@ -43,7 +43,7 @@ def book(tmp_path, monkeypatch):
     monkeypatch.setattr(resources, "repository_root", lambda: tmp_path)
     experiments = (
         Experiment("01", "dear", 1, 4, 100, 1e14, 1),
-        Experiment("02", "cheap", 2, 4, 100, 1e12, 1, {"networks": 4}),
+        Experiment("02", "cheap", 2, 4, 100, 1e12, 1, settings={"networks": 4}),
     )
     monkeypatch.setattr(plan, "EXPERIMENTS", experiments)
     return tmp_path
@@ -80,7 +80,7 @@ def test_what_tells_more_a_minute_comes_first_and_all_is_recorded(book):
 
 def test_it_stops_in_time_and_goes_on_where_it_stopped(book, monkeypatch):
     said, settings = [], {"networks": 40, "wait": 0.15}
-    slow = Experiment("01", "slow", 1, 40, 1, 1e9, 1, settings)
+    slow = Experiment("01", "slow", 1, 40, 1, 1e9, 1, settings=settings)
     monkeypatch.setattr(plan, "EXPERIMENTS", (slow,))
     calls = 0
     while not plan.run(4 / 60, "2 CPU cores", said.append):
