@@ -123,6 +123,7 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
+        self.damaged: dict[str, tuple[int, ...]] = {}
         try:
             for inner in (_CLAIMS, _UNITS):
                 (self.folder / inner).mkdir(parents=True, exist_ok=True)
@@ -140,6 +141,11 @@ class Store:
         with os.scandir(self.folder) as found:
             names = [entry.name for entry in found if entry.name.endswith(".json")]
         return {name.removesuffix(".json") for name in names if not name.startswith(".")}
+
+    def has(self, key: str) -> bool:
+        """Whether a run is there, as far as that is known without reading it."""
+        stamp = _stamp(self.path(key))
+        return bool(stamp) and stamp != self.damaged.get(key)
 
     def find(self, keys: Iterable[str]) -> dict[str, Entry]:
         """Those of these runs that are there.
@@ -174,7 +180,7 @@ class Store:
             files.replace(self.path(key), content)
 
     def _read(self, key: str) -> Entry | None:
-        path = self.path(key)
+        path, stamp = self.path(key), _stamp(self.path(key))
         try:
             entry = decode(path.read_bytes())
             if entry.key != key:
@@ -182,6 +188,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self.damaged[key] = stamp
             reason = str(error) if isinstance(error, OSError | ValueError) else "is altered"
             message = f"a stored run is not used but done again: {path} {reason}"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
@@ -282,7 +289,7 @@ class Claims:
         self.__exit__()
 
     def _done(self, key: str) -> bool:
-        return key not in self.mine and self.store.path(key).exists()
+        return key not in self.mine and self.store.has(key)
 
     def _all(self) -> Any:
         return _lock(self._lock_file("all")).acquire(timeout=_PATIENCE)
@@ -342,6 +349,15 @@ def _close_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells a file from one that has replaced it; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _runs(path: Path) -> dict[str, bytes]:
