@@ -7,6 +7,7 @@ device, nor the version of Python, torch or another library.
 
 import ast
 import builtins
+import contextlib
 import dis
 import enum
 import functools
@@ -279,6 +280,7 @@ class _Walk:
             return f"module {name}"
         if name not in self.seen:
             self.seen.add(name)
+            _check_loaded(name, _source(file))
             digested, imported = _of_source(_source(file), name)
             self.lines.add(f"module {name} = {digested}")
             for other in imported:
@@ -412,10 +414,54 @@ def _of_code(code: types.CodeType) -> str:
     return digest(_canonical(node)) if node is not None else digest(_instructions(code))
 
 
+def _check_loaded(name: str, source: str) -> None:
+    """Make sure that the functions of a module, if it is imported, are those of its source.
+
+    Raises:
+        ArgumentError: the file was edited since: what runs would be stored as what the file says.
+    """
+    written = _compiled(source)
+    for function in _functions_of(sys.modules.get(name)):
+        known = written.get(function.__code__.co_qualname)
+        if known and _instructions(function.__code__) not in known:
+            changed = f"{name}.{function.__qualname__}, edited since it was imported"
+            raise ArgumentError("experiment", changed, "code as it is run: restart Python")
+
+
+def _functions_of(module: types.ModuleType | None) -> Iterator[types.FunctionType]:
+    """The functions and methods that a module defines."""
+    found = [v for v in vars(module).values() if _defined_in(v, module)] if module else []
+    for value in found:
+        members = _members(value).values() if isinstance(value, type) else [value]
+        for member in members:
+            inner = inspect.unwrap(member) if callable(member) else member
+            if isinstance(inner, types.FunctionType) and _defined_in(inner, module):
+                yield inner
+
+
+def _defined_in(value: Any, module: types.ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str) -> dict[str, set[str]]:
+    """For each function in a source, by qualified name, the instructions that it may have."""
+    found: dict[str, set[str]] = {}
+    with contextlib.suppress(SyntaxError):  # such as a notebook's cell that awaits
+        for code in _codes(compile(source, "<source>", "exec", dont_inherit=True)):
+            found.setdefault(code.co_qualname, set()).add(_instructions(code))
+    return found
+
+
 def _definition(code: types.CodeType) -> ast.AST | None:
+    """A function in the syntax tree of its file; None where that is not what is run."""
     try:
-        tree = _tree(code.co_filename)
+        source = _source(code.co_filename)
+        tree = _parsed(source)
     except (OSError, SyntaxError):
+        return None
+    known = _compiled(source).get(code.co_qualname, set())
+    if known and _instructions(code) not in known:  # edited since, or rewritten as pytest does
         return None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
@@ -423,10 +469,6 @@ def _definition(code: types.CodeType) -> ast.AST | None:
             if first == code.co_firstlineno:
                 return node
     return None
-
-
-def _tree(file: str) -> ast.Module:
-    return _parsed(_source(file))
 
 
 def _source(file: str) -> str:
@@ -472,11 +514,11 @@ def _without_docstring(node: ast.AST, body: Any) -> Any:
 
 
 def _instructions(code: types.CodeType) -> str:
-    constants = [
-        _instructions(c) if isinstance(c, types.CodeType) else _constant(c) for c in code.co_consts
-    ]
+    """A code object as text, without its docstring and places in the file."""
+    constants = code.co_consts[isinstance(next(iter(code.co_consts), None), str) :]
+    texts = [_instructions(c) if isinstance(c, types.CodeType) else _constant(c) for c in constants]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)
-    return f"{code.co_code.hex()} {names} {code.co_kwonlyargcount} {code.co_flags} {constants}"
+    return f"{code.co_code.hex()} {names} {code.co_kwonlyargcount} {code.co_flags} {texts}"
 
 
 def _constant(value: Any) -> str:

@@ -335,11 +335,35 @@ def experiment(seed):
 
 
 def test_an_imported_helper_module_of_the_readers_own_counts_as_a_whole(imported):
-    helper = imported("def f(x):\n    return x\n", "f").__module__
+    helper = imported("def f(x):\n    'One.'\n    return x\n", "f").__module__
     uses = imported(f"import {helper} as h\ndef experiment(seed): return h.f(seed)\n")
     before = version(uses)
-    (imported.folder / f"{helper}.py").write_text("def f(x):\n    return -x\n")
+    path = imported.folder / f"{helper}.py"
+    path.write_text("# One more line.\n\ndef f(x):\n    'Another.'\n    return x\n")
+    assert version(uses) == before
+    path.write_text("def f(x):\n    'One.'\n    return -x\n")
+    with pytest.raises(ArgumentError, match=r"f, edited since .*restart"):  # -x is not what runs
+        version(uses)
+    del sys.modules[helper]
+    uses.__globals__["h"] = importlib.import_module(helper)
     assert version(uses) != before
+
+
+def test_a_function_edited_since_counts_as_what_runs(imported):
+    source = "def experiment(seed):\n    return seed\n"
+    runs = imported(source)
+    (imported.folder / f"{runs.__module__}.py").write_text(source.replace("return", "return -"))
+    assert version(runs) != version(imported(source.replace("return", "return -")))
+
+
+def test_the_engine_as_it_is_on_disk_is_what_runs():
+    for name in ("training", "sensitivity", "curvature", "corrupt", "stats", "claims"):
+        module = importlib.import_module(f"memhelpers.{name}")
+        functions = list(versions._functions_of(module))
+        known = versions._compiled(versions._source(module.__file__))
+        assert len(functions) > 3
+        assert all(f.__code__.co_qualname in known for f in functions)
+        versions._check_loaded(module.__name__, versions._source(module.__file__))
 
 
 def test_the_same_function_of_another_module_or_a_script_is_the_same(imported):
