@@ -271,7 +271,7 @@ class Claims:
 
     def _take_life(self) -> FileLock:
         life = _lock(self._lock_file(self.name))
-        life.acquire(timeout=_PATIENCE)
+        life.acquire(timeout=5)  # nobody else wants it: some versions try on where there are none
         with contextlib.suppress(Timeout):  # some mounted drives let everybody have every lock
             _lock(self._lock_file(self.name)).acquire(timeout=0)
             raise NotImplementedError("locks keep nobody out")

@@ -298,22 +298,26 @@ def test_without_a_store_everything_is_free():
         claims.release(KEYS)
 
 
+def claim_and_wait(held: Store, tell: int) -> None:
+    """In a child: claim all, with a child of its own that lives on."""
+    with Claims(held) as claims:
+        claims.take(KEYS)
+        grandchild = os.fork()
+        if grandchild:
+            os.write(tell, str(grandchild).encode())
+        time.sleep(60)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_killed_process_claims_nothing_even_if_its_children_live(tmp_path):
     held = Store(tmp_path)
     told, tell = os.pipe()
     child = os.fork()
     if not child:
-        with Claims(held) as claims:
-            claims.take(KEYS)
-            grandchild = os.fork()
-            if not grandchild:
-                os.close(tell)
-                time.sleep(60)
-                os._exit(0)
-            os.write(tell, str(grandchild).encode())
-            time.sleep(60)
-        os._exit(0)
+        try:
+            claim_and_wait(held, tell)
+        finally:
+            os._exit(1)
     grandchild = int(os.read(told, 20))
     with Claims(held) as claims:
         assert claims.take(KEYS) == []

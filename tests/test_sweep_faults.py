@@ -346,8 +346,13 @@ def test_a_worker_of_a_pool_that_is_killed_costs_nothing(undisturbed, tmp_path, 
 
 
 def test_a_run_that_kills_its_worker_each_time_is_listed_and_the_others_finish(tmp_path, calls):
-    with pool(2) as workers, pytest.warns(RuntimeWarning, match=r"run \(a=2, b=1\) failed"):
+    with pool(2) as workers, pytest.warns(RuntimeWarning) as warned:
         found = sweep(deadly_value_of, VALUES, store=tmp_path / "s", executor=workers)
+    told = [str(warning.message) for warning in warned]
+    assert (
+        len([message for message in told if "workers died" in message]) == 2
+    )  # among others, alone
+    assert "run (a=2, b=1) failed" in told[-1]
     (failure,) = found.failures.to_dict("records")
     assert (failure["a"], failure["b"]) == (2, 1)
     assert "BrokenProcessPool" in failure["error"]
