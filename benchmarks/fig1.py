@@ -45,7 +45,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     examples = len(seeds) * len(data.train)
     work = {
         "networks": len(seeds),
-        "flops": workload.mlp_flops(data.shape, HIDDEN, data.n_classes) * examples,
+        "flops": networks.mlp_flops(data.shape, HIDDEN, data.n_classes) * examples,
         "peak_fp32": workload.product_peak(device, torch.float32),
         "peak_bf16": workload.product_peak(device, torch.bfloat16),
     }

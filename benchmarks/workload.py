@@ -1,39 +1,13 @@
 """The networks and data that the benchmarks share, and how much arithmetic they need."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-from math import prod
-
 import torch
-from torch import nn
 
-from memhelpers import networks
 from memhelpers.data import Dataset, load
 
 
 def data(name: str, examples: int | None, device: str) -> Dataset:
     """The first benchmark data: MNIST, or the digits where a test wants it small."""
     return load(name, train=examples, device=device)
-
-
-def mlp_flops(shape: networks.Shape, hidden: Sequence[int], classes: int) -> int:
-    """Floating-point operations of one training example: the matrix products that are needed.
-
-    Two a multiplication and addition; forward, gradient by the weights, and gradient by the inputs
-    of every layer but the first.
-    """
-    widths = [prod(shape), *hidden, classes]
-    products = [a * b for a, b in pairwise(widths)]
-    return 2 * (3 * sum(products) - products[0])
-
-
-def forward_flops(network: nn.Module, shape: networks.Shape) -> int:
-    """Floating-point operations of one image's forward pass, counted by PyTorch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(torch.zeros(1, *shape))
-    return counter.get_total_flops()
 
 
 def product_peak(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float:

@@ -141,6 +141,17 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:
+    """Floating-point operations of training `mlp` on one image: the matrix products it needs.
+
+    Two a multiplication and addition; forward, gradient by the weights, and gradient by the inputs
+    of every layer but the first.
+    """
+    widths = [prod(shape), *hidden, classes]
+    products = [a * b for a, b in pairwise(widths)]
+    return 2 * (3 * sum(products) - products[0])
+
+
 @torch.no_grad()
 def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
     """Pass one image through the template, on torch's meta device, where nothing is computed.

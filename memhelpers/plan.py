@@ -11,15 +11,17 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from memhelpers import chapter, lab, records
 from memhelpers.errors import DataError
+from memhelpers.networks import Shape, mlp_flops
+
+MNIST = (1, 28, 28)  # shape of an image
 
 # What a device does in float32 with the networks of this book, in FLOP/s, and how long one update
 # of one batched pass takes at least, in seconds. The CPU's are measured (see the page "How fast");
@@ -65,24 +67,18 @@ class Experiment:
         return lab.record_name("paper", self.settings.get("data", "mnist"), self.settings)
 
 
-def mlp_flops(inputs: int, hidden: Sequence[int], classes: int = 10) -> int:
-    """Floating-point operations of training on one example: the matrix products that are needed."""
-    products = [a * b for a, b in pairwise([inputs, *hidden, classes])]
-    return 2 * (3 * sum(products) - products[0])
-
-
 def _fitting() -> Experiment:
     networks, epochs, examples = 10 * 10, 300, 50_000  # ten conditions, ten seeds
-    flops = networks * epochs * examples * mlp_flops(784, (512, 512))
+    flops = networks * epochs * examples * mlp_flops(MNIST, (512, 512), 10)
     return Experiment(
         "01", "fitting noise, MNIST", 7, networks, epochs * examples // 100, flops, 100
     )
 
 
-def _easy(inputs: int, examples: int, width: int, **settings: Any) -> Experiment:
+def _easy(shape: Shape, examples: int, width: int, **settings: Any) -> Experiment:
     networks = 300
-    flops = networks * examples * mlp_flops(inputs, (width, width))
-    data = {784: "MNIST", 3072: "CIFAR-10"}[inputs]
+    flops = networks * examples * mlp_flops(shape, (width, width), 10)
+    data = "MNIST" if shape == MNIST else "CIFAR-10"
     about = f"easy examples, {data}, 2 x {width} units"
     if "precision" in settings:
         about += f", {settings['precision']}"
@@ -92,17 +88,17 @@ def _easy(inputs: int, examples: int, width: int, **settings: Any) -> Experiment
 def _sensitivity(number: str, about: str, conditions: int, times: int, parts: int) -> Experiment:
     networks, updates, batch_size = 10 * conditions, 1500, 100
     # Going back, half of the adjoints are under way on average; each costs about two updates.
-    backward = updates * times / 2 * parts * 2 * batch_size * mlp_flops(196, (16, 16))
+    backward = updates * times / 2 * parts * 2 * batch_size * mlp_flops((1, 14, 14), (16, 16), 10)
     return Experiment(number, about, 5, networks, updates, networks * backward, 10, 0.03)
 
 
 EXPERIMENTS = (
     _sensitivity("04", "loss sensitivity, MNIST", 3, 40, 1),
     _sensitivity("05", "loss sensitivity by class, MNIST", 2, 12, 10),
-    _easy(784, 50_000, 512, hidden=(512, 512)),
-    _easy(784, 50_000, 512, hidden=(512, 512), precision="bf16"),
-    _easy(784, 50_000, 4096),
-    _easy(3072, 40_000, 4096, data="cifar10"),
+    _easy(MNIST, 50_000, 512, hidden=(512, 512)),
+    _easy(MNIST, 50_000, 512, hidden=(512, 512), precision="bf16"),
+    _easy(MNIST, 50_000, 4096),
+    _easy((3, 32, 32), 40_000, 4096, data="cifar10"),
     _fitting(),
 )
 
