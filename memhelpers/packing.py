@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,8 +23,6 @@ _CACHED_NUMBERS = 3_000_000  # 12 MB of float32, a core's share of the last-leve
 _CACHED_NUMBERS_BF16 = 8_000_000
 _GPU_NUMBERS = 2_000_000_000  # 8 GB of float32, which fits the smallest card in common use (T4)
 _TURN_SECONDS = 1e-4  # Python's turn of a thread; at its default, 5 ms, cores wait for each other
-
-T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -72,12 +70,12 @@ def passes_side_by_side(device: torch.device) -> int:
 
 def run(
     groups: Sequence[Sequence[int]],
-    train: Callable[[list[int]], T],
+    train: Callable[[list[int]], Any],
     *,
     together: int,
     workers: int,
     stop: Callable[[], None],
-) -> list[T]:
+) -> list[Any]:
     """Train all members, those of a group in portions of `together`, several portions at a time.
 
     Args:
@@ -155,9 +153,9 @@ class _Queue:
         with self.lock:
             self.waiting.clear()
 
-    def work(self, train: Callable[[list[int]], T]) -> list[T]:
+    def work(self, train: Callable[[list[int]], Any]) -> list[Any]:
         """Train one portion after another until none is left."""
-        results: list[T] = []
+        results: list[Any] = []
         while members := self.take():
             try:
                 results.append(train(members))

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
@@ -230,7 +231,7 @@ def sweep(
         return work.run(found)
 
 
-def processes(workers: int, *, gpus: Sequence[int] = ()) -> ProcessPoolExecutor:
+def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
     """A pool of processes for `sweep`, which share the cores of this machine evenly.
 
     Args:
