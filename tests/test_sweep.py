@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import tqdm
 from torch import nn
 from toys import relabelled, toy_data, toy_mlp
 
@@ -575,8 +576,14 @@ def test_without_tqdm_there_is_no_bar(monkeypatch):
 
 
 def test_the_bar_shows_what_was_done_before_and_reckons_from_the_rest(monkeypatch, capsys):
-    for name in (lab.STATIC, "CI", "TQDM_DISABLE"):
+    for name in (lab.STATIC, "CI"):
         monkeypatch.delenv(name, raising=False)
+
+    class Shown(tqdm.tqdm):  # TQDM_DISABLE counts when tqdm is imported
+        def __init__(self, *given, **settings):
+            super().__init__(*given, disable=False, **settings)
+
+    monkeypatch.setattr(tqdm, "tqdm", Shown)
     show = lab.progress("runs", already=6)
     show(6, 8)
     time.sleep(0.15)
