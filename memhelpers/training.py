@@ -230,7 +230,8 @@ class _Plan:
         self._check_batches()
         examples = max(len(dataset.train) for dataset in self.datasets)
         if self.precision == "bf16" and is_plain_mlp(self.network):  # elsewhere autocast does it
-            self.rounded = {id(d.train.x): d.train.x.bfloat16() for d in self.datasets}
+            distinct = {id(dataset.train.x): dataset.train.x for dataset in self.datasets}
+            self.rounded = {key: x.bfloat16() for key, x in distinct.items()}
         self.probes = {k: as_probe(k, p, self.epochs, self.updates) for k, p in self.probes.items()}
         self.trajectories = Trajectories.empty(self.record, len(self.seeds), self.epochs, examples)
         self.networks = self._room_for_networks() if self.keep_networks else None

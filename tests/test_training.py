@@ -362,6 +362,18 @@ def test_a_member_that_diverges_has_not_fitted():
     assert history.members["ended"].tolist() == ["diverged"]
 
 
+def test_shared_images_are_rounded_to_bf16_once(monkeypatch):
+    rounded, bfloat16 = [], torch.Tensor.bfloat16
+
+    def counted(self):
+        rounded.append(self.shape)
+        return bfloat16(self)
+
+    monkeypatch.setattr(torch.Tensor, "bfloat16", counted)
+    full(seeds=range(5), precision="bf16")
+    assert rounded == [DATA.train.x.shape]
+
+
 # --- Too little memory
 
 
