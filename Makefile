@@ -36,10 +36,10 @@ serve:  ## show _build/html on http://localhost:8000 (PORT=8000)
 
 chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="width=1024 seeds=5"
 	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="width=1024 seeds=5"' >&2; exit 2; }
-	@$(PY) -m memhelpers.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
+	@$(PY) -m tools.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
 
 record: $(READY)  ## record what is missing at the paper's scale, as far as MINUTES=9 go; again goes on
-	@$(PY) -m memhelpers.plan --minutes $(MINUTES)
+	@$(PY) -m tools.plan --minutes $(MINUTES)
 
 bench: $(READY)  ## time this package against PyTorch and JAX: BENCH="fig1 looking" (default: all)
 	@$(PY) -m benchmarks $(BENCH)

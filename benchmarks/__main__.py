@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import goals
-from memhelpers import lab, records
+from memhelpers import lab
+from memhelpers.runs import machine, records
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def measured(name: str, given: argparse.Namespace) -> pd.DataFrame:
     tables["ratios"] = pd.DataFrame(goals.OF[name](tables, device))
     if not given.small:
         took = round(time.monotonic() - started, 1)
-        ran_on = records.environment(device, "see the tables", wall_seconds=took)
+        ran_on = machine.environment(device, "see the tables", wall_seconds=took)
         where = records.save(
             "benchmarks", f"{name}-{slug(ran_on)}", tables, ran_on, root=given.into, digits=6
         )

@@ -15,7 +15,7 @@ import torch
 from benchmarks import clock, workload
 from memhelpers import networks
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble, predict
+from memhelpers.engine.ensemble import Ensemble, predict
 from memhelpers.seeding import generator
 from memhelpers.training import fit
 

@@ -14,7 +14,7 @@ import torch
 from benchmarks import clock, plain_jax, plain_torch, workload
 from memhelpers import networks
 from memhelpers.data import Dataset
-from memhelpers.ensemble import predict
+from memhelpers.engine.ensemble import predict
 from memhelpers.training import History, fit
 
 HIDDEN = (512, 512)

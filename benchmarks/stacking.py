@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from benchmarks import clock
-from memhelpers import networks, packing
+from memhelpers import networks
 from memhelpers.data import Dataset, Part
+from memhelpers.engine import packing
 from memhelpers.seeding import generator
 from memhelpers.training import fit
 

@@ -13,10 +13,10 @@ def data(name: str, examples: int | None, device: str) -> Dataset:
 def product_peak(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float:
     """The best rate of a large matrix product on this machine, in FLOP/s.
 
-    Both of PyTorch's libraries are tried on a CPU (see `memhelpers.gradients`).
+    Both of PyTorch's libraries are tried on a CPU (see `memhelpers.engine.gradients`).
     """
     from benchmarks import clock
-    from memhelpers import gradients
+    from memhelpers.engine import gradients
 
     side = 8192 if device == "cuda" else 2048
     a, b = (torch.randn(1, side, side, device=device).to(dtype) for _ in range(2))

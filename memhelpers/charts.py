@@ -1,9 +1,9 @@
 """Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
 
 The step of the data flow after the tidy table: a table goes in, an Altair chart comes out, and
-`Figure` (from `memhelpers.figures`, at hand here too) gives it alt text, a caption and a picture
-for readers without JavaScript. Colours belong to conditions, not to positions, so that real data
-has the same colour in every chapter; a dash pattern repeats what the colour says.
+`Figure` (from `memhelpers.page.figures`, at hand here too) gives it alt text, a caption and a
+picture for readers without JavaScript. Colours belong to conditions, not to positions, so that real
+data has the same colour in every chapter; a dash pattern repeats what the colour says.
 """
 
 import json
@@ -18,7 +18,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from memhelpers.errors import ArgumentError
-from memhelpers.figures import Figure, Images, Table, images, rounded, table
+from memhelpers.page.figures import Figure, Images, Table, images, rounded, table
 
 __all__ = [
     "CONDITIONS",

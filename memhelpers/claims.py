@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from . import resources
-from .errors import ArgumentError, ClaimError, check_choice
-from .stats import LEVEL, Interval
+from memhelpers.errors import ArgumentError, ClaimError, check_choice
+from memhelpers.runs import machine
+from memhelpers.stats import LEVEL, Interval
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
@@ -104,7 +104,7 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
         ClaimError: the file is missing or no list of claims; an id is declared twice; a field is
             missing, unknown or of the wrong kind (the message names claim and field).
     """
-    path = Path(path) if path is not None else resources.book_file("claims.yml")
+    path = Path(path) if path is not None else machine.book_file("claims.yml")
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

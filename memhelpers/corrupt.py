@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from memhelpers.arrays import PART_NAMES
 from memhelpers.data import Dataset, Part
 from memhelpers.errors import (
     ArgumentError,
@@ -23,6 +22,7 @@ from memhelpers.errors import (
     check_integer,
     check_seed,
 )
+from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
 Redraw = Callable[[Part, str], Part]  # a part and its name to the same part, all of it corrupted

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memhelpers import arrays, sources
-from memhelpers.arrays import PART_NAMES
 from memhelpers.errors import ArgumentError, check_integer, check_positive_int, check_seed
+from memhelpers.inputs import arrays, sources
+from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
 RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64

@@ -14,15 +14,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from memhelpers import records, resources
 from memhelpers.data import Dataset
 from memhelpers.errors import ArgumentError, check_choice
-from memhelpers.records import Record
+from memhelpers.runs import machine, records
+from memhelpers.runs.machine import STATIC, device
+from memhelpers.runs.records import Record
 
 PRESETS = ("quick", "colab", "paper")
 PRESET, RECORD, OVERRIDES = "MEMHELPERS_PRESET", "MEMHELPERS_RECORD", "MEMHELPERS_OVERRIDES"
 STORE, DEADLINE = "MEMHELPERS_STORE", "MEMHELPERS_DEADLINE"  # a folder; seconds of this process
-STATIC = "MEMHELPERS_STATIC"  # set while pages are made: nothing there can answer a control
 
 
 class Presets:
@@ -53,14 +53,9 @@ def presets(name: str | None = None) -> Presets:
     return Presets(name or os.environ.get(PRESET) or by_device)
 
 
-def device() -> str:
-    """`cuda` where there is a GPU, else `cpu`."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def setting(pick: Presets, precision: str = "fp32") -> str:
     """One line: preset, device, precision and versions."""
-    ran_on = records.environment(device(), precision)
+    ran_on = machine.environment(device(), precision)
     versions = ", ".join(f"{name} {ran_on[name]}" for name in ("python", "torch", "numpy"))
     return f"preset {pick.name} | {ran_on['device']} | {precision} | {versions}"
 
@@ -81,7 +76,7 @@ def sweep(experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: A
     """
     from memhelpers.sweep import sweep
 
-    recording = resources.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
+    recording = machine.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
     deadline = float(os.environ.get(DEADLINE, "inf"))
     if (left := deadline - time.monotonic()) <= 0:
         raise Unfinished("nothing of this part is done yet")
@@ -132,7 +127,7 @@ def record(
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
         "wall_seconds": round(time.monotonic() - pick.started[0], 1),
         "cpu_seconds": round(time.process_time() - pick.started[1], 1),
-        **records.environment(device(), precision),
+        **machine.environment(device(), precision),
     }
     plain = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
     records.save(chapter, run, plain, provenance)
@@ -227,37 +222,6 @@ def cost_card(chapter: str, sees: str, downloads: str) -> Any:
     if not any("GPU" in row or "NVIDIA" in row or "Tesla" in row for row in rows):
         rows.append("| On a GPU (Colab's T4 or other) | not measured yet |")
     return say("\n".join(["| Cost | |", "|---|---|", *rows]))
-
-
-def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
-    """A callback for `fit`, `loss_sensitivity` and `sweep` that shows how far they are.
-
-    A bar in a terminal; in a notebook one line that is written over; nothing where the output is
-    kept (pages, tests) or `tqdm` is not installed.
-
-    Args:
-        what: is being done.
-        already: how much was done before; the time left is reckoned from the rest.
-    """
-    if os.environ.get(STATIC) or os.environ.get("CI"):
-        return lambda done, total: None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return lambda done, total: None
-
-    shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} [{elapsed}<{remaining}]"
-    bar = tqdm(desc=what, unit="", leave=False, initial=already, bar_format=shape)
-
-    def show(done: float, total: float) -> None:
-        if bar.total != total:
-            bar.total = total
-            bar.refresh()
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return show
 
 
 def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:

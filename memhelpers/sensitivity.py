@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import one_hot
 
-from memhelpers import curvature
 from memhelpers.data import Dataset
-from memhelpers.ensemble import Weights
+from memhelpers.engine import curvature
+from memhelpers.engine.ensemble import Weights
+from memhelpers.engine.probes import Moment, Probe, Readings
+from memhelpers.engine.templates import parameter_count
 from memhelpers.errors import ArgumentError, check_choice, check_positive, check_positive_int
-from memhelpers.networks import parameter_count
-from memhelpers.probes import Moment, Probe, Readings
 from memhelpers.training import PRECISIONS, check_names, check_seeds, fit
 
 NORMS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from .errors import ArgumentError, check_choice, check_positive_int, check_seed
+from memhelpers.errors import ArgumentError, check_choice, check_positive_int, check_seed
 
 LEVEL = 0.95
 

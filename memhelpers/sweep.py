@@ -46,15 +46,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from memhelpers import files, lab, packing, records, versions
 from memhelpers.data import Dataset
+from memhelpers.engine import packing
 from memhelpers.errors import (
     ArgumentError,
     check_positive,
     check_positive_int,
     check_seed,
 )
-from memhelpers.store import Claims, Entry, Store, decode, encode, join, key_of
+from memhelpers.runs import files, fingerprint, machine
+from memhelpers.runs.store import Claims, Entry, Store, decode, encode, join, key_of
 from memhelpers.training import History, fit
 
 _OWN = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
@@ -225,7 +226,7 @@ def sweep(
     held = None if store is None else Store(store)
     found = {} if held is None else held.find(plan.runs)
     if progress is None and len(found) < len(plan.runs):
-        progress = lab.progress(getattr(experiment, "__name__", "sweep"), already=len(found))
+        progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=len(found))
     with Claims(held) as claims:
         work = _Work(plan, functions, pool, held, claims, limits, progress or _silent)
         return work.run(found)
@@ -280,8 +281,8 @@ class _Plan:
         listed = _checked_runs(experiment, runs)
         named = {"experiment": experiment, "measure": measure}
         named |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
-        lines = versions.of(named)
-        code = versions.digest(*lines)
+        lines = fingerprint.of(named)
+        code = fingerprint.digest(*lines)
         keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
         return cls(keys, dict(zip(keys, listed, strict=True)), lines)
 
@@ -366,7 +367,7 @@ class _Outcome:
 
 @functools.lru_cache(maxsize=16)
 def _environment(device: str, precision: str) -> dict[str, object]:
-    return records.environment(device, precision)
+    return machine.environment(device, precision)
 
 
 @dataclass(frozen=True)
@@ -439,7 +440,7 @@ def _made(experiment: Callable, run: Run) -> Training | _Outcome:
         if not isinstance(made, pd.DataFrame):
             raise ArgumentError("experiment", type(made), "one that returns Training or DataFrame")
         took = round(time.monotonic() - started, 3)
-        return _Outcome.of(made, lab.device(), "fp32", seconds=took, together=1)
+        return _Outcome.of(made, machine.device(), "fp32", seconds=took, together=1)
     except Exception as error:
         return _Outcome.failed(error)
 
@@ -470,12 +471,12 @@ def _group(training: Training) -> str:
     parts = [str(list(data.shape)), str(data.n_classes), str(data.device)]
     parts.append("all" if training.subset is None else "some")
     try:
-        parts.append(versions.architecture(training.network))
+        parts.append(fingerprint.architecture(training.network))
         shared = {k: v for k, v in training.settings.items() if k not in _OWN}
-        parts += versions.of(dict(sorted(shared.items())))
+        parts += fingerprint.of(dict(sorted(shared.items())))
     except ArgumentError:  # such as a probe that holds an open file: it goes alone
         parts.append(secrets.token_hex(8))
-    return versions.digest(*parts)
+    return fingerprint.digest(*parts)
 
 
 def _train(

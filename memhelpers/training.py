@@ -16,9 +16,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from memhelpers import gradients, packing
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble, Weights, predict
+from memhelpers.engine import gradients, packing
+from memhelpers.engine.ensemble import Ensemble, Weights, predict
+from memhelpers.engine.gradients import example_losses
+from memhelpers.engine.probes import Moment, Probe, Readings, as_probe
+from memhelpers.engine.templates import INITIALIZATIONS, dry_run, is_plain_mlp
+from memhelpers.engine.trajectories import KINDS, Trajectories, margin
 from memhelpers.errors import (
     ArgumentError,
     check_choice,
@@ -26,11 +30,7 @@ from memhelpers.errors import (
     check_positive_int,
     check_seed,
 )
-from memhelpers.gradients import example_losses
-from memhelpers.networks import INITIALIZATIONS, dry_run, is_plain_mlp
-from memhelpers.probes import Moment, Probe, Readings, as_probe
 from memhelpers.seeding import generator
-from memhelpers.trajectories import KINDS, Trajectories, margin
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 PARTS = ("validation", "test")

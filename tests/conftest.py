@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memhelpers.data import Dataset, load
-from memhelpers.sources import DATA_VARIABLE
+from memhelpers.inputs.sources import DATA_VARIABLE
 
 # The networks of the tests are tiny: threads would only wait for each other, minutes of it where
 # the tests run in parallel.

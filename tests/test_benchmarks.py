@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import clock, fig1, goals, workload
-from memhelpers import networks, records
+from memhelpers import networks
+from memhelpers.runs import records
 from tests.checkout import ROOT
 
 

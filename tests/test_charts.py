@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from memhelpers import charts, figures
+from memhelpers import charts
 from memhelpers.errors import ArgumentError
+from memhelpers.page import figures
 
 WHITE, DARK_PAGE = "#ffffff", "#14181e"
 TEXT = {"alt": "A line that rises.", "caption": "It rises, in each of 3 seeds."}

@@ -7,9 +7,10 @@ import nbformat
 import pytest
 import yaml
 
-from memhelpers import claims, resources
+from memhelpers import claims
 from memhelpers.claims import Claim, Ledger, Verdict, judge
 from memhelpers.errors import ArgumentError, ClaimError
+from memhelpers.runs import machine
 from memhelpers.stats import Interval, bootstrap
 
 ENTRY = {
@@ -39,7 +40,7 @@ def declare(tmp_path, monkeypatch):
     def write(*entries: object) -> Path:
         path = tmp_path / "claims.yml"
         path.write_text(yaml.safe_dump(list(entries)), encoding="utf-8")
-        monkeypatch.setattr(resources, "book_file", lambda name: path)
+        monkeypatch.setattr(machine, "book_file", lambda name: path)
         return path
 
     write(ENTRY, SECOND, OTHER)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from memhelpers import curvature
-from memhelpers.curvature import MlpProducts, general_products, is_plain_mlp, products
+from memhelpers.engine import curvature
+from memhelpers.engine.curvature import MlpProducts, general_products, is_plain_mlp, products
 from memhelpers.networks import logistic_regression, mlp, small_cnn
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # within torch

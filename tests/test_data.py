@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import datasets
 
-from memhelpers import sources
 from memhelpers.data import Dataset, Part, load
 from memhelpers.errors import ArgumentError, DataError
+from memhelpers.inputs import sources
 
 DIGITS_FINGERPRINT = "75b888ee41896c83"
 MNIST_FINGERPRINT = "6da7766c29a8ab0b"

@@ -3,9 +3,10 @@
 import pytest
 from pandas.testing import assert_frame_equal
 
-from memhelpers import chapter, claims, packing, stats
+from memhelpers import claims, stats
+from memhelpers.engine import packing
 from tests import chapters
-from tools import notebooks
+from tools import chapter, notebooks
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from toys import member, toy_cnn, toy_data, toy_mlp
 
-from memhelpers import ensemble as ensembles
-from memhelpers.ensemble import Ensemble, predict
+from memhelpers.engine import ensemble as ensembles
+from memhelpers.engine.ensemble import Ensemble, predict
 from memhelpers.networks import initialize
 from memhelpers.seeding import generator
 

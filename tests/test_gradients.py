@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memhelpers import gradients
-from memhelpers.ensemble import Ensemble
-from memhelpers.gradients import MlpGradients, by_autograd
+from memhelpers.engine import gradients
+from memhelpers.engine.ensemble import Ensemble
+from memhelpers.engine.gradients import MlpGradients, by_autograd
 from memhelpers.networks import mlp, small_cnn
 
 

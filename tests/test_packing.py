@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from memhelpers import packing
+from memhelpers.engine import packing
+from memhelpers.engine.packing import networks_per_pass, passes_side_by_side
 from memhelpers.networks import mlp, paper_cnn
-from memhelpers.packing import networks_per_pass, passes_side_by_side
 from memhelpers.training import fit
 from tests.toys import toy_data, toy_mlp
 

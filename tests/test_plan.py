@@ -7,10 +7,12 @@ import time
 import pandas as pd
 import pytest
 
-from memhelpers import chapter, lab, plan, records, resources
-from memhelpers.plan import Experiment
+from memhelpers import lab
+from memhelpers.runs import machine, records
 from memhelpers.sweep import Training, grid
 from tests.toys import toy_data, toy_mlp
+from tools import chapter, plan
+from tools.plan import Experiment
 
 DATA = toy_data()
 
@@ -38,9 +40,9 @@ def book(tmp_path, monkeypatch):
             for tag, source in cells
         ]
         (tmp_path / "book" / f"{number}-{name}.ipynb").write_text(json.dumps({"cells": body}))
-    monkeypatch.setattr(resources, "book_file", lambda name: tmp_path / "book" / name)
-    monkeypatch.setattr(resources, "data_folder", lambda: tmp_path / "data")
-    monkeypatch.setattr(resources, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(machine, "book_file", lambda name: tmp_path / "book" / name)
+    monkeypatch.setattr(machine, "data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(machine, "repository_root", lambda: tmp_path)
     experiments = (
         Experiment("01", "dear", 1, 4, 100, 1e14, 1),
         Experiment("02", "cheap", 2, 4, 100, 1e12, 1, settings={"networks": 4}),

@@ -5,11 +5,11 @@ import pytest
 import torch
 from toys import relabelled, toy_cnn, toy_data, toy_mlp
 
-from memhelpers import ensemble as ensembles
 from memhelpers.corrupt import random_inputs
-from memhelpers.ensemble import Ensemble, predict
+from memhelpers.engine import ensemble as ensembles
+from memhelpers.engine.ensemble import Ensemble, predict
+from memhelpers.engine.probes import Probe, Readings, correct_on
 from memhelpers.errors import ArgumentError
-from memhelpers.probes import Probe, Readings, correct_on
 from memhelpers.training import fit
 
 DATA = toy_data()

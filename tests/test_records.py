@@ -18,8 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memhelpers import records, resources
 from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.runs import machine, records
 
 OLD = {"curve": pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})}
 NEW = {
@@ -173,7 +173,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
 
 
 def test_an_installed_package_keeps_no_records(tmp_path, monkeypatch):
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "site-packages" / "memhelpers")
+    monkeypatch.setattr(machine, "_PACKAGE", tmp_path / "site-packages" / "memhelpers")
     with pytest.raises(RecordError, match="clone the book's repository"):
         records.save("04-a", "paper", OLD, {})
     assert everything(tmp_path) == {}
@@ -426,7 +426,7 @@ def test_a_file_that_may_not_grow_leaves_the_former_record(tmp_path):
 
 
 def test_the_environment_names_versions_and_device_but_no_host_user_or_folder():
-    found = records.environment("cpu", "float32", wall_seconds=3.5)
+    found = machine.environment("cpu", "float32", wall_seconds=3.5)
     assert found["torch"] == torch.__version__
     assert found["python"] == platform.python_version()
     assert found["threads"] == torch.get_num_threads()
@@ -442,7 +442,7 @@ def test_the_environment_names_versions_and_device_but_no_host_user_or_folder():
 
 def test_a_gpu_is_named_by_its_model(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
-    assert records.environment("cuda:1", "bfloat16")["device"] == "Card 1"
+    assert machine.environment("cuda:1", "bfloat16")["device"] == "Card 1"
 
 
 @pytest.fixture
@@ -457,24 +457,24 @@ def checkout(tmp_path, monkeypatch):
            "commit.gpgsign=false"]  # fmt: skip
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
-    monkeypatch.setattr(resources, "repository_root", lambda: root)
+    monkeypatch.setattr(machine, "repository_root", lambda: root)
     return root
 
 
 def test_the_commit_is_dirty_when_code_differs_but_not_by_a_new_record(checkout):
-    clean = records.environment("cpu", "float32")
+    clean = machine.environment("cpu", "float32")
     assert len(clean["commit"]) == 40
     assert clean["dirty"] is False
     save(checkout / "data")
-    assert records.environment("cpu", "float32")["dirty"] is False
+    assert machine.environment("cpu", "float32")["dirty"] is False
     (checkout / "code.py").write_text("a = 2\n")
-    assert records.environment("cpu", "float32")["dirty"] is True
+    assert machine.environment("cpu", "float32")["dirty"] is True
 
 
 def test_outside_of_its_own_checkout_there_is_no_commit(checkout, monkeypatch):
     for root in (None, checkout / "data"):
-        monkeypatch.setattr(resources, "repository_root", lambda root=root: root)
-        found = records.environment("cpu", "float32")
+        monkeypatch.setattr(machine, "repository_root", lambda root=root: root)
+        found = machine.environment("cpu", "float32")
         assert (found["commit"], found["dirty"]) == (None, None)
 
 
@@ -483,17 +483,17 @@ def test_outside_of_its_own_checkout_there_is_no_commit(checkout, monkeypatch):
 
 def test_a_checkout_and_an_installed_package_find_the_same_files(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parents[1]
-    assert resources.repository_root() == root
-    assert resources.book_file("claims.yml") == root / "book" / "claims.yml"
-    assert resources.data_folder() == root / "data"
+    assert machine.repository_root() == root
+    assert machine.book_file("claims.yml") == root / "book" / "claims.yml"
+    assert machine.data_folder() == root / "data"
     package = tmp_path / "site-packages" / "memhelpers"
-    monkeypatch.setattr(resources, "_PACKAGE", package)
-    assert resources.repository_root() is None
-    assert resources.book_file("claims.yml") == package / "_book" / "claims.yml"
-    assert resources.data_folder() == package / "_data"
+    monkeypatch.setattr(machine, "_PACKAGE", package)
+    assert machine.repository_root() is None
+    assert machine.book_file("claims.yml") == package / "_book" / "claims.yml"
+    assert machine.data_folder() == package / "_data"
 
 
 def test_records_need_neither_scipy_nor_yaml():
-    code = "import sys, memhelpers.records; print({'scipy', 'yaml', 'IPython'} & set(sys.modules))"
+    code = "import sys, memhelpers.runs.records as r; print({'scipy', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

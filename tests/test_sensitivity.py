@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from toys import member, plain_sgd, relabelled, toy_cnn, toy_data, toy_mlp
 
-from memhelpers import curvature
 from memhelpers import sensitivity as module
 from memhelpers.corrupt import one_class_per_example, shuffle_pixels
 from memhelpers.data import Part
-from memhelpers.ensemble import Ensemble
+from memhelpers.engine import curvature
+from memhelpers.engine.ensemble import Ensemble
+from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
-from memhelpers.probes import Probe
 from memhelpers.sensitivity import (
     Sensitivity,
     class_matrix,

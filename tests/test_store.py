@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memhelpers import files, store
 from memhelpers.errors import ArgumentError
-from memhelpers.store import Claims, Store, decode, encode, join, key_of
+from memhelpers.runs import files, store
+from memhelpers.runs.store import Claims, Store, decode, encode, join, key_of
 
 TABLE = pd.DataFrame({"loss": [0.1, 1 / 3], "ended": ["fitted", "epochs"], "epochs": [3, 4]})
 KEYS = [key_of(number) for number in range(6)]

@@ -19,11 +19,12 @@ import tqdm
 from torch import nn
 from toys import relabelled, toy_data, toy_mlp
 
-from memhelpers import lab, packing
+from memhelpers import lab
 from memhelpers import sweep as module
+from memhelpers.engine import packing
+from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
-from memhelpers.probes import Probe
 from memhelpers.sweep import Training, grid, processes, summary, sweep
 from memhelpers.training import fit, halve_every
 

@@ -25,8 +25,8 @@ import pytest
 import torch
 from toys import relabelled, toy_data
 
-from memhelpers import files, store
 from memhelpers.networks import mlp
+from memhelpers.runs import files, store
 from memhelpers.sweep import Training, grid, sweep
 
 DATA = toy_data()

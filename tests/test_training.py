@@ -16,9 +16,9 @@ from toys import assert_same_runs, member, plain_sgd, relabelled, toy_cnn, toy_d
 from memhelpers import training
 from memhelpers.corrupt import random_inputs, random_labels
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble, predict
+from memhelpers.engine.ensemble import Ensemble, predict
+from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
-from memhelpers.probes import Probe
 from memhelpers.training import fit, halve_every
 
 ALL_KINDS = ("loss", "correct", "margin")

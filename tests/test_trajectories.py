@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import toy_data, toy_mlp
 
-from memhelpers import trajectories
+from memhelpers.engine import trajectories
+from memhelpers.engine.trajectories import Trajectories, margin
 from memhelpers.errors import ArgumentError
 from memhelpers.training import fit
-from memhelpers.trajectories import Trajectories, margin
 
 ALL = ["loss", "correct", "margin"]
 CPU = torch.device("cpu")

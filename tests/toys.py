@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from memhelpers.data import Dataset, Part
-from memhelpers.ensemble import Ensemble
+from memhelpers.engine.ensemble import Ensemble
 from memhelpers.networks import mlp, small_cnn
 from memhelpers.seeding import generator
 from memhelpers.training import History

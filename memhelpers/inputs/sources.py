@@ -1,7 +1,7 @@
 """Where images come from: named data sets, the reader's own files, and arrays in memory.
 
 This stands before the first step of the data flow. Everything here ends in a `Source`: named arrays
-as they are stored, which `memhelpers.arrays` then checks, scales and splits.
+as they are stored, which `memhelpers.inputs.arrays` then checks, scales and splits.
 """
 
 import contextlib

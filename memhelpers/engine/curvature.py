@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vmap
 
-from memhelpers.ensemble import Weights
-from memhelpers.networks import is_plain_mlp
+from memhelpers.engine.ensemble import Weights
+from memhelpers.engine.templates import is_plain_mlp
 
 # (weights [m, ...], x [m, b, ...], y [m, b], directions [m, k, ...])
 #   -> (H v by name [m, k, ...], M v [m, b, k, d]) with d numbers an image

@@ -1,4 +1,4 @@
-"""From stored arrays to checked parts: between `memhelpers.sources` and `memhelpers.data`.
+"""From stored arrays to checked parts: between `memhelpers.inputs.sources` and `memhelpers.data`.
 
 Whatever is wrong with a reader's arrays is found here, before a network trains on them: one error
 that names the array, says what it holds, and what is allowed.

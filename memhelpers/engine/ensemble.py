@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from memhelpers import networks
+from memhelpers.engine import templates
 from memhelpers.seeding import generator
 
 Weights = dict[str, Tensor]
@@ -55,7 +55,7 @@ class Ensemble:
         """
         ensemble = cls.empty(network, len(seeds), device, dtype)
         for row, seed in enumerate(seeds):
-            networks.initialize(network, generator(seed, "init"), init)
+            templates.initialize(network, generator(seed, "init"), init)
             ensemble.store(row, network.state_dict())
         for parameter in ensemble.parameters.values():
             parameter.requires_grad_()
@@ -115,9 +115,9 @@ class Ensemble:
         # Indexing gives views, so batch norm's in-place updates reach the stacked buffers.
         return self._member(parameters, {k: v[0] for k, v in self.buffers.items()}, x)
 
-    def images_per_pass(self, shape: networks.Shape) -> int:
+    def images_per_pass(self, shape: templates.Shape) -> int:
         """How many images of `shape` to show all members at once where no gradient is needed."""
-        activations = networks.dry_run(self.network, shape)[1]
+        activations = templates.dry_run(self.network, shape)[1]
         return max(1, _EVALUATED_NUMBERS // (len(self) * activations))
 
     def select(self, keep: Tensor) -> "Ensemble":

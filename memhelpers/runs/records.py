@@ -7,25 +7,22 @@ at all, is checked when it is read, and needs neither pickle nor this package to
 import contextlib
 import hashlib
 import json
-import platform
 import re
 import secrets
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import resources
-from .errors import ArgumentError, RecordError
-from .files import check_table, columns_from, csv_of, kinds_of
-from .files import sync as _sync
-from .files import write as _write
+from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.runs import machine
+from memhelpers.runs.files import check_table, columns_from, csv_of, kinds_of
+from memhelpers.runs.files import sync as _sync
+from memhelpers.runs.files import write as _write
 
 FORMAT = 1
 
@@ -151,36 +148,6 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     return sorted(name for name in names if _NAME.fullmatch(name) and _present(folder / name))
 
 
-def environment(device: object, precision: str, **more: object) -> dict[str, object]:
-    """What a run ran on, for its provenance; no name of a host, a user or a folder.
-
-    Args:
-        device: such as "cpu" or a `torch.device`.
-        precision: such as "float32" or "bfloat16".
-        more: further entries, such as wall time.
-
-    Returns:
-        Versions, device, CPU threads, precision, the checkout's commit and whether code differs
-        from it (both None outside of a checkout), and `more`.
-    """
-    import torch
-
-    commit, dirty = _commit()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pandas": pd.__version__,
-        "memhelpers": _own_version(),
-        "device": _device_name(torch.device(device)),
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-        "commit": commit,
-        "dirty": dirty,
-        **more,
-    }
-
-
 # Names and folders
 
 
@@ -192,11 +159,11 @@ def _valid(what: str, name: object) -> str:
 
 
 def _root(root: str | Path | None) -> Path:
-    return resources.data_folder() if root is None else Path(root)
+    return machine.data_folder() if root is None else Path(root)
 
 
 def _folder(chapter: str, name: str, root: str | Path | None, writing: bool = False) -> Path:
-    if writing and root is None and resources.repository_root() is None:
+    if writing and root is None and machine.repository_root() is None:
         raise RecordError(
             "an installed package keeps no records: clone the book's repository and run there "
             "(`pip install -e .`), or pass root="
@@ -349,50 +316,3 @@ def _check_columns(
     if missing:
         has = ", ".join(tables[table].columns)
         raise RecordError(f"{label}, table {table}: no column {', '.join(missing)}; it has: {has}")
-
-
-# Provenance
-
-
-def _own_version() -> str | None:
-    try:
-        return metadata.version("memhelpers")
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _device_name(device: object) -> str:
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return _cpu_name() if device.type == "cpu" else device.type
-
-
-def _cpu_name() -> str:
-    try:
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        described = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
-    return model.group(1).strip() if model else platform.processor() or platform.machine()
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether anything but the records differs from it."""
-    root = resources.repository_root()
-    top = root and _git(root, "rev-parse", "--show-toplevel")
-    # A copy without its own history may lie inside some other repository.
-    if not top or Path(top).resolve() != root:
-        return None, None
-    changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
-    return _git(root, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -18,12 +18,13 @@ import torch
 from torch import nn
 from toys import relabelled, toy_data, toy_mlp
 
-from memhelpers import chapter, versions
-from memhelpers.ensemble import Ensemble
+from memhelpers.engine.ensemble import Ensemble
+from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
-from memhelpers.probes import Probe
+from memhelpers.runs import fingerprint
 from memhelpers.training import fit, halve_every
+from tools import chapter
 
 MODULE = '''
 """A module of the reader's own."""
@@ -73,7 +74,7 @@ def imported(tmp_path, monkeypatch):
 
 
 def version(function) -> list[str]:
-    return versions.of({"experiment": function})
+    return fingerprint.of({"experiment": function})
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,9 @@ def test_what_a_function_does_and_uses_counts(imported, old, new):
 
 def edited(monkeypatch, name: str, change) -> None:
     """Let a module of the package read as if it had been edited."""
-    real = versions._source
+    real = fingerprint._source
     file = sys.modules[f"memhelpers.{name}"].__file__
-    monkeypatch.setattr(versions, "_source", lambda f: change(real(f)) if f == file else real(f))
+    monkeypatch.setattr(fingerprint, "_source", lambda f: change(real(f)) if f == file else real(f))
 
 
 def experiment(seed: int):
@@ -154,7 +155,7 @@ def test_a_module_that_is_referred_to_counts_with_those_that_it_imports(monkeypa
         return sensitivity.gini(seed)
 
     before = version(measure)
-    assert any(line.startswith("module memhelpers.curvature = ") for line in before)
+    assert any(line.startswith("module memhelpers.engine.curvature = ") for line in before)
     edited(monkeypatch, "curvature", lambda source: source + "\nmore = 1\n")
     assert version(measure) != before
 
@@ -223,22 +224,24 @@ def nested():
     ],
 )
 def test_values_count_by_what_they_are(make):
-    a, same, other = (versions.of({"value": make(x)}) for x in (3, 3, 4))
+    a, same, other = (fingerprint.of({"value": make(x)}) for x in (3, 3, 4))
     assert a == same
     assert a != other
 
 
 def test_the_device_does_not_count():
-    assert versions.of({"d": torch.device("cpu")}) == versions.of({"d": torch.device("cuda", 1)})
+    assert fingerprint.of({"d": torch.device("cpu")}) == fingerprint.of(
+        {"d": torch.device("cuda", 1)}
+    )
 
 
 def test_a_file_counts_by_its_content(tmp_path):
     found = []
     for name, content in (("a.npz", b"1"), ("b.npz", b"1"), ("b.npz", b"2")):
         (tmp_path / name).write_bytes(content)
-        found.append(versions.of({"path": tmp_path / name}))
+        found.append(fingerprint.of({"path": tmp_path / name}))
     assert found[0] == found[1] != found[2]
-    assert versions.of({"path": str(tmp_path / "b.npz")}) != found[2]
+    assert fingerprint.of({"path": str(tmp_path / "b.npz")}) != found[2]
 
 
 class Weighted(nn.Module):
@@ -359,11 +362,11 @@ def test_a_function_edited_since_counts_as_what_runs(imported):
 def test_the_engine_as_it_is_on_disk_is_what_runs():
     for name in ("training", "sensitivity", "curvature", "corrupt", "stats", "claims"):
         module = importlib.import_module(f"memhelpers.{name}")
-        functions = list(versions._functions_of(module))
-        known = versions._compiled(versions._source(module.__file__))
+        functions = list(fingerprint._functions_of(module))
+        known = fingerprint._compiled(fingerprint._source(module.__file__))
         assert len(functions) > 3
         assert all(f.__code__.co_qualname in known for f in functions)
-        versions._check_loaded(module.__name__, versions._source(module.__file__))
+        fingerprint._check_loaded(module.__name__, fingerprint._source(module.__file__))
 
 
 def test_the_same_function_of_another_module_or_a_script_is_the_same(imported):
@@ -372,16 +375,16 @@ def test_the_same_function_of_another_module_or_a_script_is_the_same(imported):
 
 def test_networks_of_one_architecture_are_told_from_others():
     a, same = mlp((1, 3, 3), [4], 2), mlp((1, 3, 3), [4], 2)
-    assert versions.architecture(a) == versions.architecture(same)
+    assert fingerprint.architecture(a) == fingerprint.architecture(same)
     for other in (mlp((1, 3, 3), [5], 2), nn.Sequential(*a, nn.ReLU())):
-        assert versions.architecture(other) != versions.architecture(a)
+        assert fingerprint.architecture(other) != fingerprint.architecture(a)
 
 
 def test_a_setting_that_a_layer_does_not_show_counts_in_its_architecture():
     from memhelpers.networks import Crop
 
     assert repr(Crop(1)) == repr(Crop(2))
-    assert versions.architecture(Crop(1)) != versions.architecture(Crop(2))
+    assert fingerprint.architecture(Crop(1)) != fingerprint.architecture(Crop(2))
 
 
 def test_builtins_are_no_dependency():

@@ -29,16 +29,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from memhelpers import sources
 from memhelpers.data import Dataset
-from memhelpers.ensemble import Ensemble
+from memhelpers.engine.ensemble import Ensemble
 from memhelpers.errors import ArgumentError
+from memhelpers.inputs import sources
 
 PACKAGE = "memhelpers"
 # They store, show, draw and pack, and change no result but by rounding; of `sweep` its functions
 # count one by one.
-_APART = ("chapter", "charts", "figures", "files", "lab", "packing", "plan", "records", "resources")
-APART = {f"{PACKAGE}.{name}" for name in (*_APART, "store", "sweep", "versions")}
+_APART = ("charts", "lab", "engine.packing", "page.figures", "runs.files", "runs.records")
+_APART += ("runs.machine", "runs.store", "runs.fingerprint", "sweep")
+APART = {f"{PACKAGE}.{name}" for name in _APART}
 _BY_FUNCTION = f"{PACKAGE}.sweep"
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)

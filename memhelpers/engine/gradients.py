@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from memhelpers.ensemble import Ensemble, Weights
-from memhelpers.networks import is_plain_mlp
+from memhelpers.engine.ensemble import Ensemble, Weights
+from memhelpers.engine.templates import is_plain_mlp
 
 # Losses [m, b] in nats, logits [m, b, classes], and by and by the gradients of each member's mean
 # loss by each parameter, with its name. A parameter may be changed as soon as its gradient is here.

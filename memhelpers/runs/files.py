@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .errors import ArgumentError, check_integer
+from memhelpers.errors import ArgumentError, check_integer
 
 
 def check_table(argument: str, table: object) -> pd.DataFrame:

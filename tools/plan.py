@@ -1,6 +1,6 @@
 """What is worth recording at the paper's scale, what it costs, and the command that records it.
 
-    python -m memhelpers.plan --minutes 9      (make record MINUTES=9)
+    python -m tools.plan --minutes 9      (make record MINUTES=9)
 
 Goes through the experiments in the order of their value a minute and stops in time; called again,
 it goes on where it stopped, since each finished network lies in a store. It needs torch,
@@ -17,9 +17,11 @@ from typing import Any
 
 import pandas as pd
 
-from memhelpers import chapter, lab, records
+from memhelpers import lab
 from memhelpers.errors import DataError
 from memhelpers.networks import Shape, mlp_flops
+from memhelpers.runs import records
+from tools import chapter
 
 MNIST = (1, 28, 28)  # shape of an image
 
@@ -177,7 +179,7 @@ def _run(experiment: Experiment, deadline: float) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m memhelpers.plan", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.plan", description=__doc__)
     parser.add_argument("--minutes", type=float, default=9.0, help="time limit (default: 9)")
     parser.add_argument("--list", action="store_true", help="only show the experiments")
     given = parser.parse_args()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memhelpers.ensemble import Ensemble
+from memhelpers.engine.ensemble import Ensemble
 from memhelpers.errors import ArgumentError, check_choice
 
 

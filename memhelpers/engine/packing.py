@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from memhelpers.networks import Shape, dry_run, parameter_count
+from memhelpers.engine.templates import Shape, dry_run, parameter_count
 
 _CACHED_NUMBERS = 3_000_000  # 12 MB of float32, a core's share of the last-level cache
 _CACHED_NUMBERS_BF16 = 8_000_000

@@ -1,6 +1,6 @@
 """Run a chapter without Jupyter, to record it at any scale.
 
-    python -m memhelpers.chapter 04 --preset paper --set width=1024 --record
+    python -m tools.chapter 04 --preset paper --set width=1024 --record
 
 The notebook stays the only source: its cells tagged `parameters` and `run` are executed in order,
 in one namespace. They need torch, numpy and pandas, no notebook, browser or chart.
@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from memhelpers import lab, resources
+from memhelpers import lab
 from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.runs import machine
 
 TAGS = ("parameters", "run")
 
@@ -27,7 +28,7 @@ def find(number: str, folder: Path | None = None) -> Path:
     Raises:
         ArgumentError: there is no such chapter.
     """
-    folder = folder or resources.book_file("claims.yml").parent
+    folder = folder or machine.book_file("claims.yml").parent
     chapters = sorted(folder.glob("[0-9][0-9]-*.ipynb"))
     for path in chapters:
         if path.stem == number or path.stem.split("-")[0] == number.zfill(2):
@@ -83,7 +84,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m memhelpers.chapter", description=run.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.chapter", description=run.__doc__)
     parser.add_argument("number", help="chapter, such as 04")
     parser.add_argument("--preset", choices=lab.PRESETS, help="scale (default: by the device)")
     parser.add_argument(

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from memhelpers import files
 from memhelpers.errors import ArgumentError
+from memhelpers.runs import files
 
 FORMAT = 1
 

@@ -1,0 +1,1 @@
+"""Many networks as one: all that may change a number inside `fit`, and nothing else."""

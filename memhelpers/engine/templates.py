@@ -1,0 +1,105 @@
+"""What the engine must know of a template: its sizes, its initial weights, whether it is an MLP."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from memhelpers.errors import ArgumentError, check_choice
+
+Shape = tuple[int, int, int]  # channels, height and width of an image
+
+
+def is_plain_mlp(network: nn.Module) -> bool:
+    """Whether it is as `mlp` gives it: flatten, then linear layers with ReLU between."""
+    layers = list(network) if isinstance(network, nn.Sequential) else []
+    kinds = [type(layer) for layer in layers]
+    depth = len(kinds) // 2
+    if not depth or kinds != [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]:
+        return False
+    return layers[0].start_dim == 1 and all(layer.bias is not None for layer in layers[1::2])
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
+    """Pass one image through the template, on torch's meta device, where nothing is computed.
+
+    Args:
+        network: the template, in evaluation mode from here on.
+        shape: (C, H, W) of the image.
+
+    Returns:
+        The number of logits, and of all numbers that its layers put out for one image.
+
+    Raises:
+        ArgumentError: the network does not take such an image, or gives no [n, classes].
+    """
+    outputs: list[int] = []
+    layers = [module for module in network.modules() if not list(module.children())]
+    hooks = [
+        m.register_forward_hook(lambda *seen: outputs.append(seen[-1].numel())) for m in layers
+    ]
+    state = {k: v.to("meta") for k, v in network.state_dict().items()}
+    image = torch.empty(1, *shape, device="meta", dtype=next(network.parameters()).dtype)
+    try:
+        logits = functional_call(network.eval(), state, (image,))
+    except RuntimeError as error:
+        given = f"one that fails on an image of shape {tuple(shape)}"
+        raise ArgumentError("network", given, f"a network made for it ({error})") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if logits.dim() != 2:
+        raise ArgumentError("network", f"output {tuple(logits.shape)}", "logits [n, classes]")
+    return logits.shape[1], sum(outputs)
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
+    """Draw all weights of `network` in place; biases 0, batch norm as the identity.
+
+    Args:
+        network: on the CPU; modules that hold parameters must be linear, convolution or batch norm.
+        generator: source of the draws, on the CPU, so that they are the same on every device.
+        scheme: `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
+            `he_normal` or `lecun_normal`.
+
+    Raises:
+        ArgumentError: the scheme is unknown, or a layer is of another kind, random (its noise would
+            have no seed of its own), or not on the CPU.
+    """
+    away = {str(p.device) for p in network.parameters()} - {"cpu"}
+    if away:
+        raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
+    draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            draw(module.weight, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, _BatchNorm):
+            module.reset_parameters()  # and its running statistics
+        elif list(module.parameters(recurse=False)) or isinstance(module, _DropoutNd):
+            allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise"
+            raise ArgumentError("network", type(module).__name__, allowed)
+
+
+def _lecun_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
+
+
+def _he_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+
+
+INITIALIZATIONS = {
+    "glorot_uniform": nn.init.xavier_uniform_,
+    "he_normal": _he_normal,
+    "lecun_normal": _lecun_normal,
+}

@@ -1,0 +1,1 @@
+"""Raw bytes to checked arrays: what stands before a `Dataset`."""

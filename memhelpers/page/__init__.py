@@ -1,0 +1,1 @@
+"""HTML and pictures: how results reach the reader. Nothing here computes one."""

@@ -1,0 +1,161 @@
+"""The machine that this runs on: its devices, its versions, where the book's files lie on it.
+
+In a checkout, the declared claims and the recorded runs lie in `book/` and `data/`, where readers
+look for them; a wheel carries copies inside the package, so that a chapter opened alone (in Colab)
+still finds them.
+"""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+STATIC = "MEMHELPERS_STATIC"  # set while pages are made: nothing there can answer a control
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def repository_root() -> Path | None:
+    """The checkout that this package is imported from.
+
+    Returns:
+        The folder that holds `pyproject.toml` and `book/`, or None in an installed wheel.
+    """
+    root = _PACKAGE.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "book").is_dir() else None
+
+
+def book_file(name: str) -> Path:
+    """The path of a file of the book, whether or not it exists.
+
+    Args:
+        name: its name in `book/`. A wheel carries `claims.yml` only.
+
+    Returns:
+        `<checkout>/book/<name>`, or the copy inside the installed package.
+    """
+    root = repository_root()
+    return (root / "book" if root else _PACKAGE / "_book") / name
+
+
+def data_folder() -> Path:
+    """The folder of the recorded runs, `<chapter>/<name>` below it.
+
+    Returns:
+        `<checkout>/data`, or the read-only copy inside the installed package.
+    """
+    root = repository_root()
+    return root / "data" if root else _PACKAGE / "_data"
+
+
+def device() -> str:
+    """`cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def environment(device: object, precision: str, **more: object) -> dict[str, object]:
+    """What a run ran on, for its provenance; no name of a host, a user or a folder.
+
+    Args:
+        device: such as "cpu" or a `torch.device`.
+        precision: such as "float32" or "bfloat16".
+        more: further entries, such as wall time.
+
+    Returns:
+        Versions, device, CPU threads, precision, the checkout's commit and whether code differs
+        from it (both None outside of a checkout), and `more`.
+    """
+    commit, dirty = _commit()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+        "memhelpers": _own_version(),
+        "device": _device_name(torch.device(device)),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "commit": commit,
+        "dirty": dirty,
+        **more,
+    }
+
+
+def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
+    """A callback for `fit`, `loss_sensitivity` and `sweep` that shows how far they are.
+
+    A bar in a terminal; in a notebook one line that is written over; nothing where the output is
+    kept (pages, tests) or `tqdm` is not installed.
+
+    Args:
+        what: is being done.
+        already: how much was done before; the time left is reckoned from the rest.
+    """
+    if os.environ.get(STATIC) or os.environ.get("CI"):
+        return lambda done, total: None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return lambda done, total: None
+
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} [{elapsed}<{remaining}]"
+    bar = tqdm(desc=what, unit="", leave=False, initial=already, bar_format=shape)
+
+    def show(done: float, total: float) -> None:
+        if bar.total != total:
+            bar.total = total
+            bar.refresh()
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return show
+
+
+def _own_version() -> str | None:
+    try:
+        return metadata.version("memhelpers")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device_name(device: object) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_name() if device.type == "cpu" else device.type
+
+
+def _cpu_name() -> str:
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        described = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+    return model.group(1).strip() if model else platform.processor() or platform.machine()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The checkout's commit, and whether anything but the records differs from it."""
+    root = repository_root()
+    top = root and _git(root, "rev-parse", "--show-toplevel")
+    # A copy without its own history may lie inside some other repository.
+    if not top or Path(top).resolve() != root:
+        return None, None
+    changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
+    return _git(root, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
