@@ -1,7 +1,7 @@
-"""What a chapter needs around its experiment: presets, recording, and sentences with numbers.
+"""What a chapter says around its experiment: its scale, its recorded runs, its verdicts.
 
-Nothing here computes a result. The functions that a recording run calls need neither a browser nor
-a notebook; those that display something import what they need when they are called.
+Nothing here computes a result. What a recording run calls needs neither a browser nor a notebook;
+what displays something imports what it needs when it is called.
 """
 
 import json
@@ -9,156 +9,232 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
-import torch
 
 from memhelpers.data import Dataset
-from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.errors import ArgumentError, RecordError, check_choice
 from memhelpers.runs import machine, records
-from memhelpers.runs.machine import STATIC, device
-from memhelpers.runs.records import Record
+from memhelpers.runs.machine import progress
+from memhelpers.runs.records import Record, pack_answers, unpack_answers
+from memhelpers.sweep import sweep
+
+__all__ = [
+    "PRESETS",
+    "Chapter",
+    "Unfinished",
+    "at_paper_scale",
+    "explore",
+    "pack_answers",
+    "progress",
+    "record_name",
+    "recorded",
+    "say",
+    "title",
+    "unpack_answers",
+    "unsupported",
+]
 
 PRESETS = ("quick", "colab", "paper")
-PRESET, RECORD, OVERRIDES = "MEMHELPERS_PRESET", "MEMHELPERS_RECORD", "MEMHELPERS_OVERRIDES"
-STORE, DEADLINE = "MEMHELPERS_STORE", "MEMHELPERS_DEADLINE"  # a folder; seconds of this process
+PRESET = "MEMHELPERS_PRESET"  # the scale
+RECORD = "MEMHELPERS_RECORD"  # set while a chapter is recorded: its parameters and overrides, JSON
+STORE = "MEMHELPERS_STORE"  # a folder that keeps finished networks
+DEADLINE = "MEMHELPERS_DEADLINE"  # seconds of `time.monotonic`
 
-
-class Presets:
-    """The scale of this run: calling it picks one of three plain values.
-
-    Attributes:
-        name: `quick`, `colab` or `paper`.
-    """
-
-    def __init__(self, name: str):
-        self.name = str(check_choice("preset", name, PRESETS))
-        self.started = time.monotonic(), time.process_time()
-
-    def __call__(self, *, quick: Any, colab: Any, paper: Any) -> Any:
-        """The value for the scale of this run."""
-        return {"quick": quick, "colab": colab, "paper": paper}[self.name]
-
-
-def presets(name: str | None = None) -> Presets:
-    """Choose the scale: `name`, else `MEMHELPERS_PRESET`, else by the device.
-
-    Without either it is `colab` on a GPU and `quick` on a CPU.
-
-    Raises:
-        ArgumentError: the preset is none of `quick`, `colab` and `paper`.
-    """
-    by_device = "colab" if torch.cuda.is_available() else "quick"
-    return Presets(name or os.environ.get(PRESET) or by_device)
-
-
-def setting(pick: Presets, precision: str = "fp32") -> str:
-    """One line: preset, device, precision and versions."""
-    ran_on = machine.environment(device(), precision)
-    versions = ", ".join(f"{name} {ran_on[name]}" for name in ("python", "torch", "numpy"))
-    return f"preset {pick.name} | {ran_on['device']} | {precision} | {versions}"
+Tables = Mapping[str, pd.DataFrame]
 
 
 class Unfinished(RuntimeError):
     """The time is over before all networks are trained; those that are lie in the store."""
 
 
-def sweep(experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
-    """`memhelpers.sweep.sweep`, so that a chapter that is stopped goes on where it was.
+class Chapter:
+    """The scale of a chapter's run, where it runs, and what has been recorded for it.
 
-    Finished networks are kept in the folder that `MEMHELPERS_STORE` names, which may lie on a
-    mounted drive; without it, in `data/cache/sweeps` while a chapter is recorded, else in memory.
+    Args:
+        slug: the chapter's file name without ending, such as "04-loss-sensitivity".
+        preset: `quick`, `colab` or `paper`; else what `MEMHELPERS_PRESET` says; else `colab` on a
+            GPU and `quick` on a CPU.
+
+    Attributes:
+        device: `cuda` where there is a GPU, else `cpu`.
+        here: what this page's run is called, once it has been handed to `record`.
+        tables: of this page's run, likewise.
 
     Raises:
-        Unfinished: the time given to a recording is over.
-        RuntimeError: a network failed; the others are in the store.
+        ArgumentError: the preset is none of the three.
     """
-    from memhelpers.sweep import sweep
 
-    recording = machine.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
-    deadline = float(os.environ.get(DEADLINE, "inf"))
-    if (left := deadline - time.monotonic()) <= 0:
-        raise Unfinished("nothing of this part is done yet")
-    minutes = None if deadline == float("inf") else left / 60
-    store = os.environ.get(STORE) or recording
-    found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
-    if len(found.failures):
-        first = found.failures.iloc[0]
-        run = ", ".join(f"{name} = {first[name]}" for name in runs[0])
-        told = f"{len(found.failures)} of {len(runs)} runs failed, such as that of {run}"
-        raise RuntimeError(f"{told}:\n{first['traceback']}")
-    if found.missing:
-        raise Unfinished(f"{len(found.missing)} of {len(runs)} networks are missing")
-    return found
+    def __init__(self, slug: str, preset: str | None = None):
+        self.slug, self.device = slug, machine.device()
+        by_device = "colab" if self.device == "cuda" else "quick"
+        chosen = preset or os.environ.get(PRESET) or by_device
+        self.preset = str(check_choice("preset", chosen, PRESETS))
+        self.here, self.tables = "", {}
+        self.started = time.monotonic(), time.process_time()
+
+    def __str__(self) -> str:
+        """One line: preset, device and versions."""
+        ran_on = machine.environment(self.device, "")
+        versions = ", ".join(f"{name} {ran_on[name]}" for name in ("python", "torch", "numpy"))
+        return f"preset {self.preset} | {ran_on['device']} | {versions}"
+
+    def pick(self, *, quick: Any, colab: Any, paper: Any) -> Any:
+        """The value for the scale of this run."""
+        return {"quick": quick, "colab": colab, "paper": paper}[self.preset]
+
+    def sweep(
+        self, experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: Any
+    ) -> pd.DataFrame:
+        """The table of `memhelpers.sweep.sweep`; a chapter that is stopped goes on where it was.
+
+        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, which may lie on a
+        mounted drive; without it, in `data/cache/sweeps` while a chapter is recorded, else in
+        memory.
+
+        Raises:
+            Unfinished: the time given to a recording is over.
+            RuntimeError: a network failed; the others are in the store.
+        """
+        left = float(os.environ.get(DEADLINE, "inf")) - time.monotonic()
+        if left <= 0:
+            raise Unfinished("nothing of this part is done yet")
+        cache = machine.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
+        store, minutes = os.environ.get(STORE) or cache, None if left == float("inf") else left / 60
+        found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
+        if len(found.failures):
+            first = found.failures.iloc[0]
+            run = ", ".join(f"{name} = {first[name]}" for name in runs[0])
+            told = f"{len(found.failures)} of {len(runs)} runs failed, such as that of {run}"
+            raise RuntimeError(f"{told}:\n{first['traceback']}")
+        if found.missing:
+            raise Unfinished(f"{len(found.missing)} of {len(runs)} networks are missing")
+        return found.table
+
+    def record(self, tables: Tables, *, data: Dataset) -> None:
+        """Take over the tables of this page's run; write them to `data/` if it is being recorded.
+
+        `make chapter N=04 PRESET=paper` records. The record is named after preset, data and
+        whatever was set otherwise than the preset has it; its parameters are those of the cell that
+        is tagged so.
+
+        Raises:
+            RecordError: it cannot be written (a former record stays as it was), or a recorded run
+                lacks a table or a column that this run has.
+        """
+        self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
+        self.here = f"{self.preset}, {data.name}"
+        if os.environ.get(RECORD):
+            self._write(data)
+            return
+        for record in self.recorded.values():
+            _check_columns(record, self.tables)
+
+    def _write(self, data: Dataset) -> None:
+        given = json.loads(os.environ[RECORD])
+        precision = given["parameters"].get("precision", "fp32")
+        run = record_name(self.preset, data.name, given["overrides"])
+        provenance = {
+            "preset": self.preset,
+            **{name: given[name] for name in ("overrides", "parameters")},
+            "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
+            "wall_seconds": round(time.monotonic() - self.started[0], 1),
+            "cpu_seconds": round(time.process_time() - self.started[1], 1),
+            **machine.environment(self.device, precision),
+        }
+        records.save(self.slug, run, self.tables, provenance)
+
+    @cached_property
+    def recorded(self) -> dict[str, Record]:
+        """The recorded runs by title, the largest first; those at the quick preset are left out.
+
+        Raises:
+            RecordError: a record is damaged or of another version.
+        """
+        found = recorded(self.slug).values()
+        large = [record for record in found if record.provenance["preset"] != "quick"]
+        return {title(record): record for record in sorted(large, key=_size, reverse=True)}
+
+    @property
+    def runs(self) -> dict[str, Tables]:
+        """The tables of this page's run and of the recorded ones, by title.
+
+        A run that was recorded a second time in another precision is a check, not further evidence:
+        it is judged, but not drawn.
+        """
+        here = {self.here: self.tables} if self.tables else {}
+        drawn = {
+            name: record for name, record in self.recorded.items() if not self._is_twin(record)
+        }
+        return {**here, **{name: record.tables for name, record in drawn.items()}}
+
+    def _is_twin(self, record: Record) -> bool:
+        def settings(one: Record) -> tuple:
+            kept = {k: v for k, v in one.provenance["overrides"].items() if k != "precision"}
+            return one.provenance["preset"], one.provenance["dataset"]["fingerprint"], kept
+
+        others = [other for other in self.recorded.values() if other is not record]
+        precise = [other for other in others if "precision" not in other.provenance["overrides"]]
+        return "precision" in record.provenance["overrides"] and settings(record) in map(
+            settings, precise
+        )
+
+    def show(self, figure: Callable[[str, Tables], Any]) -> Any:
+        """`figure(title, tables)` for this page's run and the recorded ones, with a switch.
+
+        It starts with the largest recorded run, or with this page's where none is recorded.
+        """
+        from memhelpers.page.figures import Switch
+
+        drawn = {name: figure(name, tables) for name, tables in self.runs.items()}
+        labels = {
+            name: f"This page: {name}" if name == self.here else f"Recorded: {name}"
+            for name in drawn
+        }
+        first = next((name for name in drawn if name != self.here), self.here)
+        return Switch({labels[name]: shown for name, shown in drawn.items()}, start=labels[first])
+
+    def say(self, sentence: Callable[[str, Tables], str]) -> Any:
+        """`sentence(title, tables)`, a text of Markdown, for each run in a paragraph of its own."""
+        return say("\n\n".join(sentence(*run) for run in self.runs.items()))
+
+    def judge(self, verdicts: Callable[[Tables], Sequence[Any]]) -> Any:
+        """The verdicts on this page's run beside those on the recorded ones: a `claims.Ledger`."""
+        from memhelpers import claims
+
+        judged = {name: verdicts(record.tables) for name, record in self.recorded.items()}
+        if not any(map(at_paper_scale, self.recorded.values())):
+            judged["paper scale"] = None
+        return claims.Ledger(verdicts(self.tables), judged, title=self.here)
+
+    def cost(self, downloads: str) -> Any:
+        """One line: what the recorded runs took, on what, and what is downloaded.
+
+        Args:
+            downloads: what is downloaded, by preset, in a few words.
+        """
+        found = recorded(self.slug)
+        took = [f"{name}: {_took(record.provenance)}" for name, record in found.items()]
+        if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
+            took.append("on a GPU (Colab's T4 or other): not measured yet")
+        return say(f"**Cost.** {'; '.join(took)}. Downloads: {downloads}.")
+
+
+def recorded(chapter: str) -> dict[str, Record]:
+    """All recorded runs of a chapter, or of "benchmarks", by name.
+
+    Raises:
+        RecordError: a record is damaged or of another version.
+    """
+    return {name: records.load(chapter, name) for name in records.available(chapter)}
 
 
 def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
     """What a recorded run is called: preset, data and whatever departs from the preset."""
     changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
     return "-".join([preset, _plain(data), *changed])
-
-
-def record(
-    chapter: str,
-    pick: Presets,
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    data: Dataset,
-    parameters: Mapping[str, Any],
-    precision: str = "fp32",
-) -> None:
-    """Record this run under `data/`, if the chapter was started to be recorded; else do nothing.
-
-    `make chapter N=04 PRESET=paper` starts it so. The run is named after preset, data and whatever
-    was set otherwise than the preset has it.
-
-    Raises:
-        RecordError: it cannot be written; a former record stays as it was.
-    """
-    if not os.environ.get(RECORD):
-        return
-    overrides = json.loads(os.environ.get(OVERRIDES, "{}"))
-    run = record_name(pick.name, data.name, overrides)
-    provenance = {
-        "preset": pick.name,
-        "overrides": overrides,
-        "parameters": dict(parameters),
-        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
-        "wall_seconds": round(time.monotonic() - pick.started[0], 1),
-        "cpu_seconds": round(time.process_time() - pick.started[1], 1),
-        **machine.environment(device(), precision),
-    }
-    plain = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
-    records.save(chapter, run, plain, provenance)
-
-
-def recorded(chapter: str, columns: Mapping[str, Sequence[str]]) -> dict[str, Record]:
-    """The recorded runs of a chapter other than those at the quick preset, by title.
-
-    Args:
-        chapter: its file name without ending.
-        columns: for each table that the page draws, the columns it needs.
-
-    Raises:
-        RecordError: a record is damaged, of another version, or lacks a column.
-    """
-    found = {}
-    for name in records.available(chapter):
-        record = records.load(chapter, name, columns={k: list(v) for k, v in columns.items()})
-        if record.provenance["preset"] != "quick":
-            found[title(record)] = record
-    return found
-
-
-def show_recorded(found: Mapping[str, Record], draw: Callable[[str, Mapping], Any]) -> None:
-    """Display `draw(title, tables)` for each recorded run, or say that there is none."""
-    from IPython.display import display
-
-    for name, record in found.items():
-        display(draw(name, record.tables))
-    if not found:
-        display(say("*Not recorded at paper scale.*"))
 
 
 def title(record: Record) -> str:
@@ -172,8 +248,21 @@ def title(record: Record) -> str:
     return f"{provenance['dataset']['name']}, {scale}"
 
 
-def _words(value: object) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+def at_paper_scale(record: Record) -> bool:
+    """Whether a run has the paper's sizes and grids: nothing departs from the preset but data."""
+    departs = set(record.provenance["overrides"]) - {"data"}
+    return record.provenance["preset"] == "paper" and not departs
+
+
+def unsupported(ledger: Any) -> Any:
+    """A list in Markdown: which claims each run does not support, with their intervals."""
+    lines = []
+    for run, verdicts in {ledger.title: ledger.here, **ledger.recorded}.items():
+        missed = [v for v in verdicts or () if v.verdict != "supported"]
+        told = "; ".join(f"{v.claim.id} is {v.verdict} ({v.interval})" for v in missed)
+        known = "not recorded" if verdicts is None else told or "every claim is supported"
+        lines.append(f"- **{run}**: {known}.")
+    return say("\n".join(lines))
 
 
 def say(text: str) -> Any:
@@ -181,47 +270,6 @@ def say(text: str) -> Any:
     from IPython.display import Markdown
 
     return Markdown(text)
-
-
-def judged(
-    found: Mapping[str, Record], verdicts: Callable[[Mapping], Sequence[Any]]
-) -> dict[str, Sequence[Any] | None]:
-    """The verdicts on each recorded run, by title; None stands for a missing one at paper scale."""
-    by_run = {name: verdicts(record.tables) for name, record in found.items()}
-    complete = any(_at_paper_scale(record) for record in found.values())
-    return by_run if complete else {**by_run, "paper scale": None}
-
-
-def _at_paper_scale(record: Record) -> bool:
-    departs = set(record.provenance["overrides"]) - {"data"}
-    return record.provenance["preset"] == "paper" and not departs
-
-
-def unsupported(title: str, verdicts: Sequence[Any] | None) -> str:
-    """A line of Markdown: which claims a run does not support, with their intervals."""
-    if verdicts is None:
-        return f"- **{title}**: not recorded."
-    missed = [
-        f"{v.claim.id} is {v.verdict} ({v.interval})" for v in verdicts if v.verdict != "supported"
-    ]
-    return f"- **{title}**: " + ("; ".join(missed) if missed else "every claim is supported") + "."
-
-
-def cost_card(chapter: str, sees: str, downloads: str) -> Any:
-    """What the reader will see and what it costs, from the recorded runs.
-
-    Args:
-        chapter: its file name without ending.
-        sees: what the chapter shows, in a few words.
-        downloads: what is downloaded, by preset.
-    """
-    rows = [f"| You will see | {sees} |", f"| Downloads | {downloads} |"]
-    for name in records.available(chapter):
-        provenance = records.load(chapter, name).provenance
-        rows.append(f"| Recorded: {name} | {_took(provenance)} on {_where(provenance)} |")
-    if not any("GPU" in row or "NVIDIA" in row or "Tesla" in row for row in rows):
-        rows.append("| On a GPU (Colab's T4 or other) | not measured yet |")
-    return say("\n".join(["| Cost | |", "|---|---|", *rows]))
 
 
 def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
@@ -237,19 +285,34 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     for name, values in choices.items():
         if not len(values):
             raise ArgumentError(name, values, "at least one value")
-    if os.environ.get(STATIC):
+    if os.environ.get(machine.STATIC):
         return say("*Open this chapter in Jupyter or Colab to try values with live controls here.*")
     import ipywidgets
+    from IPython.display import display
 
     controls = {
         name: ipywidgets.SelectionSlider(options=list(values), description=name)
         for name, values in choices.items()
     }
-    from IPython.display import display
-
     return ipywidgets.interactive(
         lambda **chosen: display(show(**chosen)), {"manual": True}, **controls
     )
+
+
+def _check_columns(record: Record, tables: Tables) -> None:
+    label = f"record {record.chapter}/{record.name}"
+    for name, table in tables.items():
+        if name not in record.tables:
+            raise RecordError(f"{label} has no table {name!r}; it has: {', '.join(record.tables)}")
+        has = record.tables[name].columns
+        missing = [column for column in table.columns if column not in has]
+        if missing:
+            lacks = f"no column {', '.join(missing)}; it has: {', '.join(has)}"
+            raise RecordError(f"{label}, table {name}: {lacks}")
+
+
+def _size(record: Record) -> tuple[bool, float]:
+    return at_paper_scale(record), record.provenance["wall_seconds"]
 
 
 def _plain(value: object) -> str:
@@ -257,17 +320,16 @@ def _plain(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
 
 
+def _words(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _took(provenance: Mapping[str, Any]) -> str:
     """Time by the clock, and the processor's, which other work on the machine does not lengthen."""
-    took = _minutes(provenance["wall_seconds"])
-    cpu = provenance.get("cpu_seconds")
-    return took + (f" ({_minutes(cpu)} of processor time)" if cpu else "")
+    took, cpu = _minutes(provenance["wall_seconds"]), provenance.get("cpu_seconds")
+    processor = f" ({_minutes(cpu)} of processor time)" if cpu else ""
+    return f"{took}{processor} on {provenance['device']}, {provenance['threads']} threads"
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _where(provenance: Mapping[str, Any]) -> str:
-    threads = provenance.get("threads")
-    return str(provenance["device"]) + (f", {threads} threads" if threads else "")

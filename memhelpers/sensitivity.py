@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -36,7 +37,7 @@ NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "linf": lambda g: g.abs().amax(-1),
 }
 DERIVATIVES = ("total", "direct")
-SWEPT_BYTES = 2**30  # of weights and input gradients; more networks are done one after another
+PORTION_BYTES = 2**30  # of weights and input gradients; more networks are done one after another
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Sensitivity:
         train_accuracy: accuracy on all training examples after t updates, [member, t].
         train_loss: L_t in nats, [member, t].
         labels: label of each training example, [member, example].
+        seeds: of the members, [member].
 
     Norms, accuracy and loss are not numbers from where a member has diverged.
     """
@@ -61,6 +63,7 @@ class Sensitivity:
     train_accuracy: np.ndarray
     train_loss: np.ndarray
     labels: np.ndarray
+    seeds: list[int]
 
     @property
     def shares(self) -> np.ndarray:
@@ -79,10 +82,10 @@ class Sensitivity:
         Source:
             Arpit et al. 2017, Sec. 3.2.
         """
-        return np.moveaxis(self.of(derivative, norm), 1, -1) @ self.shares
+        return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ self.shares
 
-    def of(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
-        """The norms of one derivative.
+    def at_times(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
+        """The norms of one derivative, [member, t, example] or [member, t, class, example].
 
         Raises:
             ArgumentError: it was not computed; the message lists those that were.
@@ -90,6 +93,41 @@ class Sensitivity:
         if (derivative, norm) not in self.norms:
             raise ArgumentError("(derivative, norm)", (derivative, norm), f"{list(self.norms)}")
         return self.norms[derivative, norm]
+
+    def inequality(self, measures: Sequence[tuple[str, str]] = (("total", "l1"),)) -> pd.DataFrame:
+        """How unequally the sensitivity is spread over the examples, by network and time.
+
+        Args:
+            measures: pairs of derivative and norm.
+
+        Returns:
+            One row for each measure, seed and `update`: the time's `share` of all updates, the
+            `gini` coefficient over the examples, and the training `accuracy`.
+
+        Raises:
+            ArgumentError: that derivative or norm was not computed.
+
+        Source:
+            Arpit et al. 2017, Sec. 3.2, Fig. 3.
+        """
+        parts = []
+        for derivative, norm in measures:
+            rows = {"derivative": derivative, "norm": norm}
+            found = {"share": np.tile(self.shares, (len(self.seeds), 1))}
+            found["gini"] = gini(self.at_times(derivative, norm))
+            found["accuracy"] = self.train_accuracy
+            parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
+        return pd.concat(parts, ignore_index=True)
+
+    def by_example(self, derivative: str = "total", norm: str = "l1") -> pd.DataFrame:
+        """The sensitivity over training: one row for each `seed` and `example`.
+
+        Raises:
+            ArgumentError: that derivative or norm was not computed.
+        """
+        values = self.over_training(derivative, norm)
+        axes = {"seed": self.seeds, "example": range(values.shape[1])}
+        return _tidy({}, axes, {"sensitivity": values})
 
 
 def loss_sensitivity(
@@ -153,13 +191,15 @@ def loss_sensitivity(
         "init": init,
         "precision": precision,
     }
-    sweeps = []
+    found = []
     for some in _portions(seeds, network, datasets[0], times, steps * epochs, by_class):
-        path = Path.train(network, datasets[some], seeds=seeds[some], steps=steps, **settings)
-        sweeps.append(_sweep(path, times, norms, derivatives, by_class))
+        checkpoints = Checkpoints.train(
+            network, datasets[some], seeds=seeds[some], steps=steps, **settings
+        )
+        found.append(_differentiate(checkpoints, times, norms, derivatives, by_class))
         if progress:
             progress(some.stop, len(seeds))
-    return _join(sweeps, times, steps, by_class)
+    return _join(found, times, steps, by_class, seeds)
 
 
 def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
@@ -222,17 +262,51 @@ def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndar
     Source:
         Arpit et al. 2017, Sec. 3.2, Fig. 4.
     """
-    over_time = sensitivity.over_training(derivative, "l1")  # [member, class, example]
-    if over_time.ndim != 3:
+    return _by_class(sensitivity, sensitivity.over_training(derivative, "l1")[:, None])[:, 0]
+
+
+def class_table(
+    sensitivity: Sensitivity, derivative: str = "total", *, at_times: bool = False
+) -> pd.DataFrame:
+    """`class_matrix` as a table: one row for each `seed`, `loss_of` (i) and `images_of` (j).
+
+    Args:
+        sensitivity: computed `by_class`.
+        derivative: `total` or `direct`.
+        at_times: G_ij at each evaluation time (column `update`) instead of over the training.
+
+    Raises:
+        ArgumentError: the sensitivity was not computed `by_class`.
+    """
+    if not at_times:
+        values = class_matrix(sensitivity, derivative)
+        axes = {"seed": sensitivity.seeds}
+    else:
+        values = _by_class(sensitivity, sensitivity.at_times(derivative, "l1"))
+        axes = {"seed": sensitivity.seeds, "update": sensitivity.times}
+    axes |= {"loss_of": range(values.shape[-1]), "images_of": range(values.shape[-1])}
+    return _tidy({}, axes, {"value": values})
+
+
+def _by_class(sensitivity: Sensitivity, values: np.ndarray) -> np.ndarray:
+    """Means over the images of each class: [m, t, class, example] gives [m, t, i, j]."""
+    if values.ndim != 4:
         raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
-    classes = over_time.shape[1]
-    member_of = np.eye(classes)[sensitivity.labels]  # [member, example, class]
+    has_label = np.eye(values.shape[2])[sensitivity.labels]  # [member, example, class]
     with np.errstate(invalid="ignore"):
-        return np.einsum("mie,mej->mij", over_time, member_of) / member_of.sum(1)[:, None]
+        sums = np.einsum("mtie,mej->mtij", values, has_label)
+        return sums / has_label.sum(1)[:, None, None]
+
+
+def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame:
+    """One row for each combination of the axes, with columns that are the same in all."""
+    rows = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
+    columns = {name: array.ravel() for name, array in values.items()}
+    return pd.DataFrame(same | dict(rows.items()) | columns)
 
 
 @dataclass(frozen=True)
-class Path:
+class Checkpoints:
     """Trained networks with every step of their way: weights before, and examples in, each update.
 
     Attributes:
@@ -266,7 +340,7 @@ class Path:
         learning_rate: float,
         precision: str,
         **settings,
-    ) -> "Path":
+    ) -> "Checkpoints":
         """Train with `training.fit` for `epochs` of `steps` updates each, noting every step."""
         history = fit(
             network,
@@ -318,14 +392,18 @@ def _batch(moment: Moment) -> Tensor:
     return moment.batch
 
 
-def _sweep(
-    path: Path, times: list[int], norms: list[str], derivatives: list[str], by_class: bool
+def _differentiate(
+    checkpoints: Checkpoints,
+    times: list[int],
+    norms: list[str],
+    derivatives: list[str],
+    by_class: bool,
 ) -> dict:
     """Go back through the updates once, with one adjoint for each evaluation time and class.
 
     Adjoints are ordered by their time, so those already under way are a slice from the end.
     """
-    back = _Backward(path, times, by_class)
+    back = _Backward(checkpoints, times, by_class)
     direct = []
     for update in range(times[-1], 0, -1):
         if update in back.places:
@@ -333,7 +411,11 @@ def _sweep(
             direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
         if "total" in derivatives:
             back.step(update - 1)
-    found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": path.y.cpu()}
+    found = {
+        "accuracy": back.accuracy.cpu(),
+        "loss": back.loss.cpu(),
+        "labels": checkpoints.y.cpu(),
+    }
     if "total" in derivatives:
         total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
         found |= {("total", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in total.items()}
@@ -343,18 +425,22 @@ def _sweep(
 
 
 class _Backward:
-    """State of one sweep: adjoints of the weights, and input gradients gathered so far."""
+    """State of going back: adjoints of the weights, and input gradients gathered so far."""
 
-    def __init__(self, path: Path, times: list[int], by_class: bool):
-        self.path = path
-        self.products = curvature.products(path.network)
+    def __init__(self, checkpoints: Checkpoints, times: list[int], by_class: bool):
+        self.checkpoints = checkpoints
+        self.products = curvature.products(checkpoints.network)
         self.places = {time: place for place, time in enumerate(times)}
         self.first = len(times)  # adjoints from here on are under way
-        self.x, self.y = path.x[path.which], path.y
-        parts = one_hot(self.y, path.classes).mT if by_class else torch.ones_like(self.y)[:, None]
+        self.x, self.y = checkpoints.x[checkpoints.which], checkpoints.y
+        parts = (
+            one_hot(self.y, checkpoints.classes).mT
+            if by_class
+            else torch.ones_like(self.y)[:, None]
+        )
         self.parts = parts.to(self.x.dtype)  # [m, parts, n], 1 where the example counts
         lead = (len(self.y), len(times), self.parts.shape[1])
-        weights = path.weights_at(0)
+        weights = checkpoints.weights_at(0)
         self.adjoints = {k: w.new_zeros(*lead, *w.shape[1:]) for k, w in weights.items()}
         # The examples come first, so that a step back adds whole rows.
         numbers = self.x[0, 0].numel()
@@ -366,7 +452,7 @@ class _Backward:
         """Begin the adjoints of L_time; returns its direct input gradients, [m, parts, n, d]."""
         place = self.first = self.places[time]
         by_weights, by_image, logits, losses = vmap(self._gradients)(
-            self.path.weights_at(time), self.x, self.y, self.parts
+            self.checkpoints.weights_at(time), self.x, self.y, self.parts
         )
         for name, adjoint in self.adjoints.items():
             adjoint[:, place] = by_weights[name]
@@ -378,7 +464,7 @@ class _Backward:
 
     def _gradients(self, weights: Weights, x: Tensor, y: Tensor, parts: Tensor):
         def loss(weights, x, part):
-            logits = functional_call(self.path.network, weights, (x,))
+            logits = functional_call(self.checkpoints.network, weights, (x,))
             losses = curvature.cross_entropy(logits, y)
             return (losses * part).mean(), (logits, losses)
 
@@ -389,13 +475,13 @@ class _Backward:
 
     def step(self, update: int) -> None:
         """Go back through one update."""
-        batch, weights = self.path.batch_at(update), self.path.weights_at(update)
+        batch, weights = self.checkpoints.batch_at(update), self.checkpoints.weights_at(update)
         members = torch.arange(len(batch), device=batch.device)[:, None]
         under_way = {k: a[:, self.first :].flatten(1, 2) for k, a in self.adjoints.items()}
         by_weights, by_image = self.products(
             weights, self.x[members, batch], self.y[members, batch], under_way
         )
-        rate, parts = self.path.learning_rate, self.parts.shape[1]
+        rate, parts = self.checkpoints.learning_rate, self.parts.shape[1]
         for name, change in by_weights.items():
             self.adjoints[name][:, self.first :] -= rate * change.unflatten(1, (-1, parts))
         by_image = by_image.unflatten(2, (-1, parts))  # [m, b, times, parts, d]
@@ -405,12 +491,14 @@ class _Backward:
             )
 
 
-def _join(sweeps: list[dict], times: list[int], steps: int, by_class: bool) -> Sensitivity:
-    found = {key: torch.cat([s[key] for s in sweeps]).numpy() for key in sweeps[0]}
+def _join(
+    parts: list[dict], times: list[int], steps: int, by_class: bool, seeds: list[int]
+) -> Sensitivity:
+    found = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
     accuracy, loss, labels = (found.pop(key) for key in ("accuracy", "loss", "labels"))
     norms = {key: values if by_class else values[:, :, 0] for key, values in found.items()}
     when = np.array(times)
-    return Sensitivity(when, when / steps, norms, accuracy, loss, labels)
+    return Sensitivity(when, when / steps, norms, accuracy, loss, labels, seeds)
 
 
 def _steps(datasets: list[Dataset], batch_size: int) -> int:
@@ -444,5 +532,5 @@ def _portions(
     """Members to do at once, so that their ways and their input gradients fit in memory."""
     parts = data.n_classes if by_class else 1
     numbers = len(times) * parts * data.train.x.numel() + updates * parameter_count(network)
-    at_once = max(1, SWEPT_BYTES // (4 * numbers))
+    at_once = max(1, PORTION_BYTES // (4 * numbers))
     return [slice(k, min(k + at_once, len(seeds))) for k in range(0, len(seeds), at_once)]

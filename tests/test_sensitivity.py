@@ -101,20 +101,22 @@ def test_the_total_derivative_is_what_retraining_with_a_changed_pixel_gives(
     expected = differences.mean(1)  # L_t is the average loss
     found = computed(**ALL)
     for name, norm in NORMS.items():
-        np.testing.assert_allclose(found.of("total", name)[0], norm(expected), rtol=1e-5, atol=1e-9)
+        np.testing.assert_allclose(
+            found.at_times("total", name)[0], norm(expected), rtol=1e-5, atol=1e-9
+        )
 
 
 def test_the_derivative_of_a_classs_part_of_the_loss_is_what_retraining_gives(differences):
-    found = computed(by_class=True).of("total", "l1")[0]  # [t, class, image]
+    found = computed(by_class=True).at_times("total", "l1")[0]  # [t, class, image]
     assert found.shape == (len(TIMES), 3, 10)
     for k in range(3):
         part = differences[:, DATA.train.y.numpy() == k].sum(1) / 10
         np.testing.assert_allclose(found[:, k], NORMS["l1"](part), rtol=1e-5, atol=1e-9)
 
 
-def path_of(seeds=(SEED,), data=DATA, **settings) -> module.Path:
+def path_of(seeds=(SEED,), data=DATA, **settings) -> module.Checkpoints:
     settings = SETTINGS | {"precision": "fp64"} | settings
-    return module.Path.train(
+    return module.Checkpoints.train(
         toy_mlp(DATA), [data] * len(seeds), seeds=list(seeds), steps=3, **settings
     )
 
@@ -143,12 +145,12 @@ def test_the_direct_derivative_is_the_gradient_at_fixed_weights():
         loss = torch.nn.functional.cross_entropy(network(x), DATA.train.y)
         gradient = torch.autograd.grad(loss, x)[0].flatten(1).numpy()
         for name, norm in NORMS.items():
-            np.testing.assert_allclose(found.of("direct", name)[0, place], norm(gradient))
+            np.testing.assert_allclose(found.at_times("direct", name)[0, place], norm(gradient))
 
 
 def test_total_and_direct_agree_for_images_that_took_no_part_yet_and_differ_for_the_others():
     found = computed(evaluations=[1], **ALL)
-    total, direct = (found.of(which)[0, 0] for which in ("total", "direct"))
+    total, direct = (found.at_times(which)[0, 0] for which in ("total", "direct"))
     took_part = np.isin(np.arange(10), BATCHES[0].numpy())
     np.testing.assert_allclose(total[~took_part], direct[~took_part])
     assert (np.abs(total - direct)[took_part] > 0.01 * direct[took_part]).all()
@@ -167,7 +169,7 @@ def test_loss_and_accuracy_at_the_times_are_those_of_the_networks():
 
 def test_single_precision_gives_the_same_to_rounding():
     double, single = computed(**ALL), computed(precision="fp32", **ALL)
-    assert single.of().dtype == np.float32
+    assert single.at_times().dtype == np.float32
     for key, values in double.norms.items():
         np.testing.assert_allclose(single.norms[key], values, rtol=1e-3, atol=1e-5)
 
@@ -175,13 +177,13 @@ def test_single_precision_gives_the_same_to_rounding():
 # --- Several networks at once
 
 
-@pytest.mark.parametrize("swept_bytes", [1, 15_000, 2**30])
-def test_several_networks_at_once_give_what_each_gives_alone(monkeypatch, swept_bytes):
-    monkeypatch.setattr(module, "SWEPT_BYTES", swept_bytes)
+@pytest.mark.parametrize("portion_bytes", [1, 15_000, 2**30])
+def test_several_networks_at_once_give_what_each_gives_alone(monkeypatch, portion_bytes):
+    monkeypatch.setattr(module, "PORTION_BYTES", portion_bytes)
     datasets = [DATA, relabelled(DATA, 2), shuffle_pixels(DATA, per_image=True), DATA]
     seeds, steps = [3, 4, 3, 5], []
     together = computed(datasets, seeds, progress=lambda *step: steps.append(step), **ALL)
-    assert len(steps) == {1: 4, 15_000: 2, 2**30: 1}[swept_bytes]
+    assert len(steps) == {1: 4, 15_000: 2, 2**30: 1}[portion_bytes]
     assert steps[-1] == (4, 4)
     for row, (seed, data) in enumerate(zip(seeds, datasets, strict=True)):
         single = computed(data, [seed], **ALL)
@@ -189,14 +191,14 @@ def test_several_networks_at_once_give_what_each_gives_alone(monkeypatch, swept_
             np.testing.assert_allclose(together.norms[key][row], values[0])
         np.testing.assert_allclose(together.train_loss[row], single.train_loss[0])
         np.testing.assert_array_equal(together.labels[row], data.train.y)
-    assert not np.allclose(together.of()[0], together.of()[2])
+    assert not np.allclose(together.at_times()[0], together.at_times()[2])
 
 
-@pytest.mark.parametrize("swept_bytes", [1, 2**30])
+@pytest.mark.parametrize("portion_bytes", [1, 2**30])
 def test_a_network_that_diverges_is_not_a_number_and_the_others_are_as_without_it(
-    monkeypatch, swept_bytes
+    monkeypatch, portion_bytes
 ):
-    monkeypatch.setattr(module, "SWEPT_BYTES", swept_bytes)
+    monkeypatch.setattr(module, "PORTION_BYTES", portion_bytes)
     pixels = Part(DATA.train.x * 1e20, DATA.train.y)  # which no network survives
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -207,15 +209,15 @@ def test_a_network_that_diverges_is_not_a_number_and_the_others_are_as_without_i
         assert np.isnan(found.norms[key][1, -1]).all()
     assert np.isnan(found.train_accuracy[1, -1])
     assert np.isnan(found.train_loss[1, -1])
-    assert np.isnan(gini(found.of()[1, -1]))
+    assert np.isnan(gini(found.at_times()[1, -1]))
 
 
 def test_as_many_classes_as_examples():
     data = one_class_per_example(DATA)
     network = mlp(data.shape, [5], data.n_classes)
     found = loss_sensitivity(network, data, seeds=[1], evaluations=2, **SETTINGS)
-    assert found.of().shape == (1, 2, 10)
-    assert (found.of() > 0).all()
+    assert found.at_times().shape == (1, 2, 10)
+    assert (found.at_times() > 0).all()
 
 
 # --- Times
@@ -239,9 +241,9 @@ def test_listed_times_are_sorted_and_need_not_reach_the_end():
 
 def test_over_training_is_the_mean_over_all_updates_where_all_are_evaluated():
     found = computed(evaluations=range(1, 10))
-    np.testing.assert_allclose(found.over_training(), found.of().mean(1))
+    np.testing.assert_allclose(found.over_training(), found.at_times().mean(1))
     by_class = computed(evaluations=range(1, 10), by_class=True)
-    np.testing.assert_allclose(by_class.over_training(), by_class.of().mean(1))
+    np.testing.assert_allclose(by_class.over_training(), by_class.at_times().mean(1))
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -313,7 +315,7 @@ def random_sensitivity(classes: int, absent: int | None = None) -> Sensitivity:
     labels[labels == absent] = (absent or 0) - 1
     norms = {("total", "l1"): draws.random((2, 3, classes, 12))}
     times = np.array([1, 4, 6])
-    return Sensitivity(times, times / 3, norms, np.ones((2, 3)), np.ones((2, 3)), labels)
+    return Sensitivity(times, times / 3, norms, np.ones((2, 3)), np.ones((2, 3)), labels, [0, 1])
 
 
 @pytest.mark.parametrize("absent", [None, 2])
@@ -324,7 +326,7 @@ def test_the_class_matrix_is_a_mean_over_the_examples_of_a_class_and_over_traini
         matrix = class_matrix(found)
     assert matrix.shape == (2, 4, 4)
     # Of 6 updates 1 and 2 are nearest to 1; 3 and 4 to 4, and half of 5; the rest to 6.
-    values, shares = found.of(), [2 / 6, 2.5 / 6, 1.5 / 6]
+    values, shares = found.at_times(), [2 / 6, 2.5 / 6, 1.5 / 6]
     for m in range(2):
         for i in range(4):
             for j in range(4):
@@ -339,13 +341,13 @@ def test_the_class_matrix_is_a_mean_over_the_examples_of_a_class_and_over_traini
 
 
 def test_a_class_that_has_no_example_keeps_its_place_in_every_portion_of_networks(monkeypatch):
-    monkeypatch.setattr(module, "SWEPT_BYTES", 1)
+    monkeypatch.setattr(module, "PORTION_BYTES", 1)
     y = DATA.train.y.clone()
     y[y == 2] = 0
     datasets = [DATA, DATA.replace(train=Part(DATA.train.x, y))]
     found = computed(datasets, [1, 1], by_class=True)
-    assert found.of().shape == (2, len(TIMES), 3, 10)
-    assert not found.of()[1, :, 2].any()
+    assert found.at_times().shape == (2, len(TIMES), 3, 10)
+    assert not found.at_times()[1, :, 2].any()
 
 
 def test_the_diagonal_of_the_matrix_is_a_classs_own_part():
@@ -391,6 +393,38 @@ def test_what_was_not_computed_is_refused_with_what_was():
     found = computed()
     for derivative, norm in [("direct", "l1"), ("total", "l2")]:
         with pytest.raises(ArgumentError, match=r"allowed: \[\('total', 'l1'\)\]"):
-            found.of(derivative, norm)
+            found.at_times(derivative, norm)
     with pytest.raises(ArgumentError, match="by_class=True"):
         class_matrix(found)
+
+
+def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
+    found = computed(seeds=(3, 5), norms=("l1", "l2"), evaluations=TIMES)
+    table = found.inequality([("total", "l1"), ("total", "l2")])
+    assert list(table) == ["derivative", "norm", "seed", "update", "share", "gini", "accuracy"]
+    assert len(table) == 2 * 2 * len(TIMES)
+    row = table.query("norm == 'l2' and seed == 5").iloc[1]
+    assert row["update"] == TIMES[1]
+    assert row["gini"] == gini(found.at_times("total", "l2"))[1, 1]
+    assert row["accuracy"] == found.train_accuracy[1, 1]
+    np.testing.assert_allclose(table.groupby(["norm", "seed"])["share"].sum(), 1)
+
+
+def test_the_table_by_example_holds_the_sensitivity_over_training():
+    found = computed(seeds=(3, 5))
+    table = found.by_example()
+    matrix = table.pivot(index="seed", columns="example", values="sensitivity")
+    np.testing.assert_array_equal(matrix, found.over_training())
+    assert list(matrix.index) == [3, 5]
+
+
+def test_the_table_by_class_holds_the_matrix_over_training_and_at_each_time():
+    found = computed(seeds=(3, 5), by_class=True, evaluations=TIMES)
+    row = module.class_table(found).query("seed == 5 and loss_of == 2 and images_of == 0")
+    assert row["value"].item() == class_matrix(found)[1, 2, 0]
+    at_times = module.class_table(found, at_times=True)
+    rows = at_times.query("seed == 3 and loss_of == 1 and images_of == 1")
+    assert list(rows["update"]) == list(TIMES)
+    own = found.labels[0] == 1
+    expected = found.at_times()[0, :, 1][:, own].mean(1)
+    np.testing.assert_allclose(rows["value"], expected, rtol=1e-6)

@@ -11,7 +11,8 @@ import ast
 import json
 import linecache
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,32 +37,70 @@ def find(number: str, folder: Path | None = None) -> Path:
     raise ArgumentError("chapter", number, f"one of {[path.stem for path in chapters]}")
 
 
-def run(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run(
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
+    record: bool = False,
+) -> dict[str, Any]:
     """Execute the experiment of a chapter and return its namespace.
 
     Args:
         path: the notebook.
         overrides: new values of names in its parameters cell.
+        preset: the scale (default: as in the notebook).
+        record: whether the chapter is to write its record.
 
     Raises:
         ArgumentError: an override names no parameter.
     """
     namespace: dict[str, Any] = {"__name__": path.stem}
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] != "code" or not set(tags) & set(TAGS):
-            continue
-        source, place = "".join(cell["source"]), f"{path.name}[{cell['id']}]"
-        # Where tracebacks, and `versions`, find the source of what a cell defines.
-        linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
-        exec(compile(source, place, "exec"), namespace)
-        if "parameters" in tags:
-            _override(namespace, source, overrides or {})
+    with _environment({lab.PRESET: preset}), _environment({lab.RECORD: None}):
+        for tags, source, place in _cells(path):
+            exec(compile(source, place, "exec"), namespace)
+            if "parameters" in tags:
+                found = _overridden(namespace, source, overrides or {})
+                if record:
+                    given = {"overrides": dict(overrides or {}), "parameters": found}
+                    os.environ[lab.RECORD] = json.dumps(given)
     return namespace
 
 
-def _override(namespace: dict[str, Any], source: str, overrides: Mapping[str, Any]) -> None:
-    allowed = [
+def parameters(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
+) -> dict[str, Any]:
+    """The values of a chapter's parameters cell at a scale; nothing is trained.
+
+    Raises:
+        ArgumentError: an override names no parameter.
+    """
+    namespace: dict[str, Any] = {"__name__": path.stem}
+    with _environment({lab.PRESET: preset}):
+        for tags, source, place in _cells(path):
+            exec(compile(source, place, "exec"), namespace)
+            if "parameters" in tags:
+                return _overridden(namespace, source, overrides or {})
+    raise ArgumentError("chapter", path.stem, "a notebook with a cell tagged `parameters`")
+
+
+def _cells(path: Path) -> Iterator[tuple[list[str], str, str]]:
+    """Tags, source and name of each cell to execute."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and set(tags) & set(TAGS):
+            source, place = "".join(cell["source"]), f"{path.name}[{cell['id']}]"
+            # Where tracebacks, and fingerprints, find the source of what a cell defines.
+            lines = source.splitlines(keepends=True)
+            linecache.cache[place] = (len(source), None, lines, place)
+            yield tags, source, place
+
+
+def _overridden(
+    namespace: dict[str, Any], source: str, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Set the overrides in the namespace; returns the parameters, that is the plain values."""
+    names = [
         target.id
         for statement in ast.parse(source).body
         if isinstance(statement, ast.Assign)
@@ -69,7 +108,20 @@ def _override(namespace: dict[str, Any], source: str, overrides: Mapping[str, An
         if isinstance(target, ast.Name)
     ]
     for name, value in overrides.items():
-        namespace[check_choice("set", name, allowed)] = value
+        namespace[check_choice("set", name, names)] = value
+    return {name: namespace[name] for name in names if not callable(namespace[name])}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables that have a value; afterwards all of them are as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: value for name, value in variables.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -98,14 +150,8 @@ def main() -> None:
     )
     parser.add_argument("--record", action="store_true", help="keep the run under data/")
     given = parser.parse_args()
-    overrides = dict(given.set)
-    if given.preset:
-        os.environ[lab.PRESET] = given.preset
-    if given.record:
-        os.environ[lab.RECORD] = "1"
-        os.environ[lab.OVERRIDES] = json.dumps(overrides)
     try:
-        run(find(given.number), overrides)
+        run(find(given.number), dict(given.set), preset=given.preset, record=given.record)
     except ArgumentError as error:
         parser.error(str(error))
 

@@ -148,6 +148,24 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     return sorted(name for name in names if _NAME.fullmatch(name) and _present(folder / name))
 
 
+def pack_answers(right: np.ndarray) -> list[str]:
+    """Which networks are right on each example, in one short text an example.
+
+    Args:
+        right: whether network r is right on example i, [R, n].
+
+    Returns:
+        For each example a bit for each network, eight to two hexadecimal digits.
+    """
+    return [bits.tobytes().hex() for bits in np.packbits(right, axis=0).T]
+
+
+def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
+    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
+    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in texts])
+    return np.unpackbits(packed, axis=1, count=networks).T.astype(bool)
+
+
 # Names and folders
 
 
