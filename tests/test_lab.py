@@ -1,0 +1,324 @@
+"""What a chapter says around its experiment, and the tool that runs a chapter to record it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toys import toy_data
+
+from memhelpers import charts, claims, lab
+from memhelpers.claims import Claim
+from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.runs import machine, records
+from memhelpers.stats import bootstrap
+from tools import chapter as tool
+
+SLUG = "07-toys"
+TABLE = pd.DataFrame({"seed": range(6), "value": np.linspace(1, 2, 6)})
+CLAIM = Claim("C9.1", "07", "nobody", "It is large.", "value", "1", "above", 0.5, 5)
+
+
+@pytest.fixture(autouse=True)
+def empty_book(tmp_path, monkeypatch):
+    """A checkout of its own, without chapters or records."""
+    (tmp_path / "book").mkdir()
+    monkeypatch.setattr(machine, "repository_root", lambda: tmp_path)
+    monkeypatch.setenv(machine.STATIC, "1")
+    for name in (lab.PRESET, lab.RECORD, lab.STORE, lab.DEADLINE):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def save(name: str, preset: str = "paper", seconds: float = 60, factor: float = 1, **overrides):
+    """Record a run of the toy chapter."""
+    provenance = {
+        "preset": preset,
+        "overrides": overrides,
+        "parameters": {},
+        "dataset": {"name": "mnist", "fingerprint": "0" * 16, "is": "mnist: few"},
+        "wall_seconds": seconds,
+        **machine.environment("cpu", overrides.get("precision", "fp32")),
+    }
+    records.save(SLUG, name, {"values": TABLE.assign(value=factor * TABLE["value"])}, provenance)
+
+
+def chapter_with_a_run() -> lab.Chapter:
+    chapter = lab.Chapter(SLUG)
+    chapter.record({"values": TABLE}, data=toy_data())
+    return chapter
+
+
+def verdicts(tables):
+    return [claims.judge(CLAIM, bootstrap(tables["values"]["value"]))]
+
+
+# Scale
+
+
+@pytest.mark.parametrize("preset", lab.PRESETS)
+def test_each_preset_gives_its_own_value(monkeypatch, preset):
+    for chapter in (lab.Chapter(SLUG, preset), monkeypatched(monkeypatch, preset)):
+        assert chapter.preset == preset
+        assert chapter.pick(quick="quick", colab="colab", paper="paper") == preset
+
+
+def monkeypatched(monkeypatch, preset):
+    monkeypatch.setenv(lab.PRESET, preset)
+    return lab.Chapter(SLUG)
+
+
+def test_without_a_choice_the_device_decides(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (lab.Chapter(SLUG).device, lab.Chapter(SLUG).preset) == ("cpu", "quick")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (lab.Chapter(SLUG).device, lab.Chapter(SLUG).preset) == ("cuda", "colab")
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ArgumentError, match=r"preset: given 'big'.*'quick', 'colab', 'paper'"):
+        lab.Chapter(SLUG, "big")
+
+
+def test_its_text_names_preset_device_and_versions():
+    said = str(lab.Chapter(SLUG, "quick"))
+    assert said.startswith("preset quick | ")
+    assert f"torch {torch.__version__}" in said
+
+
+# Records
+
+
+def test_record_does_nothing_but_take_the_tables_over_unless_recording(empty_book):
+    chapter = chapter_with_a_run()
+    assert not (empty_book / "data").exists()
+    assert chapter.here == "quick, toy"
+    assert list(chapter.runs) == ["quick, toy"]
+    pd.testing.assert_frame_equal(chapter.runs["quick, toy"]["values"], TABLE)
+
+
+def test_a_recording_keeps_parameters_overrides_and_what_it_ran_on(monkeypatch):
+    given = {"overrides": {"width": 3}, "parameters": {"width": 3, "precision": "bf16"}}
+    monkeypatch.setenv(lab.RECORD, json.dumps(given))
+    lab.Chapter(SLUG, "paper").record({"values": TABLE}, data=toy_data())
+    found = lab.recorded(SLUG)["paper-toy-width=3"]
+    assert {k: found.provenance[k] for k in given} == given
+    assert found.provenance["preset"] == "paper"
+    assert found.provenance["precision"] == "bf16"
+    assert found.provenance["dataset"]["fingerprint"] == toy_data().fingerprint
+    assert 0 <= found.provenance["wall_seconds"] < 60
+    pd.testing.assert_frame_equal(found.tables["values"], TABLE)
+
+
+def test_a_record_that_lacks_what_the_page_draws_is_refused():
+    save("paper-mnist")
+    chapter = lab.Chapter(SLUG)
+    with pytest.raises(RecordError, match=r"paper-mnist, table values: no column width; it has"):
+        chapter.record({"values": TABLE.assign(width=1)}, data=toy_data())
+    with pytest.raises(RecordError, match=r"paper-mnist has no table 'more'; it has: values"):
+        chapter.record({"values": TABLE, "more": TABLE}, data=toy_data())
+
+
+def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
+    save("quick-mnist", preset="quick", seconds=1e6)
+    save("paper-mnist-hidden=16-16", seconds=900, hidden=[16, 16])
+    save("paper-mnist", seconds=60)
+    save("paper-mnist-hidden=8-8", seconds=30, hidden=[8, 8])
+    assert list(chapter_with_a_run().runs) == [
+        "quick, toy",
+        "mnist, paper scale",
+        "mnist, paper preset with hidden = 16 x 16",
+        "mnist, paper preset with hidden = 8 x 8",
+    ]
+
+
+def test_a_twin_in_another_precision_is_judged_and_not_drawn():
+    save("paper-mnist")
+    save("paper-mnist-precision=bf16", precision="bf16")
+    save("paper-mnist-hidden=8-8-precision=bf16", hidden=[8, 8], precision="bf16")  # has no twin
+    chapter, alone = (
+        chapter_with_a_run(),
+        "mnist, paper preset with hidden = 8 x 8, precision = bf16",
+    )
+    assert list(chapter.runs) == ["quick, toy", "mnist, paper scale", alone]
+    twin = "mnist, paper preset with precision = bf16"
+    assert list(chapter.judge(verdicts).recorded) == ["mnist, paper scale", alone, twin]
+
+
+# What is shown
+
+
+def test_the_switch_starts_with_the_largest_recorded_run():
+    save("paper-mnist", factor=3)
+    seen = {}
+
+    def figure(title, tables):
+        seen[title] = tables["values"]["value"].max()
+        return charts.table(tables["values"], caption=title)
+
+    shown = chapter_with_a_run().show(figure)
+    assert seen == {"quick, toy": 2, "mnist, paper scale": 6}
+    assert "This page: quick, toy" in shown.html()
+    assert "Recorded: mnist, paper scale" in shown.html()
+    assert repr(shown).index("mnist") > 0
+
+
+def test_each_run_says_its_sentence():
+    save("paper-mnist")
+    said = chapter_with_a_run().say(lambda title, tables: f"**{title}** {len(tables['values'])}")
+    assert said.data == "**quick, toy** 6\n\n**mnist, paper scale** 6"
+
+
+def test_a_missing_run_at_paper_scale_is_told():
+    save("paper-mnist-hidden=8-8", factor=0.1, hidden=[8, 8])
+    ledger = chapter_with_a_run().judge(verdicts)
+    assert ledger.recorded["paper scale"] is None
+    assert ledger.lines() == "C9.1 supported"
+    lines = lab.unsupported(ledger).data.splitlines()
+    assert lines[0] == "- **quick, toy**: every claim is supported."
+    assert lines[1].startswith(
+        "- **mnist, paper preset with hidden = 8 x 8**: C9.1 is contradicted"
+    )
+    assert lines[2] == "- **paper scale**: not recorded."
+
+
+def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured():
+    save("paper-mnist", seconds=600)
+    said = lab.Chapter(SLUG).cost("none").data
+    assert "paper-mnist: 10 min on " in said
+    assert "not measured yet" in said
+    assert said.endswith("Downloads: none.")
+
+
+# Sweeps
+
+
+def value(seed):
+    return pd.DataFrame({"value": [seed]})
+
+
+RUNS = [{"seed": seed} for seed in range(3)]
+
+
+def test_a_chapter_keeps_its_networks_where_the_variable_says(tmp_path, monkeypatch):
+    lab.Chapter(SLUG).sweep(value, RUNS)
+    assert not (tmp_path / "data").exists()
+    monkeypatch.setenv(lab.STORE, str(tmp_path / "drive"))
+    found = lab.Chapter(SLUG).sweep(value, RUNS)
+    assert list(found["value"]) == [0, 1, 2]
+    assert len(list((tmp_path / "drive").rglob("*.json"))) == 3
+
+
+def test_a_recording_keeps_its_networks_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(lab.RECORD, "{}")
+    lab.Chapter(SLUG).sweep(value, RUNS)
+    assert len(list((tmp_path / "data" / "cache" / "sweeps").rglob("*.json"))) == 3
+
+
+def test_a_failed_run_is_an_error_that_names_it():
+    def fails(seed):
+        if seed == 1:
+            raise ValueError("no such luck")
+        return value(seed)
+
+    told = r"1 of 3 runs failed, such as that of seed = 1:(.|\n)*no such luck"
+    with pytest.raises(RuntimeError, match=told), pytest.warns(RuntimeWarning):
+        lab.Chapter(SLUG).sweep(fails, RUNS)
+
+
+@pytest.mark.parametrize("left", [-1.0, 0.05])
+def test_no_run_begins_after_the_deadline(monkeypatch, left):
+    monkeypatch.setenv(lab.DEADLINE, str(time.monotonic() + left))
+
+    def slow(seed):
+        time.sleep(0.06)
+        return value(seed)
+
+    with pytest.raises(lab.Unfinished, match="2 of 3 networks" if left > 0 else "nothing"):
+        lab.Chapter(SLUG).sweep(slow, RUNS)
+
+
+# Answers of many networks
+
+
+@pytest.mark.parametrize("networks", [1, 8, 13])
+def test_packed_answers_come_back(networks):
+    right = np.random.default_rng(0).random((networks, 7)) < 0.5
+    packed = lab.pack_answers(right)
+    assert len(packed) == 7
+    assert all(len(text) == 2 * -(-networks // 8) for text in packed)
+    np.testing.assert_array_equal(lab.unpack_answers(packed, networks), right)
+
+
+# Controls
+
+
+def test_a_control_without_values_is_refused():
+    with pytest.raises(ArgumentError, match="units: given \\[\\]; allowed: at least one value"):
+        lab.explore(lambda units: None, units=[])
+
+
+def test_in_a_page_the_control_is_a_sentence():
+    assert "Jupyter or Colab" in lab.explore(lambda units: None, units=[1]).data
+
+
+# The tool
+
+CELLS = [
+    (["run"], f'import pandas as pd\nfrom memhelpers import lab\nchapter = lab.Chapter("{SLUG}")'),
+    (
+        ["parameters", "run"],
+        "pick = chapter.pick\nwidth = pick(quick=1, colab=2, paper=3)\nseeds = 6",
+    ),
+    (["hide-input"], "raise RuntimeError('no part of a recording')"),
+    (["run"], "table = pd.DataFrame({'seed': range(seeds), 'value': float(width)})"),
+    (["run"], "from toys import toy_data\nchapter.record({'values': table}, data=toy_data())"),
+]
+
+
+@pytest.fixture
+def notebook(empty_book):
+    cells = [
+        {"cell_type": "code", "id": str(i), "metadata": {"tags": tags}, "source": [source]}
+        for i, (tags, source) in enumerate(CELLS)
+    ]
+    path = empty_book / "book" / f"{SLUG}.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    return path
+
+
+def test_a_chapter_is_found_by_its_number_and_run_without_a_record(notebook, empty_book):
+    assert tool.find("7") == tool.find(SLUG) == notebook
+    with pytest.raises(ArgumentError, match=r"chapter: given '99'; allowed: one of \['07-toys'\]"):
+        tool.find("99")
+    found = tool.run(notebook, {"width": 5}, preset="paper")
+    assert found["chapter"].tables["values"]["value"].tolist() == [5.0] * 6
+    assert not (empty_book / "data").exists()
+
+
+def test_a_recorded_chapter_names_its_overrides_and_parameters(notebook, monkeypatch):
+    tool.run(notebook, {"width": 5}, preset="paper", record=True)
+    found = lab.recorded(SLUG)["paper-toy-width=5"].provenance
+    assert found["parameters"] == {"width": 5, "seeds": 6}
+    assert found["overrides"] == {"width": 5}
+    tool.run(notebook, preset="paper")  # without: the variable is unset again
+    assert len(lab.recorded(SLUG)) == 1
+
+
+def test_parameters_are_read_without_running_the_rest(notebook):
+    assert tool.parameters(notebook, preset="paper") == {"width": 3, "seeds": 6}
+    assert tool.parameters(notebook, {"seeds": 9}, preset="colab") == {"width": 2, "seeds": 9}
+    with pytest.raises(ArgumentError, match="set: given 'depth'; allowed: one of"):
+        tool.parameters(notebook, {"depth": 1})
+
+
+def test_the_command_line_refuses_an_unknown_chapter():
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.chapter", "99"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "chapter: given '99'" in done.stderr
