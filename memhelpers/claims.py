@@ -6,18 +6,17 @@ from their stored outputs. A verdict never comes from a point estimate, nor from
 the claim demands.
 """
 
-import html
 import json
 import math
 import re
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import yaml
 
 from memhelpers.errors import ArgumentError, ClaimError, check_choice
+from memhelpers.page import ledger
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval
 
@@ -33,8 +32,13 @@ MIN_SEEDS = 5
 MIME = "application/vnd.memhelpers.claims+json"
 
 _ROWS_FORMAT = 1
-_HEAD = ("Claim", "Sentence", "Statistic", "Supported if")
-_SYMBOLS = {SUPPORTED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
+_TEXT = (r".*\S.*", "a text")
+_TEXTS = {
+    "id": (r"[A-Z]+\d+(\.\d+)?[a-z]?", 'a letter and numbers, such as "C3.1" or "C1.1a"'),
+    "chapter": (r"\d\d", 'two digits in quotes, such as "04"'),
+    **dict.fromkeys(("source", "sentence", "statistic", "unit"), _TEXT),
+    "direction": ("|".join(DIRECTIONS), "one of " + ", ".join(DIRECTIONS)),
+}
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,11 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     if interval.n < claim.seeds:
         reason = f"the claim demands at least {claim.seeds} {interval.unit}"
         return Verdict(claim, interval, INCONCLUSIVE, reason)
-    low, high = _region(claim)
+    low, high = {
+        "above": (claim.threshold, math.inf),
+        "below": (-math.inf, claim.threshold),
+        "within": claim.threshold,
+    }[claim.direction]
     if _inside(interval, low, high, claim.direction):
         verdict, reason = SUPPORTED, f"the whole interval is {claim.criterion}"
     elif interval.high < low or interval.low > high:
@@ -194,15 +202,24 @@ class Ledger:
     caption: str = field(default="Claims of this chapter", kw_only=True)
 
     def __post_init__(self) -> None:
-        for name, verdicts in (("here", self.here), *self.recorded.items()):
-            if verdicts is not None and not all(isinstance(v, Verdict) for v in _listed(verdicts)):
-                raise ArgumentError(name, verdicts, "a list of verdicts, as judge returns them")
         if self.title in self.recorded:
             raise ArgumentError("title", self.title, "another title than the recorded runs have")
-        if not any(self._runs().values()):
+        for title, verdicts in self._runs.items():
+            # Not an iterator, which would be empty when the table is drawn.
+            listed = verdicts if isinstance(verdicts, list | tuple | None) else [None]
+            if not all(isinstance(verdict, Verdict) for verdict in listed or ()):
+                allowed = "a list of verdicts, as judge returns them"
+                raise ArgumentError("here" if title == self.title else title, verdicts, allowed)
+            ids = [verdict.claim.id for verdict in listed or ()]
+            for id in ids:
+                if ids.count(id) > 1:
+                    raise ClaimError(f"claim {id} is judged twice in the run {title!r}")
+        if not self.rows():
             raise ClaimError("a ledger needs at least one verdict, and none was given")
-        for title, verdicts in self._runs().items():
-            _check_once((v.claim.id for v in verdicts or ()), f"the run {title!r}")
+
+    @property
+    def _runs(self) -> dict[str, Sequence[Verdict] | None]:
+        return {self.title: self.here, **self.recorded}
 
     def lines(self, title: str | None = None) -> str:
         """Ids and verdict words only, for a cell whose output is compared.
@@ -213,58 +230,35 @@ class Ledger:
         Raises:
             ArgumentError: no run has this title.
         """
-        runs = self._runs()
-        title = self.title if title is None else check_choice("title", title, runs)
-        return "\n".join(f"{v.claim.id} {v.verdict}" for v in runs[title] or ())
+        title = self.title if title is None else check_choice("title", title, self._runs)
+        return "\n".join(f"{v.claim.id} {v.verdict}" for v in self._runs[title] or ())
 
     def rows(self) -> list[dict[str, object]]:
         """One row for each verdict, JSON-ready: what the scoreboard reads."""
         return [
             _row(verdict, title, recorded=title != self.title)
-            for title, verdicts in self._runs().items()
+            for title, verdicts in self._runs.items()
             for verdict in verdicts or ()
         ]
 
     def __repr__(self) -> str:
-        lines = [f"{self.caption}. {_explanation(self._verdicts())}"]
-        for claim in self._claims():
-            lines += _claim_text(claim)
-            lines += [_run_text(name, cell) for name, cell in self._cells(claim)]
-        return "\n".join(lines)
+        return ledger.text(self.caption, self._table())
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         missing = [title for title, verdicts in self.recorded.items() if verdicts is None]
-        rows = {"format": _ROWS_FORMAT, "rows": self.rows(), "missing": missing}
-        return {"text/plain": repr(self), "text/html": self._html(), MIME: rows}
+        return {
+            "text/plain": repr(self),
+            "text/html": ledger.page(self.caption, self._table()),
+            MIME: {"format": _ROWS_FORMAT, "rows": self.rows(), "missing": missing},
+        }
 
-    def _html(self) -> str:
-        claims = self._claims()
-        head = [*_HEAD, *(name for name, _ in self._cells(claims[0]))]
-        body = "".join(
-            f"<tr>{_claim_html(claim)}"
-            + "".join(f"<td>{_cell_html(cell)}</td>" for _, cell in self._cells(claim))
-            + "</tr>\n"
-            for claim in claims
-        )
-        caption = f"{self.caption}. {_explanation(self._verdicts())}"
-        return _table_html(self.caption, caption, head, f"<tbody>\n{body}</tbody>\n")
+    def _table(self) -> ledger.Table:
+        claims = {v.claim.id: v.claim for run in self._runs.values() for v in run or ()}
+        return {"": [self._cells(claim) for claim in claims.values()]}
 
-    def _runs(self) -> dict[str, Sequence[Verdict] | None]:
-        return {self.title: self.here, **self.recorded}
-
-    def _verdicts(self) -> list[Verdict]:
-        return [verdict for verdicts in self._runs().values() for verdict in verdicts or ()]
-
-    def _claims(self) -> list[Claim]:
-        return list({verdict.claim.id: verdict.claim for verdict in self._verdicts()}.values())
-
-    def _cells(self, claim: Claim) -> list[tuple[str, Verdict | str]]:
-        """For each run its heading, and the verdict or the words that stand in for it."""
-        cells = [(f"Here: {self.title}", _find(self.here, claim))]
-        for title, verdicts in self.recorded.items():
-            cell = NOT_RECORDED if verdicts is None else _find(verdicts, claim)
-            cells.append((f"Recorded: {title}", cell))
-        return cells if self.recorded else [*cells, ("Recorded", NOT_RECORDED)]
+    def _cells(self, claim: Claim) -> tuple:
+        (here, *recorded) = ((title, _find(run, claim)) for title, run in self._runs.items())
+        return claim, [here], recorded or [("", NOT_RECORDED)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -274,13 +268,13 @@ class Scoreboard:
     Args:
         claims: the declared claims by id.
         chapters: for each chapter's two digits, the stem of its file name and its title.
-        here: the verdict of the pages' own runs with its run's title, by claim id.
+        here: for each claim id, the title and verdict of the page's own run, if it has one.
         recorded: for each claim id, the recorded runs' titles and verdicts.
     """
 
     claims: Mapping[str, Claim]
     chapters: Mapping[str, tuple[str, str]]
-    here: Mapping[str, tuple[str, Verdict]]
+    here: Mapping[str, Sequence[tuple[str, Verdict]]]
     recorded: Mapping[str, Sequence[tuple[str, Verdict | str]]]
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -289,82 +283,39 @@ class Scoreboard:
         A claim with several recorded runs counts once for each; the claims without one at the
         paper's scale are also under "not recorded at paper scale".
         """
-        here = [v.verdict for _, v in self.here.values()]
-        recorded = [v for id in self.claims for _, v in self.recorded[id]]
-        words = [v.verdict for v in recorded if isinstance(v, Verdict)]
-        runs = [[v for _, v in self.recorded[id]] for id in self.claims]
-        bare = sum(not verdicts or NOT_RECORDED in verdicts for verdicts in runs)
-        return {
-            "here": {**_tally(here), NOT_MEASURED: len(self.claims) - len(here)},
-            "recorded": {**_tally(words), NOT_RECORDED: bare},
-        }
+        here, recorded = _tally(self.here, NOT_MEASURED), _tally(self.recorded, NOT_RECORDED)
+        return {"here": here, "recorded": recorded}
 
     def lines(self) -> str:
         """Ids and the verdict words of the pages' runs, for a cell whose output is compared."""
-        words = {id: verdict.verdict for id, (_, verdict) in self.here.items()}
-        return "\n".join(f"{id} {words.get(id, NOT_MEASURED)}" for id in self.claims)
+        words = {id: run[0][1].verdict if run else NOT_MEASURED for id, run in self.here.items()}
+        return "\n".join(f"{id} {word}" for id, word in words.items())
 
     def __repr__(self) -> str:
-        lines = [self._caption()]
-        for chapter, claims in self._by_chapter().items():
-            lines.append(f"\nChapter {chapter}: {self._heading(chapter)[1]}")
-            for claim in claims:
-                lines += _claim_text(claim)
-                lines += [_run_text(f"Here: {name}", cell) for name, cell in self._here(claim)]
-                lines += [_run_text(f"Recorded: {n}", c) for n, c in self._recorded(claim)]
-        return "\n".join(lines)
+        return ledger.text(self._caption(), self._table())
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        return {"text/plain": repr(self), "text/html": self._html()}
-
-    def _html(self) -> str:
-        head = [*_HEAD, "This page's run", "Recorded runs"]
-        body = "".join(
-            f"<tbody>\n{self._chapter_html(chapter, len(head))}"
-            + "".join(self._claim_html(claim) for claim in claims)
-            + "</tbody>\n"
-            for chapter, claims in self._by_chapter().items()
-        )
-        return _table_html("All claims of the book", self._caption(), head, body)
-
-    def _chapter_html(self, chapter: str, width: int) -> str:
-        stem, title = self._heading(chapter)
-        text = html.escape(f"Chapter {chapter}: {title}")
-        link = f'<a href="{html.escape(stem)}.html">{text}</a>' if stem else text
-        return f'<tr><th scope="rowgroup" colspan="{width}">{link}</th></tr>\n'
-
-    def _claim_html(self, claim: Claim) -> str:
-        here, recorded = (
-            "".join(f"<div>{_named_html(name, cell)}</div>" for name, cell in runs)
-            for runs in (self._here(claim), self._recorded(claim))
-        )
-        return f"<tr>{_claim_html(claim)}<td>{here}</td><td>{recorded}</td></tr>\n"
+        links = {self._heading(two): f"{stem}.html" for two, (stem, _) in self.chapters.items()}
+        shown = ledger.page(self._caption(), self._table(), links)
+        return {"text/plain": repr(self), "text/html": shown}
 
     def _caption(self) -> str:
-        counts = self.counts()
         here, recorded = (
-            ", ".join(f"{n} {word}" for word, n in counts[run].items()) for run in counts
+            ", ".join(f"{n} {word}" for word, n in run.items()) for run in self.counts().values()
         )
-        shown = [verdict for _, verdict in self.here.values()]
-        return (
-            f"{len(self.claims)} claims. The pages' own runs: {here}. Recorded runs: {recorded}. "
-            + _explanation(shown)
-        )
+        runs = f"The pages' own runs: {here}. Recorded runs: {recorded}"
+        return f"{len(self.claims)} claims. {runs}"
 
-    def _by_chapter(self) -> dict[str, list[Claim]]:
-        grouped: dict[str, list[Claim]] = {}
+    def _heading(self, chapter: str) -> str:
+        return f"Chapter {chapter}: {self.chapters.get(chapter, ('', 'not written yet'))[1]}"
+
+    def _table(self) -> ledger.Table:
+        table: dict[str, list] = {}
         for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
-            grouped.setdefault(claim.chapter, []).append(claim)
-        return grouped
-
-    def _heading(self, chapter: str) -> tuple[str, str]:
-        return self.chapters.get(chapter, ("", "not written yet"))
-
-    def _here(self, claim: Claim) -> list[tuple[str, Verdict | str]]:
-        return [self.here.get(claim.id, ("", NOT_MEASURED))]
-
-    def _recorded(self, claim: Claim) -> Sequence[tuple[str, Verdict | str]]:
-        return self.recorded[claim.id] or [("", NOT_RECORDED)]
+            here = self.here[claim.id] or [("", NOT_MEASURED)]
+            recorded = self.recorded[claim.id] or [("", NOT_RECORDED)]
+            table.setdefault(self._heading(claim.chapter), []).append((claim, here, recorded))
+        return table
 
 
 def scoreboard(folder: str | Path = ".") -> Scoreboard:
@@ -387,92 +338,62 @@ def scoreboard(folder: str | Path = ".") -> Scoreboard:
     paths = sorted(Path(folder).glob("[0-9][0-9]-*.ipynb"))
     if not paths:
         raise ClaimError(f"no chapter: the folder {Path(folder).name!r} holds no NN-*.ipynb")
-    claims = load()
-    here: dict[str, tuple[str, Verdict]] = {}
-    recorded: dict[str, list[tuple[str, Verdict | str]]] = {id: [] for id in claims}
-    chapters, shown_in = {}, {}
+    claims, chapters, shown_in = load(), {}, {}
+    here: dict[str, list] = {id: [] for id in claims}
+    recorded: dict[str, list] = {id: [] for id in claims}
     for path in paths:
-        notebook = _notebook(path)
-        chapters[path.name[:2]] = (path.stem, _title(notebook))
-        for ledger in _ledgers(notebook, path.name):
-            ids = list(dict.fromkeys(row["id"] for row in ledger["rows"]))
+        title, ledgers = _read(path)
+        chapters[path.name[:2]] = (path.stem, title)
+        for stored in ledgers:
+            ids = dict.fromkeys(row["id"] for row in stored["rows"])
             for id in ids:
                 _check_place(_declared(claims, id), path.name, shown_in)
-            for row in ledger["rows"]:
+            for row in stored["rows"]:
+                side = recorded if row["recorded"] else here
                 verdict = _verdict(row, claims[row["id"]], path.name)
-                if row["recorded"]:
-                    recorded[row["id"]].append((row["run"], verdict))
-                else:
-                    here[row["id"]] = (row["run"], verdict)
+                side[row["id"]].append((row["run"], verdict))
             for id in ids:
-                recorded[id] += [(title, NOT_RECORDED) for title in ledger["missing"]]
+                recorded[id] += [(title, NOT_RECORDED) for title in stored["missing"]]
     return Scoreboard(claims, chapters, here, recorded)
 
 
 # Reading the claims file
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-
-
-def _matches(pattern: str) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
-
-
-_TEXT = (_is_text, "a text")
-_FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "id": (_matches(r"[A-Z]+\d+(\.\d+)?[a-z]?"), 'a letter and numbers, such as "C3.1" or "C1.1a"'),
-    "chapter": (_matches(r"\d\d"), 'two digits in quotes, such as "04"'),
-    "source": _TEXT,
-    "sentence": _TEXT,
-    "statistic": _TEXT,
-    "unit": _TEXT,
-    "direction": (lambda value: value in DIRECTIONS, "one of " + ", ".join(DIRECTIONS)),
-    "threshold": (lambda value: value is not None, "a number, or two numbers [low, high]"),
-    "seeds": (
-        lambda value: type(value) is int and value >= MIN_SEEDS,
-        f"a whole number of at least {MIN_SEEDS}",
-    ),
-}
-
-
 def _claim(entry: object, where: str) -> Claim:
+    names = [one.name for one in fields(Claim)]
     if not isinstance(entry, dict):
-        raise ClaimError(f"{where}: given {entry!r}; allowed: a mapping of " + ", ".join(_FIELDS))
-    if _is_text(entry.get("id")):
+        raise ClaimError(f"{where}: given {entry!r}; allowed: a mapping of {', '.join(names)}")
+    if isinstance(entry.get("id"), str):
         where = f"{where.split(':')[0]}: claim {entry['id']}"
-    for name in entry:
-        if name not in _FIELDS:
-            allowed = ", ".join(_FIELDS)
-            raise ClaimError(f"{where}, field {name}: is unknown; allowed: {allowed}")
-    for name, (is_allowed, allowed) in _FIELDS.items():
-        if name not in entry:
-            raise ClaimError(f"{where}, field {name}: is missing; allowed: {allowed}")
-        if not is_allowed(entry[name]):
+    for name in (*entry, *names):
+        if name not in names or name not in entry:
+            wrong = "is missing" if name in names else "is unknown"
+            raise ClaimError(f"{where}, field {name}: {wrong}; allowed: {', '.join(names)}")
+
+    def check(name: str, is_allowed: bool, allowed: str) -> None:
+        if not is_allowed:
             raise ClaimError(f"{where}, field {name}: given {entry[name]!r}; allowed: {allowed}")
-    texts = {name: " ".join(v.split()) for name, v in entry.items() if isinstance(v, str)}
-    return Claim(**{**entry, **texts, "threshold": _threshold(entry, where)})
 
-
-def _threshold(entry: Mapping[str, object], where: str) -> float | tuple[float, float]:
-    value, direction = entry["threshold"], entry["direction"]
-    if direction == "within":
-        pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-        if pair and value[0] < value[1]:
-            return float(value[0]), float(value[1])
-        allowed = "two numbers [low, high], low < high"
+    for name, (pattern, allowed) in _TEXTS.items():
+        value = entry[name]
+        check(name, isinstance(value, str) and re.fullmatch(pattern, value, re.S), allowed)
+    seeds, threshold, within = entry["seeds"], entry["threshold"], entry["direction"] == "within"
+    enough = type(seeds) is int and seeds >= MIN_SEEDS
+    check("seeds", enough, f"a whole number of at least {MIN_SEEDS}")
+    if within:
+        pair = isinstance(threshold, list) and len(threshold) == 2 and all(map(_finite, threshold))
+        ordered = pair and threshold[0] < threshold[1]
+        check("threshold", ordered, "two numbers [low, high], low < high")
     else:
-        if _is_number(value):
-            return float(value)
-        allowed = "a number"
-    message = f"given {value!r}; allowed for {direction!r}: {allowed}"
-    raise ClaimError(f"{where}, field threshold: {message}")
+        check("threshold", _finite(threshold), "a number")
+    texts = {name: " ".join(entry[name].split()) for name in _TEXTS}
+    number = tuple(map(float, threshold)) if within else float(threshold)
+    return Claim(**texts, threshold=number, seeds=seeds)
+
+
+def _finite(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _declared(claims: Mapping[str, Claim], id: object) -> Claim:
@@ -484,13 +405,6 @@ def _declared(claims: Mapping[str, Claim], id: object) -> Claim:
 # Judging
 
 
-def _region(claim: Claim) -> tuple[float, float]:
-    if claim.direction == "within":
-        return claim.threshold
-    above = claim.direction == "above"
-    return (claim.threshold, math.inf) if above else (-math.inf, claim.threshold)
-
-
 def _inside(interval: Interval, low: float, high: float, direction: str) -> bool:
     if direction == "within":
         return low <= interval.low and interval.high <= high
@@ -498,31 +412,40 @@ def _inside(interval: Interval, low: float, high: float, direction: str) -> bool
     return interval.low > low if direction == "above" else interval.high < high
 
 
+def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:
+    if verdicts is None:
+        return NOT_RECORDED
+    return next((v for v in verdicts if v.claim.id == claim.id), NOT_IN_RUN)
+
+
+def _tally(runs: Mapping[str, Sequence[tuple[str, Verdict | str]]], missing: str) -> dict[str, int]:
+    said = [[said for _, said in run] for run in runs.values()]
+    words = [one.verdict for run in said for one in run if isinstance(one, Verdict)]
+    bare = sum(not run or missing in run for run in said)
+    return {word: words.count(word) for word in VERDICTS} | {missing: bare}
+
+
 # Rows between a ledger and the scoreboard
 
 
 def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
-    interval = verdict.interval
+    # JSON knows no infinity.
+    numbers = asdict(verdict.interval).items()
     return {
         "id": verdict.claim.id,
         "run": run,
         "recorded": recorded,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "estimate": interval.estimate,
-        # JSON knows no infinity.
-        "low": interval.low if math.isfinite(interval.low) else None,
-        "high": interval.high if math.isfinite(interval.high) else None,
-        "level": interval.level,
-        "n": interval.n,
-        "unit": interval.unit,
+        **{name: None if value in (-math.inf, math.inf) else value for name, value in numbers},
     }
 
 
 def _verdict(row: Mapping[str, object], claim: Claim, name: str) -> Verdict:
-    low = -math.inf if row["low"] is None else row["low"]
-    high = math.inf if row["high"] is None else row["high"]
-    interval = Interval(row["estimate"], low, high, row["level"], row["n"], row["unit"])
+    numbers = {one.name: row[one.name] for one in fields(Interval)}
+    for name, infinite in (("low", -math.inf), ("high", math.inf)):
+        numbers[name] = infinite if row[name] is None else row[name]
+    interval = Interval(**numbers)
     verdict = judge(claim, interval)
     if verdict.verdict != row["verdict"]:
         raise ClaimError(
@@ -532,30 +455,23 @@ def _verdict(row: Mapping[str, object], claim: Claim, name: str) -> Verdict:
     return verdict
 
 
-def _notebook(path: Path) -> dict:
+def _read(path: Path) -> tuple[str, list[dict]]:
+    """A chapter's title and the rows of the ledgers among its stored outputs."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        return {"cells": [dict(cell) for cell in notebook["cells"]]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        outputs = [output.get("data", {}) for c in cells for output in c.get("outputs", ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClaimError(f"{path.name} cannot be read as a notebook: {error!r}") from None
-
-
-def _title(notebook: dict) -> str:
-    for cell in notebook["cells"]:
-        heading = re.search(r"^# +(.+)$", "".join(cell.get("source", "")), re.MULTILINE)
-        if cell.get("cell_type") == "markdown" and heading:
-            return heading.group(1).strip()
-    return "untitled"
-
-
-def _ledgers(notebook: dict, name: str) -> list[dict]:
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    ledgers = [output["data"][MIME] for output in outputs if MIME in output.get("data", ())]
-    for ledger in ledgers:
-        if ledger.get("format") != _ROWS_FORMAT:
-            given = f"format {ledger.get('format')!r}; allowed: {_ROWS_FORMAT}"
-            raise ClaimError(f"{name}: its claims table has {given}; execute the chapter again")
-    return ledgers
+    ledgers = [data[MIME] for data in outputs if MIME in data]
+    for stored in ledgers:
+        if stored.get("format") != _ROWS_FORMAT:
+            given = f"format {stored.get('format')!r}; allowed: {_ROWS_FORMAT}"
+            raise ClaimError(
+                f"{path.name}: its claims table has {given}; execute the chapter again"
+            )
+    heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
+    return heading.group(1).strip() if heading else "untitled", ledgers
 
 
 def _check_place(claim: Claim, name: str, shown_in: dict[str, str]) -> None:
@@ -564,87 +480,3 @@ def _check_place(claim: Claim, name: str, shown_in: dict[str, str]) -> None:
     if claim.chapter != name[:2]:
         raise ClaimError(f"claim {claim.id} of chapter {claim.chapter} is shown in {name}")
     shown_in[claim.id] = name
-
-
-def _check_once(ids: Iterable[str], where: str) -> None:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            raise ClaimError(f"claim {id} is judged twice in {where}")
-        seen.add(id)
-
-
-def _tally(words: Sequence[str]) -> dict[str, int]:
-    return {word: words.count(word) for word in VERDICTS}
-
-
-def _listed(verdicts: object) -> list | tuple:
-    # An iterator would be empty when the table is drawn.
-    return verdicts if isinstance(verdicts, list | tuple) else [None]
-
-
-def _find(verdicts: Iterable[Verdict], claim: Claim) -> Verdict | str:
-    return next((v for v in verdicts if v.claim.id == claim.id), NOT_IN_RUN)
-
-
-# Rendering: a verdict is told by its word and a symbol, never by colour alone
-
-
-def _explanation(verdicts: Iterable[Verdict]) -> str:
-    levels = sorted({verdict.interval.level for verdict in verdicts})
-    shown = " and ".join(f"{100 * level:g} %" for level in levels or [LEVEL])
-    return f"In brackets: {shown} intervals."
-
-
-def _claim_text(claim: Claim) -> list[str]:
-    sentence = textwrap.wrap(f"{claim.id}: {claim.sentence}", 96, subsequent_indent="    ")
-    test = f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}"
-    return [*sentence, test]
-
-
-def _run_text(name: str, cell: Verdict | str) -> str:
-    if isinstance(cell, str):
-        return f"    {name.removesuffix(': ')}: {cell}"
-    symbol, reason = _SYMBOLS[cell.verdict], _shown_reason(cell)
-    return f"    {name}: {symbol} {cell.verdict}, {cell.interval}{reason and f' ({reason})'}"
-
-
-def _shown_reason(verdict: Verdict) -> str:
-    return verdict.reason if verdict.verdict == INCONCLUSIVE else ""
-
-
-def _claim_html(claim: Claim) -> str:
-    statistic = html.escape(f"{claim.statistic} ({claim.unit})")
-    return (
-        f'<th scope="row">{html.escape(claim.id)}</th>'
-        f"<td>{html.escape(claim.sentence)} <cite>{html.escape(claim.source)}</cite></td>"
-        f"<td>{statistic}</td><td>{html.escape(claim.criterion)}</td>"
-    )
-
-
-def _cell_html(cell: Verdict | str) -> str:
-    if isinstance(cell, str):
-        return f'<span class="mem-missing">{html.escape(cell)}</span>'
-    reason = html.escape(_shown_reason(cell))
-    return (
-        f'<strong class="verdict-{cell.verdict}"><span aria-hidden="true">'
-        f"{_SYMBOLS[cell.verdict]}</span> {cell.verdict}</strong>"
-        f'<br><span class="mem-interval">{html.escape(str(cell.interval))}</span>'
-        + (f'<br><small class="mem-reason">{reason}</small>' if reason else "")
-    )
-
-
-def _named_html(name: str, cell: Verdict | str) -> str:
-    label = f'<span class="mem-run">{html.escape(name)}:</span> ' if name else ""
-    return label + _cell_html(cell)
-
-
-def _table_html(label: str, caption: str, head: Sequence[str], body: str) -> str:
-    columns = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-    return (
-        # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
-        '<div class="mem-ledger-scroll" role="region" tabindex="0" '
-        f'aria-label="{html.escape(label)}">\n'
-        f'<table class="mem-ledger">\n<caption>{html.escape(caption)}</caption>\n'
-        f"<thead>\n<tr>{columns}</tr>\n</thead>\n{body}</table>\n</div>"
-    )

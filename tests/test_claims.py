@@ -246,23 +246,22 @@ def test_the_ledger_is_a_table_with_caption_scopes_and_verdicts_in_words(ledger)
     table = Table(ledger._repr_mimebundle_()["text/html"])
     assert table.caption == "Claims of this chapter. In brackets: 95 % intervals."
     assert table.rows[0] == [
-        "Claim", "Sentence", "Statistic", "Supported if",
-        "Here: quick, digits", "Recorded: paper, mnist", "Recorded: paper, cifar10",
+        "Claim", "Sentence", "Statistic", "Supported if", "This page's run", "Recorded runs",
     ]  # fmt: skip
-    assert table.scopes == ["col"] * 7 + ["row"] * 2
+    assert table.scopes == ["col"] * 6 + ["row"] * 2
     first, second = table.rows[1:]
     assert first[0] == "C3.1"
     assert first[1] == "Real digits are less equal than <noise>. Paper 2017, Fig. 3"
     assert first[3:] == [
         "above 0.1",
-        "✓ supported0.33 [0.30, 0.36], 5 seeds",
-        "✗ contradicted0.030 [0.010, 0.050], 10 seeds",
-        "not recorded at paper scale",
+        "quick, digits: ✓ supported0.33 [0.30, 0.36], 5 seeds",
+        "paper, mnist: ✗ contradicted0.030 [0.010, 0.050], 10 seeds"
+        "paper, cifar10: not recorded at paper scale",
     ]
     assert second[3] == "between 0.5 and 2"
-    assert second[4].startswith("? inconclusive3.5 [3.0, 4.0], 2 seeds")
+    assert second[4].startswith("quick, digits: ? inconclusive3.5 [3.0, 4.0], 2 seeds")
     assert second[4].endswith("the claim demands at least 5 seeds")
-    assert second[5] == "not measured in this run"
+    assert second[5].startswith("paper, mnist: not measured in this run")
     verdict_classes = {f"verdict-{word}" for word in claims.VERDICTS}
     assert verdict_classes | {"mem-ledger"} <= table.classes
 
@@ -276,8 +275,9 @@ def test_the_plain_text_tells_the_same(ledger):
 
 
 def test_without_any_record_the_ledger_says_so(declare):
-    table = Table(Ledger([judge("C3.1", interval(0, 1))], title="quick")._html())
-    assert table.rows[0][-1] == "Recorded"
+    table = Table(
+        Ledger([judge("C3.1", interval(0, 1))], title="quick")._repr_mimebundle_()["text/html"]
+    )
     assert table.rows[1][-1] == "not recorded at paper scale"
 
 
@@ -372,7 +372,7 @@ def test_the_scoreboard_shows_effect_sizes_and_intervals_by_chapter(ledger, book
 
 def test_an_interval_without_ends_survives_the_way_through_the_notebook(declare, book):
     chapter(book, "04-a.ipynb", Ledger([judge("C3.1", bootstrap([0.3]))], title="quick"))
-    _, verdict = claims.scoreboard(book).here["C3.1"]
+    ((_, verdict),) = claims.scoreboard(book).here["C3.1"]
     assert verdict.interval == bootstrap([0.3])
 
 
