@@ -6,81 +6,76 @@ from a CDN; where no script runs at all (a repository's web view) the PNG is sho
 """
 
 import base64
-import csv
 import hashlib
 import html
 import io
 import json
 import math
 import re
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
+from pandas.api import types
+from PIL import Image, ImageDraw, ImageFont
 
-from memhelpers.errors import ArgumentError, check_positive_int
+from memhelpers.errors import ArgumentError, check_choice, check_positive_int
 
 _PNG_WIDTH = 720
 _PNG_LIMIT = 20_000
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 # The look without the page's style sheet: Jupyter, Colab and the PNG. In the book the page's
 # script lays the colours of the light or dark page over it.
+_INK, _RULE = "#1f2933", "#9aa5b1"
+_TEXT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": _INK}
+_ABOVE = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleBaseline": "bottom"}
+_SYMBOL = {"symbolType": "stroke", "symbolOpacity": 1, "symbolSize": 400, "symbolStrokeWidth": 2.5}
+_LINES = {"gridColor": "#e3e7ec", "domainColor": _RULE, "tickColor": _RULE}
+_LABELS = {"labelColor": "#3e4c59", "labelOverlap": "greedy", "titlePadding": 8}
+_ROOM = {"columnPadding": 18, "rowPadding": 3, "offset": 28, "labelLimit": 0}
 _CONFIG = {
     "background": "white",
-    "font": _FONT,
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
     "padding": 4,
     "view": {"stroke": None},
-    "title": {
-        "anchor": "start",
-        "frame": "group",
-        "fontSize": 14,
-        "offset": 10,
-        "color": "#1f2933",
-    },
-    "axis": {
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "gridColor": "#e3e7ec",
-        "domainColor": "#9aa5b1",
-        "tickColor": "#9aa5b1",
-        "labelColor": "#3e4c59",
-        "titleColor": "#1f2933",
-        "titlePadding": 8,
-        "labelOverlap": "greedy",
-    },
+    "title": {"anchor": "start", "frame": "group", "fontSize": 14, "offset": 10, "color": _INK},
+    "axis": {**_TEXT, **_LINES, **_LABELS},
     "axisX": {"grid": False, "tickCount": 6},
     "axisY": {"tickCount": 6, "domain": False, "ticks": False},
-    "legend": {
-        "orient": "top",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "labelLimit": 0,
-        "titleFontWeight": "normal",
-        "labelColor": "#1f2933",
-        "titleColor": "#1f2933",
-        "symbolType": "stroke",
-        "symbolOpacity": 1,
-        "symbolSize": 400,
-        "symbolStrokeWidth": 2.5,
-        "columnPadding": 18,
-        "rowPadding": 3,
-        "offset": 28,
-    },
+    "axisYQuantitative": {**_ABOVE, "titleX": 0, "titleY": -8},
+    "legend": {**_TEXT, **_SYMBOL, **_ROOM, "orient": "top", "labelColor": _INK},
     "line": {"strokeWidth": 2.25},
-    "axisYQuantitative": {
-        "titleAngle": 0,
-        "titleAlign": "left",
-        "titleAnchor": "end",
-        "titleBaseline": "bottom",
-        "titleY": -8,
-        "titleX": 0,
-    },
 }
+
+
+@alt.theme.register("memhelpers", enable=False)
+def _theme() -> alt.theme.ThemeConfig:
+    return {"config": _CONFIG}
+
+
+def _as_csv(data: Any) -> Any:
+    """Rows as CSV text, a third of JSON's size; as JSON where CSV would change them."""
+    kinds = {name: _kind(column) for name, column in data.items()}
+    if None in kinds.values():
+        return alt.to_values(data)
+    text = data.replace([math.inf, -math.inf], math.nan)
+    text = text.astype({name: int for name, kind in kinds.items() if kind == "boolean"})
+    values = text.to_csv(index=False, float_format="%.4g", lineterminator="\n")
+    return {"values": values, "format": {"type": "csv", "parse": kinds}}
+
+
+alt.data_transformers.register("memhelpers", _as_csv)
+
+
+def _kind(column: pd.Series) -> str | None:
+    if types.is_bool_dtype(column):
+        return "boolean"
+    if types.is_numeric_dtype(column):
+        return "number"
+    return "string" if types.infer_dtype(column, skipna=False) == "string" else None
+
 
 # Runs where the book's own script is absent. Vega's files must not see an AMD loader (classic
 # notebooks have one): they would register themselves there and leave `vegaEmbed` undefined.
@@ -138,8 +133,8 @@ def rounded(value: Any) -> Any:
 class Display:
     """Something that Jupyter and the book show: HTML, plain text and perhaps a PNG."""
 
-    def html(self) -> str:
-        """The HTML that is put into the page."""
+    def html(self, still: bool = True) -> str:
+        """The HTML that is put into the page; with `still`, a chart's picture until it is drawn."""
         raise NotImplementedError
 
     def png(self) -> bytes | None:
@@ -181,29 +176,24 @@ class Figure(Display):
     @property
     def id(self) -> str:
         """The identifier in the page, a hash of the content and so the same in each run."""
-        content = json.dumps([self.specs, self.alt, self.caption], sort_keys=True)
-        return "mem-" + hashlib.sha256(content.encode()).hexdigest()[:12]
+        return _id(json.dumps([self.specs, self.alt, self.caption], sort_keys=True))
 
-    def html(self) -> str:
+    def html(self, still: bool = True) -> str:
         """A `figure` element with the specifications, the picture until drawn, and the caption."""
         specs = json.dumps(self.specs, separators=(",", ":")).replace("<", "\\u003c")
         script = _DRAW_FROM_CDN % {"id": self.id, "urls": json.dumps(_cdn())}
-        alt = html.escape(self.alt)
+        text, picture = html.escape(self.alt), self.png() if still else None
+        shown = f'<p class="mem-still">{text}</p>'
+        if picture is not None:
+            shape = f'class="mem-still" alt="{text}" width="{_PNG_WIDTH}"'
+            shown = f'<img {shape} src="{_source(picture)}">'
         return (
             f'<figure class="mem-figure" id="{self.id}">\n'
-            f'<div class="mem-chart" role="img" aria-label="{alt}">{self._still(alt)}</div>\n'
+            f'<div class="mem-chart" role="img" aria-label="{text}">{shown}</div>\n'
             f'<script type="application/json" class="mem-spec">{specs}</script>\n'
             f"<figcaption>{html.escape(self.caption)}</figcaption>\n"
             f"<script>{script}</script>\n</figure>"
         )
-
-    def _still(self, alt: str) -> str:
-        picture = self.png()
-        if picture is None:
-            return ""
-        data = base64.b64encode(picture).decode()
-        shape = f'class="mem-still" alt="{alt}" width="{_PNG_WIDTH}"'
-        return f'<img {shape} src="data:image/png;base64,{data}">'
 
     def png(self) -> bytes | None:
         """The chart on white, about 720 px wide; None without vl-convert."""
@@ -211,9 +201,9 @@ class Figure(Display):
             import vl_convert
         except ImportError:
             return None
-        spec = _static(self.specs)
+        spec = json.dumps(_static(self.specs))
         for scale in (1.25, 1.0):
-            picture = _fewer_colours(vl_convert.vegalite_to_png(json.dumps(spec), scale=scale))
+            picture = _small_png(io.BytesIO(vl_convert.vegalite_to_png(spec, scale=scale)))
             if len(picture) <= _PNG_LIMIT:
                 break
         return picture
@@ -229,7 +219,7 @@ class Images(Display):
         self.pixels, self.labels, self.groups = pixels, labels, groups
         self.title, self.alt, self.caption = text["title"], text["alt"], text["caption"]
 
-    def html(self) -> str:
+    def html(self, still: bool = True) -> str:
         """A `figure` element with one list of images per group."""
         rows = "".join(self._row(group) for group in dict.fromkeys(self.groups))
         return (
@@ -240,27 +230,30 @@ class Images(Display):
 
     def _row(self, group: str) -> str:
         name = f'<p class="mem-group">{html.escape(group)}</p>' if group else ""
-        chosen = [i for i, other in enumerate(self.groups) if other == group]
-        items = "".join(_image_item(self.pixels[i], self.labels[i]) for i in chosen)
+        items = "".join(_image_item(self.pixels[i], self.labels[i]) for i in self._members(group))
         return f'{name}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'
 
-    def png(self) -> bytes | None:
-        """The images with their labels on white; None without Pillow."""
-        try:
-            from PIL import Image, ImageDraw, ImageFont
-        except ImportError:
-            return None
-        places = _places(self.groups, columns=10)
-        height = max(top for _, top in places) + 96
-        sheet = Image.new("RGB", (_PNG_WIDTH, height), "white")
+    def _members(self, group: str) -> list[int]:
+        return [i for i, other in enumerate(self.groups) if other == group]
+
+    def png(self) -> bytes:
+        """The images with their labels on white, ten a line, each group on lines of its own."""
+        lines = [
+            members[start : start + 10]
+            for members in map(self._members, dict.fromkeys(self.groups))
+            for start in range(0, len(members), 10)
+        ]
+        sheet = Image.new("RGB", (_PNG_WIDTH, 16 + 88 * len(lines)), "white")
         draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-        for pixels, label, (left, top) in zip(self.pixels, self.labels, places, strict=True):
-            tile = Image.fromarray(pixels.squeeze())
-            sheet.paste(tile.convert("RGB").resize((62, 62), Image.Resampling.NEAREST), (left, top))
-            draw.text((left, top + 66), label[:11], fill="#1f2933", font=font)
+        for number, line in enumerate(lines):
+            for column, i in enumerate(line):
+                left, top = 8 + 70 * column, 8 + 88 * number
+                tile = Image.fromarray(self.pixels[i].squeeze()).convert("RGB")
+                sheet.paste(tile.resize((62, 62), Image.Resampling.NEAREST), (left, top))
+                draw.text((left, top + 66), self.labels[i][:11], fill=_INK, font=font)
         out = io.BytesIO()
-        sheet.save(out, "PNG", optimize=True)
-        return _fewer_colours(out.getvalue())
+        sheet.save(out, "PNG")
+        return _small_png(out)
 
     def __repr__(self) -> str:
         return f"Images: {self.caption}"
@@ -272,7 +265,7 @@ class Table(Display):
     def __init__(self, frame: pd.DataFrame, caption: str, digits: int):
         self.frame, self.caption, self.digits = frame, caption, digits
 
-    def html(self) -> str:
+    def html(self, still: bool = True) -> str:
         """A `table` element with a caption, and headings for columns and rows."""
         head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
         rows = "".join(self._row(values) for values in self.frame.itertuples(index=False))
@@ -296,6 +289,70 @@ class Table(Display):
     def __repr__(self) -> str:
         cells = [[self._cell(v) for v in row] for row in self.frame.itertuples(index=False)]
         return pd.DataFrame(cells, columns=self.frame.columns).to_string(index=False)
+
+
+class Switch(Display):
+    """The same display for several runs, of which the reader chooses the one that is seen.
+
+    Works without any script. A single display is shown as it is.
+
+    Args:
+        panels: figures, galleries or tables by the name of their run, in the order of the switch.
+        start: the name of the one that is seen first (default: the first).
+
+    Raises:
+        ArgumentError: no panel, one that is none of these, or another start.
+    """
+
+    def __init__(self, panels: Mapping[str, Display], start: str | None = None) -> None:
+        self.panels = dict(panels)
+        if not panels or not all(isinstance(panel, Display) for panel in panels.values()):
+            raise ArgumentError("panels", panels, "figures, galleries or tables by name")
+        self.start = check_choice("start", next(iter(panels)) if start is None else start, panels)
+
+    def html(self, still: bool = True) -> str:
+        """A group of radio buttons above the panels, of which only the first seen has a picture."""
+        if len(self.panels) == 1:
+            return self.panels[self.start].html(still)
+        shown = [one.html(still and name == self.start) for name, one in self.panels.items()]
+        id = _id("".join(self.panels) + self.start + "".join(shown))
+        choices = "".join(
+            f'<label><input type="radio" name="{id}"{" checked" * (name == self.start)}>'
+            f"<span>{html.escape(name)}</span></label>\n"
+            for name in self.panels
+        )
+        panels = "".join(f"<div>{panel}</div>\n" for panel in shown)
+        return (
+            f'<div class="mem-switch" id="{id}">\n<style>{_switching(id, len(shown))}</style>\n'
+            f'<fieldset role="radiogroup" aria-label="Run">\n{choices}</fieldset>\n'
+            f'<div class="mem-switched">\n{panels}</div>\n</div>'
+        )
+
+    def png(self) -> bytes | None:
+        """The picture of the panel that is seen first."""
+        return self.panels[self.start].png()
+
+    def __repr__(self) -> str:
+        if len(self.panels) == 1:
+            return repr(self.panels[self.start])
+        return "\n".join(f"{name}: {panel!r}" for name, panel in self.panels.items())
+
+
+def _switching(id: str, count: int) -> str:
+    """Style that hides the panels not chosen; without `:has`, all are seen, one below another.
+
+    A hidden panel keeps its width, which is what its charts are drawn for.
+    """
+    hidden = ", ".join(
+        f"#{id}:not(:has(> fieldset > label:nth-of-type({k}) > :checked)) > div > :nth-child({k})"
+        for k in range(1, count + 1)
+    )
+    return (
+        f"@supports selector(:has(*)) {{ #{id} > div {{ display: grid; "
+        "grid-template-columns: minmax(0, 1fr) } "
+        f"#{id} > div > * {{ grid-area: 1 / 1 }} "
+        f"{hidden} {{ visibility: hidden; height: 0; overflow: hidden }} }}"
+    )
 
 
 def images(
@@ -356,90 +413,32 @@ def _text(argument: str, value: object) -> str:
     return " ".join(value.split())
 
 
+def _id(content: str) -> str:
+    return "mem-" + hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
 def _cdn() -> list[str]:
     """Where Jupyter loads Vega from: the major versions that this Altair writes for."""
-    import altair
-
-    packages = (
-        ("vega", altair.VEGA_VERSION),
-        ("vega-lite", altair.VEGALITE_VERSION),
-        ("vega-embed", altair.VEGAEMBED_VERSION),
-    )
-    return [
-        f"https://cdn.jsdelivr.net/npm/{name}@{str(version).split('.')[0]}"
-        for name, version in packages
-    ]
+    versions = {
+        "vega": alt.VEGA_VERSION,
+        "vega-lite": alt.VEGALITE_VERSION,
+        "vega-embed": alt.VEGAEMBED_VERSION,
+    }
+    majors = {name: str(version).split(".")[0] for name, version in versions.items()}
+    return [f"https://cdn.jsdelivr.net/npm/{name}@{major}" for name, major in majors.items()]
 
 
-def _spec(chart: Any, alt: str) -> dict[str, Any]:
+def _spec(chart: Any, text: str) -> dict[str, Any]:
     """The chart's Vega-Lite specification: compact data, stable names, alt text, the one style."""
-    import altair
-
-    with altair.data_transformers.enable("default", max_rows=None):
-        spec = chart.to_dict()
-    spec = _stable_names(spec)
-    datasets = spec.get("datasets", {})
-    formats = {name: _pack(datasets, name) for name in list(datasets)}
-    _describe_data(spec, formats)
-    spec.setdefault("description", alt)
-    spec["config"] = _config(_columns(spec, _PNG_WIDTH - 60))
+    with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
+        written = json.dumps(chart.to_dict())
+    # Altair counts these names up over a session: here they begin with 1 again.
+    counted = list(dict.fromkeys(re.findall(r"\b(?:param|view)_\d+\b", written)))
+    for_good = {name: f"{name.split('_')[0]}_{i + 1}" for i, name in enumerate(counted)}
+    spec = json.loads(re.sub(r"\b(?:param|view)_\d+\b", lambda m: for_good[m.group()], written))
+    spec.setdefault("description", text)
+    spec["config"].setdefault("legend", {})["columns"] = _columns(spec, _PNG_WIDTH - 60)
     return spec
-
-
-def _stable_names(spec: dict[str, Any]) -> dict[str, Any]:
-    """Renumbers the names that Altair counts up over a session, by first appearance."""
-    text = json.dumps(spec)
-    counted = dict.fromkeys(re.findall(r"\b(?:param|view)_\d+\b", text))
-    numbers = {name: f"{name.split('_')[0]}_{i + 1}" for i, name in enumerate(counted)}
-    return json.loads(re.sub(r"\b(?:param|view)_\d+\b", lambda m: numbers[m.group()], text))
-
-
-def _pack(datasets: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Replaces a list of rows by CSV text, a third of the size; returns how to read it."""
-    rows = [{key: rounded(value) for key, value in row.items()} for row in datasets[name]]
-    datasets[name] = rows
-    if not rows or any(row.keys() != rows[0].keys() for row in rows):
-        return None
-    kinds = {key: _kind([row[key] for row in rows]) for key in rows[0]}
-    if None in kinds.values():
-        return None
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_csv_cell(value) for value in row.values()] for row in rows)
-    datasets[name] = out.getvalue()
-    return {"type": "csv", "parse": kinds}
-
-
-def _kind(values: list[Any]) -> str | None:
-    """How Vega must read a column back from CSV; None where CSV would change it."""
-    present = [value for value in values if value is not None]
-    if all(isinstance(value, bool) for value in present):
-        return "boolean"
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        return "number"
-    texts = len(present) == len(values) and all(isinstance(value, str) for value in present)
-    return "string" if texts else None
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else value
-
-
-def _describe_data(node: Any, formats: dict[str, dict[str, Any] | None]) -> None:
-    """Writes the format beside every reference to a packed data set, in place."""
-    if isinstance(node, dict):
-        name = node.get("data", {}).get("name") if isinstance(node.get("data"), dict) else None
-        if formats.get(name):
-            node["data"]["format"] = formats[name]
-        for key, value in node.items():
-            if key != "datasets":
-                _describe_data(value, formats)
-    elif isinstance(node, list):
-        for value in node:
-            _describe_data(value, formats)
 
 
 def _columns(spec: dict[str, Any], width: int) -> int:
@@ -452,61 +451,44 @@ def _columns(spec: dict[str, Any], width: int) -> int:
     return 1 if lengths else 0
 
 
-def _config(columns: int) -> dict[str, Any]:
-    return {**_CONFIG, "legend": {**_CONFIG["legend"], "columns": columns}}
-
-
 def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
     """One specification without inputs and with fixed widths, for the picture."""
-    panels = [json.loads(json.dumps(spec)) for spec in specs]
-    params: dict[str, Any] = {}
-    datasets: dict[str, Any] = {}
+    panels = json.loads(json.dumps(specs))
     columns = min(len(panels), 2)
     width = (_PNG_WIDTH - 70 * columns) // columns
-    legend = min(_columns(spec, width + 20) for spec in specs)
+    joined: dict[str, Any] = {key: panels[0][key] for key in ("$schema", "config")}
+    joined["config"]["legend"]["columns"] = min(_columns(spec, width + 20) for spec in specs)
+    parameters, datasets = {}, {}
     for panel in panels:
         for parameter in panel.pop("params", []):
             parameter.pop("bind", None)
-            params[parameter["name"]] = parameter
+            parameters[parameter["name"]] = parameter
         datasets.update(panel.pop("datasets", {}))
-        _fix_width(panel, width)
+        if panel.get("width") == "container":
+            panel["width"] = width
+        if panel.get("usermeta", {}).get("memhelpers", {}).get("aspect") == "square":
+            panel["width"] = panel["height"] = min(width, 300)
         for key in ("config", "$schema", "usermeta", "description"):
             panel.pop(key, None)
-    # The title of one chart stands above its legend only as the outer title.
-    title = {"title": panels[0].pop("title", "")} if len(panels) == 1 else {}
-    return {
-        "$schema": specs[0]["$schema"],
-        "config": _config(legend),
-        "datasets": datasets,
-        "params": list(params.values()),
-        "concat": panels,
-        "columns": columns,
-        "spacing": 30,
-        # Shared scales would give the series of one panel the colours of another's.
-        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
-        **title,
-    }
+    if len(panels) == 1:  # the title of one chart stands above its legend only as the outer title
+        joined["title"] = panels[0].pop("title", "")
+    joined |= {"params": list(parameters.values()), "datasets": datasets}
+    joined |= {"concat": panels, "columns": columns, "spacing": 30}
+    # Shared scales would give the series of one panel the colours of another's.
+    joined["resolve"] = {"scale": {"color": "independent", "strokeDash": "independent"}}
+    return joined
 
 
-def _fix_width(panel: dict[str, Any], width: int) -> None:
-    if panel.get("width") == "container":
-        panel["width"] = width
-    if panel.get("usermeta", {}).get("memhelpers", {}).get("aspect") == "square":
-        panel["width"] = panel["height"] = min(width, 300)
-
-
-def _fewer_colours(picture: bytes) -> bytes:
-    """The picture with a palette of 128 colours, where Pillow is there and that is smaller."""
-    try:
-        from PIL import Image
-    except ImportError:
-        return picture
+def _small_png(picture: io.BytesIO) -> bytes:
+    """The picture with a palette of 128 colours; with 64, thin lines get their neighbours'."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(picture)) as image:
-        # With half as many, thin lines get the colours of their neighbours.
-        few = image.convert("RGB").quantize(128)
-        few.save(out, "PNG", optimize=True)
-    return min(picture, out.getvalue(), key=len)
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(128).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _source(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def _to_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -518,41 +500,11 @@ def _to_bytes(pixels: np.ndarray) -> np.ndarray:
 
 
 def _image_item(pixels: np.ndarray, label: str) -> str:
-    text, data = html.escape(label), base64.b64encode(_png(pixels)).decode()
+    out = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(out, "PNG", optimize=True)
+    text = html.escape(label)
     return (
         '<li style="display:inline-block;margin:0 .5rem .5rem 0">'
         f'<img alt="{text}" width="64" height="64" style="image-rendering:pixelated" '
-        f'src="data:image/png;base64,{data}"><span style="display:block">{text}</span></li>'
+        f'src="{_source(out.getvalue())}"><span style="display:block">{text}</span></li>'
     )
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """One image [H, W, 1 or 3] of bytes as a PNG file, without any library."""
-    height, width, channels = pixels.shape
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    lines = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels))
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", header),
-            chunk(b"IDAT", zlib.compress(lines, 9)),
-            chunk(b"IEND", b""),
-        )
-    )
-
-
-def _places(groups: list[str], columns: int) -> list[tuple[int, int]]:
-    """Left and top of each tile of the sheet, each group starting a row of its own."""
-    places: list[tuple[int, int]] = [(0, 0)] * len(groups)
-    top = 8
-    for group in dict.fromkeys(groups):
-        chosen = [i for i, other in enumerate(groups) if other == group]
-        for number, i in enumerate(chosen):
-            places[i] = (8 + 70 * (number % columns), top + 88 * (number // columns))
-        top += 88 * math.ceil(len(chosen) / columns)
-    return places
