@@ -7,6 +7,7 @@ caller's decision, to be written down where it is made.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -302,6 +303,40 @@ def half_sample(
     spread = np.std(_numbers(function(*halves), len(halves[0].chosen)), ddof=1)
     margin = float(scipy.stats.t.ppf((1 + level) / 2, networks - 1) * spread)
     return Interval(estimate, estimate - margin, estimate + margin, level, networks, "networks")
+
+
+def pack_answers(right: object) -> list[str]:
+    """Whether each network is right, as a short text for each example, to be kept in a table.
+
+    Args:
+        right: whether network r is right on example i, [R, n], values 0 or 1.
+
+    Returns:
+        For each example the networks' answers, a bit each, as hexadecimal digits, [n].
+    """
+    packed = np.packbits(_correctness("right", right) == 1, axis=0)
+    return [answers.tobytes().hex() for answers in packed.T]
+
+
+def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
+    """What `pack_answers` has packed.
+
+    Args:
+        texts: for each example the networks' answers, [n].
+        networks: R, the number of networks.
+
+    Returns:
+        Whether network r is right on example i, [R, n], booleans.
+
+    Raises:
+        ArgumentError: a text that does not hold the answers of so many networks.
+    """
+    size = -(-check_positive_int("networks", networks) // 8)
+    for text in texts:
+        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
+            raise ArgumentError("texts", text, f"{2 * size} hexadecimal digits each")
+    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, size)
+    return np.unpackbits(packed, axis=1, count=networks).T == 1
 
 
 def band(

@@ -1,6 +1,6 @@
 // Draws the charts of a page with the Vega that lies beside this file, in the page's colours, and
 // draws them again when the colours or the width change. Each figure carries its Vega-Lite
-// specifications as JSON (memhelpers/figures.py); without this script its picture stays.
+// specifications as JSON (memhelpers/page/figures.py); without this script its picture stays.
 (() => {
   "use strict";
 
