@@ -18,24 +18,11 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from memhelpers.errors import ArgumentError
-from memhelpers.page.figures import Figure, Images, Table, images, rounded, table
+from memhelpers.page.figures import Figure, Images, Switch, Table, images, rounded, table
 
-__all__ = [
-    "CONDITIONS",
-    "PALETTE",
-    "Control",
-    "Figure",
-    "Images",
-    "Table",
-    "choice",
-    "images",
-    "intervals",
-    "lines",
-    "matrices",
-    "matrix",
-    "slider",
-    "table",
-]
+# What the page shows is at hand here, too.
+__all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices", "matrix"]
+__all__ += ["Figure", "Images", "Switch", "Table", "images", "slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
 # others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).

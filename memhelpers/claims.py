@@ -442,9 +442,9 @@ def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
 
 
 def _verdict(row: Mapping[str, object], claim: Claim, name: str) -> Verdict:
+    ends = {"low": -math.inf, "high": math.inf}
     numbers = {one.name: row[one.name] for one in fields(Interval)}
-    for name, infinite in (("low", -math.inf), ("high", math.inf)):
-        numbers[name] = infinite if row[name] is None else row[name]
+    numbers |= {end: infinite for end, infinite in ends.items() if row[end] is None}
     interval = Interval(**numbers)
     verdict = judge(claim, interval)
     if verdict.verdict != row["verdict"]:

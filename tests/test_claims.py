@@ -411,7 +411,7 @@ def test_a_stored_verdict_older_than_the_claims_file_is_refused(ledger, book, de
 def test_an_edited_verdict_is_refused(ledger, book):
     path = chapter(book, "04-a.ipynb", ledger)
     path.write_text(path.read_text().replace('"verdict": "contradicted"', '"verdict": "supported"'))
-    with pytest.raises(ClaimError, match=r"C3.1 is stored as supported"):
+    with pytest.raises(ClaimError, match=r"04-a.ipynb: claim C3.1 is stored as supported"):
         claims.scoreboard(book)
 
 

@@ -1,0 +1,173 @@
+"""The switch between runs: what it carries, and how it works in a browser, without any script."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import absent, chromium, serve
+
+from memhelpers import charts
+from memhelpers.errors import ArgumentError
+from tools import vega_bundle
+
+STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
+HERE, RECORDED = "This page: digits", "Recorded: MNIST"
+
+
+def figure(y: float) -> charts.Figure:
+    table = pd.DataFrame({"x": [1, 2] * 2, "y": [1.0, y, y, 1.0], "k": [1, 1, 2, 2]})
+    control = charts.slider("k", [1, 2])
+    axes = {"title": "A title", "x_title": "x", "y_title": "y"}
+    chart = charts.lines(table, "x", "y", controls=[control], **axes)
+    return charts.Figure(chart, alt=f"Up to {y}.", caption=f"Rises to {y}.")
+
+
+def switch() -> charts.Switch:
+    return charts.Switch({HERE: figure(2), RECORDED: figure(3)}, start=RECORDED)
+
+
+def test_every_run_is_there_and_only_the_one_seen_first_has_a_picture():
+    bundle = switch()._repr_mimebundle_()
+    page = bundle["text/html"]
+    assert page.count("<img") == 1
+    assert page.index("Rises to 2") < page.index("<img") < page.index("Rises to 3")
+    assert bundle["image/png"] == figure(3)._repr_mimebundle_()["image/png"]
+    assert bundle["text/plain"] == f"{HERE}: Figure: Rises to 2.\n{RECORDED}: Figure: Rises to 3."
+
+
+def test_the_same_switch_has_the_same_html_in_each_run():
+    assert switch().html() == switch().html()
+    other = charts.Switch({HERE: figure(2), RECORDED: figure(3)})
+    assert (
+        re.findall('class="mem-switch" id="(.*?)"', other.html() + switch().html())[0]
+        != (re.findall('class="mem-switch" id="(.*?)"', switch().html())[0])
+    )
+
+
+def test_a_single_run_needs_no_switch():
+    alone = figure(2)
+    assert charts.Switch({HERE: alone})._repr_mimebundle_() == alone._repr_mimebundle_()
+
+
+def test_a_switch_without_sense_is_refused():
+    for wrong in ({}, {HERE: "a figure"}):
+        with pytest.raises(ArgumentError, match="panels"):
+            charts.Switch(wrong)
+    with pytest.raises(ArgumentError, match="start: given 'CIFAR'"):
+        charts.Switch({HERE: figure(2)}, start="CIFAR")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent("playwright is not installed")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Iterator[str]:
+    """A folder with the book's own script and style."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("memhelpers.js", "memhelpers.css"):
+        (folder / name).write_bytes((STATIC / name).read_bytes())
+    vega_bundle.write(folder / "vega-bundle.js")
+    (folder / "notebook.html").write_text(_page(switch()))
+    (folder / "book.html").write_text(
+        _page(
+            switch(),
+            '<link rel="stylesheet" href="memhelpers.css">'
+            '<script defer src="memhelpers.js"></script>',
+        )
+    )
+    frames = [pd.DataFrame({"run": ["a"], "value": [value]}) for value in (1, 2)]
+    tables = [charts.table(frame, caption="A table") for frame in frames]
+    shown = charts.Switch(dict(zip((HERE, RECORDED), tables, strict=True)))
+    (folder / "table.html").write_text(_page(shown))
+    with serve(folder) as address:
+        yield address
+
+
+def _page(shown: charts.Switch, head: str = "") -> str:
+    head = f'<meta charset="utf-8"><title>A page</title>{head}'
+    body = f"<main><h1>A page</h1>{shown.html()}</main>"
+    return f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}'
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """Opens a page of the site; what it asks for elsewhere comes from the site's own bundle."""
+    contexts = []
+
+    def open_page(name: str, **options: object) -> object:
+        contexts.append(browser.new_context(viewport={"width": 900, "height": 800}, **options))
+        page = contexts[-1].new_page()
+        bundle = (site + "vega-bundle.js") if options.get("java_script_enabled", True) else ""
+
+        def answer(route: object) -> None:
+            embed = "vega-embed" in route.request.url
+            route.fulfill(body=route.fetch(url=bundle).text() if embed else "")
+
+        page.route(re.compile("^https:"), answer)
+        page.goto(site + name)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", ["notebook.html", "book.html", "table.html"])
+def test_a_click_changes_the_run_without_any_script(open_page, name):
+    page = open_page(name, java_script_enabled=False)
+    panels = page.locator(".mem-switched > div")
+    first = 0 if name == "table.html" else 1
+    assert [panels.nth(k).is_visible() for k in (0, 1)] == [first == 0, first == 1]
+    page.get_by_label(RECORDED if first == 0 else HERE).check()
+    assert [panels.nth(k).is_visible() for k in (0, 1)] == [first == 1, first == 0]
+    heights = [panels.nth(k).bounding_box()["height"] for k in (0, 1)]
+    assert heights[first] == 0 < heights[1 - first]
+
+
+@pytest.mark.parametrize("name", ["notebook.html", "book.html"])
+def test_a_chart_that_is_not_seen_yet_is_drawn_in_full_width(open_page, name):
+    page = open_page(name)
+    page.wait_for_function("() => document.querySelectorAll('.mem-chart svg').length === 2")
+    widths = page.locator(".mem-chart svg").evaluate_all(
+        "all => all.map(svg => svg.getBoundingClientRect().width)"
+    )
+    assert widths[0] == widths[1] > 500
+
+
+def test_the_keyboard_changes_the_run_and_skips_what_is_hidden(open_page):
+    page = open_page("book.html")
+    page.wait_for_function("() => document.querySelectorAll('input[type=range]').length === 2")
+    page.keyboard.press("Tab")
+    focus = "() => document.activeElement.closest('label')?.innerText.trim()"
+    assert page.evaluate(focus) == RECORDED
+    outline = "() => getComputedStyle(document.activeElement.closest('label')).outlineWidth"
+    assert page.evaluate(outline) == "3px"
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focus) == HERE
+    assert page.get_by_text("Rises to 2.").is_visible()
+    assert not page.get_by_text("Rises to 3.").is_visible()
+    page.keyboard.press("Tab")
+    slider = "() => document.activeElement.closest('.mem-switched > div')?.innerText"
+    assert "Rises to 2." in page.evaluate(slider)
+
+
+@pytest.mark.parametrize("name", ["table.html", "book.html"])
+def test_each_input_has_its_name_and_the_checker_finds_nothing_serious(open_page, name):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(name)
+    group = page.get_by_role("radiogroup", name="Run")
+    assert [group.get_by_role("radio", name=run).count() for run in (HERE, RECORDED)] == [1, 1]
+    found = Axe().run(page).response["violations"]
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
