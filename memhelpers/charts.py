@@ -21,7 +21,7 @@ from memhelpers.errors import ArgumentError
 from memhelpers.page.figures import Figure, Images, Switch, Table, images, rounded, table
 
 # What the page shows is at hand here, too.
-__all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices", "matrix"]
+__all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices"]
 __all__ += ["Figure", "Images", "Switch", "Table", "images", "slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
@@ -50,6 +50,7 @@ CONDITIONS: dict[str, tuple[str, tuple[int, ...]]] = {
     name: style for names, style in _STYLES.items() for name in names
 }
 
+BAND = ("low", "high")
 _FIGURES = ".4~g"
 
 
@@ -134,7 +135,6 @@ def lines(
     title: str,
     x_title: str,
     y_title: str,
-    band: tuple[str, str] | None = ("low", "high"),
     log_x: bool = False,
     log_y: bool = False,
     y_domain: tuple[float, float] | None = None,
@@ -144,14 +144,13 @@ def lines(
     """One line per series, with its band and tooltips.
 
     Args:
-        table: tidy table, one row per point.
+        table: tidy table, one row per point; its columns low and high, if any, are the band.
         x: numeric column across.
         y: numeric column up.
         series: column that names the line (text: colours of `CONDITIONS`; numbers: a ramp).
         title: what the chart shows.
         x_title: name and unit across.
         y_title: name and unit up.
-        band: columns with the ends of the band; drawn where the table has both.
         log_x: logarithmic axis across.
         log_y: logarithmic axis up.
         y_domain: ends of the axis up (default: from the whole table, whatever is chosen).
@@ -161,13 +160,16 @@ def lines(
     Raises:
         ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
     """
-    ends = _band_columns(table, band)
+    ends = BAND if set(BAND) <= set(table.columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
     across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x, None))
     upward = {"title": y_title, "scale": _scale(data, [y, *ends], log_y, y_domain)}
     up = alt.Y(y, type="quantitative", **upward)
     base = alt.Chart(data).encode(x=across, **_series_encoding(data, series))
-    layers = [_band(base, *ends, upward)] if ends else []
+    layers = []
+    if ends:
+        lower = alt.Y(ends[0], type="quantitative", **upward)
+        layers.append(base.mark_area(opacity=0.2).encode(y=lower, y2=ends[1]))
     layers.append(base.mark_line(point=points).encode(y=up, **_dash_encoding(data, series)))
     layers.append(_hover(base.encode(y=up), data, [series, x, y, *ends], series))
     chart = alt.layer(*layers).properties(title=title, width="container", height=300)
@@ -181,143 +183,101 @@ def intervals(
     title: str,
     x_title: str,
     estimate: str = "estimate",
-    band: tuple[str, str] = ("low", "high"),
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
-    controls: Sequence[Control] = (),
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval.
 
     Args:
-        table: tidy table, one row per category (and series).
+        table: tidy table, one row per category (and series), with the interval's low and high.
         category: column that names the rows, drawn in the table's order.
         title: what the chart shows.
         x_title: name and unit across.
         estimate: column of the dot.
-        band: columns of the interval's ends.
         series: column that tells several rows of a category apart, by colour (default: one row,
             in the colour of its condition where it is one).
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
-        controls: sliders and choices that filter the rows.
 
     Raises:
         ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
     """
-    drawn = [estimate, *band]
-    data = _columns(table, [category, series, *drawn, *(control.column for control in controls)])
+    drawn = [estimate, *BAND]
+    data = _columns(table, [category, series, *drawn])
     scale = _scale(data, drawn, log_x, None, also=reference)
     across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
-    row = alt.Y(
-        category,
-        type="nominal",
-        title=None,
-        sort=_names(data, category),
-        axis=_wrapped(data, category),
-    )
-    named = set(_names(data, category)) & set(CONDITIONS)
-    colour = series or (category if named else None)
+    names = _names(data, category)
+    row = alt.Y(category, type="nominal", title=None, sort=names, axis=_wrapped(names))
+    colour = series or (category if set(names) & set(CONDITIONS) else None)
     encoding = _series_encoding(data, colour, legend=series is not None)
     if series is not None:
         encoding["yOffset"] = alt.YOffset(series, type="nominal", sort=_names(data, series))
-    base = alt.Chart(data).encode(
-        y=row, tooltip=_tooltips(data, [category, series, *drawn]), **encoding
-    )
-    rule = base.mark_rule(strokeWidth=2.5, opacity=0.75).encode(
-        x=alt.X(band[0], type="quantitative", title=x_title, scale=scale), x2=band[1]
-    )
+    tooltip = _tooltips(data, [category, series, *drawn])
+    base = alt.Chart(data).encode(y=row, tooltip=tooltip, **encoding)
+    low = alt.X(BAND[0], type="quantitative", title=x_title, scale=scale)
+    rule = base.mark_rule(strokeWidth=2.5, opacity=0.75).encode(x=low, x2=BAND[1])
     layers = [rule, base.mark_point(filled=True, size=90, opacity=1).encode(x=across)]
     if reference is not None:
-        layers.insert(0, _reference(reference))
-    rows = len(_names(data, category)) * max(1, len(_names(data, series)))
-    height = max(90, 30 * rows + 20)
+        marked = alt.Chart(pd.DataFrame({"reference": [reference]})).encode(x="reference:Q")
+        layers.insert(0, marked.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
+    height = max(90, 30 * len(names) * max(1, len(_names(data, series))) + 20)
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
-    return _finish(chart, controls, legend=_names(data, series))
-
-
-def matrix(
-    table: pd.DataFrame,
-    row: str,
-    column: str,
-    value: str,
-    *,
-    title: str,
-    row_title: str,
-    column_title: str,
-    value_title: str,
-    log: bool = True,
-    domain: tuple[float, float] | None = None,
-    controls: Sequence[Control] = (),
-) -> alt.Chart:
-    """A square matrix of coloured cells, one per row of the table.
-
-    Args:
-        table: tidy table, one row per cell.
-        row: column that names the matrix's rows (drawn downwards, in the table's order).
-        column: column that names the matrix's columns.
-        value: numeric column that sets the colour.
-        title: what the chart shows.
-        row_title: name of the rows.
-        column_title: name of the columns.
-        value_title: name and unit of the value.
-        log: logarithmic colour scale.
-        domain: ends of the colour scale (default: the table's).
-        controls: sliders and choices that filter the rows.
-
-    Raises:
-        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic scale.
-    """
-    data = _columns(table, [row, column, value, *(control.column for control in controls)])
-    scale = _scale(data, [value], log, domain, scheme="viridis", nice=False)
-    legend = alt.Legend(
-        title=value_title,
-        orient="bottom",
-        direction="horizontal",
-        gradientLength=200,
-        gradientThickness=10,
-        tickCount=4,
-        format="~g",
-    )
-    colour = alt.Color(value, type="quantitative", scale=scale, legend=legend)
-    across = alt.X(
-        column,
-        type="ordinal",
-        title=column_title,
-        sort=_names(data, column),
-        axis=alt.Axis(labelAngle=0, grid=False),
-    )
-    down = alt.Y(
-        row, type="ordinal", title=row_title, sort=_names(data, row), axis=alt.Axis(grid=False)
-    )
-    chart = (
-        alt.Chart(data)
-        .mark_rect()
-        .encode(x=across, y=down, color=colour, tooltip=_tooltips(data, [row, column, value]))
-    )
-    chart = chart.properties(title=title, width="container", height=300)
-    return _finish(chart, controls, aspect="square")
+    return _finish(chart, (), legend=_names(data, series))
 
 
 def matrices(
-    table: pd.DataFrame, by: str, *args: str, value: str, **options: Any
+    table: pd.DataFrame,
+    by: str,
+    row: str,
+    column: str,
+    *,
+    value: str,
+    row_title: str,
+    column_title: str,
+    value_title: str,
+    controls: Sequence[Control] = (),
 ) -> list[alt.Chart]:
-    """One `matrix` per value of the column `by`, all on one colour scale, for one `Figure`.
+    """Square matrices of coloured cells on one logarithmic colour scale, for one `Figure`.
 
     Args:
         table: tidy table, one row per cell of each matrix.
         by: column that tells the matrices apart; its values become their titles.
-        *args: the columns of the rows and of the columns, as `matrix` takes them.
+        row: column that names the rows (drawn downwards, in the table's order).
+        column: column that names the columns.
         value: numeric column that sets the colour.
-        **options: the other arguments of `matrix`, without the title.
+        row_title: name of the rows.
+        column_title: name of the columns.
+        value_title: name and unit of the value.
+        controls: sliders and choices that filter the rows of the table.
 
     Raises:
-        ArgumentError: as `matrix`.
+        ArgumentError: a missing column, no rows, or values <= 0.
     """
-    data = _columns(table, [by, value])
-    options.setdefault("domain", (data[value].min().item(), data[value].max().item()))
+    data = _columns(table, [by, row, column, value, *(control.column for control in controls)])
+    scale = _scale(data, [value], log=True, scheme="viridis")
+    size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": "~g"}
+    place = {"orient": "bottom", "direction": "horizontal"}
+    legend = alt.Legend(title=value_title, **place, **size)
+    across, down = (
+        {"type": "ordinal", "title": title, "sort": _names(data, name)}
+        for name, title in ((column, column_title), (row, row_title))
+    )
+    encoding = {
+        "x": alt.X(column, axis=alt.Axis(labelAngle=0, grid=False), **across),
+        "y": alt.Y(row, axis=alt.Axis(grid=False), **down),
+        "color": alt.Color(value, type="quantitative", scale=scale, legend=legend),
+        "tooltip": _tooltips(data, [row, column, value]),
+    }
     return [
-        matrix(table[table[by] == name], *args, value, title=str(name), **options)
+        _finish(
+            alt.Chart(data[data[by] == name].drop(columns=by).reset_index(drop=True))
+            .mark_rect()
+            .encode(**encoding)
+            .properties(title=str(name), width="container", height=300),
+            controls,
+            aspect="square",
+        )
         for name in _names(data, by)
     ]
 
@@ -350,10 +310,6 @@ def _columns(table: pd.DataFrame, wanted: Sequence[str | None]) -> pd.DataFrame:
     return table[names].reset_index(drop=True)
 
 
-def _band_columns(table: pd.DataFrame, band: tuple[str, str] | None) -> tuple[str, ...]:
-    return tuple(band) if band and set(band) <= set(table.columns) else ()
-
-
 def _names(data: pd.DataFrame, column: str | None) -> list[Any]:
     """The distinct values of a column: names as they come, numbers in order."""
     if column is None:
@@ -366,43 +322,30 @@ def _scale(
     data: pd.DataFrame,
     columns: Sequence[str],
     log: bool,
-    domain: tuple[float, float] | None,
+    domain: tuple[float, float] | None = None,
     also: float | None = None,
     **options: Any,
 ) -> alt.Scale:
     """A scale over all rows, so that axes stand still while a control changes what is drawn."""
-    low = rounded(float(data[list(columns)].min().min()))
-    high = rounded(float(data[list(columns)].max().max()))
-    low, high = (min(low, also), max(high, also)) if also is not None else (low, high)
-    low, high = domain or (low, high)
+    values = data[list(columns)]
+    ends = [rounded(float(values.min().min())), rounded(float(values.max().max()))]
+    shown = [*ends, *([] if also is None else [also])]
+    low, high = domain or (min(shown), max(shown))
     if log and low <= 0:
         raise ArgumentError(columns[0], low, "values above 0 on a logarithmic scale")
     if not math.isfinite(low) or not math.isfinite(high):
         raise ArgumentError(columns[0], [low, high], "finite values")
-    settings = {"nice": domain is None, "zero": False, **options}
-    if log:
-        settings = {**settings, "type": "log", "nice": False}
-        settings.pop("zero")
-    return alt.Scale(domain=[low, high], **settings)
+    kind = {"type": "log", "nice": False} if log else {"nice": domain is None, "zero": False}
+    return alt.Scale(domain=[low, high], **kind, **options)
 
 
 def _styles(names: list[Any]) -> list[tuple[str, tuple[int, ...]]]:
     """Colour and dashes of each name; unknown names take what the known ones leave."""
-    taken = {CONDITIONS[name] for name in names if name in CONDITIONS}
-    spare = [
-        style
-        for style in zip(PALETTE, _DASHES, strict=True)
-        if style[0] not in {colour for colour, _ in taken}
-    ]
-    styles = []
-    for name in names:
-        if name in CONDITIONS:
-            styles.append(CONDITIONS[name])
-            continue
-        if not spare:
-            raise ArgumentError("series", names, f"at most {len(PALETTE)} names")
-        styles.append(spare.pop(0))
-    return styles
+    taken = {CONDITIONS[name][0] for name in names if name in CONDITIONS}
+    spare = [style for style in zip(PALETTE, _DASHES, strict=True) if style[0] not in taken]
+    if len([name for name in names if name not in CONDITIONS]) > len(spare):
+        raise ArgumentError("series", names, f"at most {len(PALETTE)} names")
+    return [CONDITIONS[name] if name in CONDITIONS else spare.pop(0) for name in names]
 
 
 def _series_encoding(
@@ -437,11 +380,6 @@ def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
     return alt.Legend(title=series if is_numeric_dtype(data[series]) else None, symbolOpacity=1)
 
 
-def _band(base: alt.Chart, low: str, high: str, upward: dict[str, Any]) -> alt.Chart:
-    lower = alt.Y(low, type="quantitative", **upward)
-    return base.mark_area(opacity=0.2).encode(y=lower, y2=high)
-
-
 def _tooltips(data: pd.DataFrame, columns: Sequence[str | None]) -> list[alt.Tooltip]:
     names = [name for name in dict.fromkeys(columns) if name is not None]
     numeric = {name for name in names if is_numeric_dtype(data[name])}
@@ -469,17 +407,10 @@ def _hover(
     return numbered.transform_filter(f"datum.place % {every} === 1")
 
 
-def _wrapped(data: pd.DataFrame, category: str) -> alt.Axis:
+def _wrapped(names: Sequence[Any]) -> alt.Axis:
     """Names of rows on several lines where they are long, so that they fit a narrow page."""
-    lines = {str(name): textwrap.wrap(str(name), 24) for name in _names(data, category)}
+    lines = {str(name): textwrap.wrap(str(name), 24) for name in names}
     return alt.Axis(labelExpr=f"{json.dumps(lines)}[datum.value]", labelLimit=0)
-
-
-def _reference(value: float) -> alt.Chart:
-    mark = alt.Chart(pd.DataFrame({"reference": [value]})).mark_rule(
-        strokeDash=[4, 4], color=GREY, strokeWidth=1.5
-    )
-    return mark.encode(x="reference:Q")
 
 
 def _finish(

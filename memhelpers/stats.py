@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,16 +99,7 @@ def bootstrap(
     return _bca(rows, _on_indices(statistic, rows), level, resamples, seed, unit)
 
 
-def paired(
-    a: object,
-    b: object,
-    how: str = "difference",
-    *,
-    level: float = LEVEL,
-    resamples: int = 9999,
-    seed: int = 0,
-    unit: str = "seeds",
-) -> Interval:
+def paired(a: object, b: object, how: str = "difference", **options: Any) -> Interval:
     """The bootstrap interval of a comparison in which seed k of `a` belongs to seed k of `b`.
 
     Pairs are resampled whole, so what a seed does to both conditions cancels.
@@ -117,10 +109,7 @@ def paired(
         b: one value per seed, [n], in the same order.
         how: "difference", the mean of a - b; "ratio", the mean of a over the mean of b;
             "log_ratio", the mean of log(a / b).
-        level: nominal coverage.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
-        unit: what a pair belongs to, for display.
+        **options: level, resamples, seed and unit, as of `bootstrap`.
 
     Returns:
         The interval, as of `bootstrap`.
@@ -130,22 +119,21 @@ def paired(
             that are not all above 0.
     """
     check_choice("how", how, ("difference", "ratio", "log_ratio"))
-    first, second = _vector("a", a), _vector("b", b)
+    first, second = _finite("a", a, 1), _finite("b", b, 1)
     if len(first) != len(second):
         raise ArgumentError("b", f"{len(second)} values", f"{len(first)} values, one for each of a")
-    usual = {"level": level, "resamples": resamples, "seed": seed, "unit": unit}
     if how == "difference":
-        return bootstrap(first - second, **usual)
+        return bootstrap(first - second, **options)
     for argument, values in (("a", first), ("b", second)):
         if values.min() <= 0:
             raise ArgumentError(argument, float(values.min()), "values above 0, for a ratio")
     if how == "log_ratio":
-        return bootstrap(np.log(first / second), **usual)
+        return bootstrap(np.log(first / second), **options)
 
     def ratio(index: np.ndarray, axis: int = -1) -> np.ndarray:
         return first[index].mean(axis) / second[index].mean(axis)
 
-    return _bca(np.stack([first, second], 1), ratio, **usual)
+    return _bca(np.stack([first, second], 1), ratio, **options)
 
 
 @dataclass(frozen=True)
@@ -269,9 +257,8 @@ def half_sample(
         correct: rows of networks, [R, ...]; or a list of such arrays, one for each condition, which
             are halved independently of each other.
         statistic: a function of these rows (one argument for each condition) that returns a number.
-        vectorized: the statistic takes `Halves` in place of rows and returns one number for each of
-            them, as what is computed from `overdispersion` and `extreme_excess` does: many times
-            faster.
+        vectorized: the statistic takes `Halves` in place of rows and returns a number for each, as
+            `overdispersion`, `extreme_excess` and their ratios do: about ten times faster.
         level: nominal coverage.
         resamples: number of halves (two to each partition).
         seed: of the partitions.
@@ -366,7 +353,10 @@ def band(
     """
     _check_level(level)
     keys = [by] if isinstance(by, str) else list(by)
-    _check_columns(table, [*keys, value, seed_column])
+    missing = [name for name in (*keys, value, seed_column) if name not in table.columns]
+    if missing:
+        allowed = f"columns {', '.join(map(str, table.columns))}"
+        raise ArgumentError("column", ", ".join(missing), allowed)
     _finite(value, table[value])
     twice = int(table.duplicated([*keys, seed_column]).sum())
     if twice:
@@ -396,7 +386,7 @@ def kaplan_meier(times: object, observed: object) -> pd.DataFrame:
 
     Source: Kaplan and Meier, "Nonparametric estimation from incomplete observations", 1958.
     """
-    t, finished = _vector("times", times), _correctness("observed", observed, ndim=1).astype(bool)
+    t, finished = _finite("times", times, 1), _correctness("observed", observed, 1) == 1
     if len(t) != len(finished):
         raise ArgumentError("observed", f"{len(finished)} values", f"{len(t)}, one for each time")
     if t.min() < 0:
@@ -440,10 +430,10 @@ def restricted_mean(times: object, observed: object, horizon: float) -> float:
 def _bca(
     rows: np.ndarray,
     statistic: Callable[..., np.ndarray | float],
-    level: float,
-    resamples: int,
-    seed: int,
-    unit: str,
+    level: float = LEVEL,
+    resamples: int = 9999,
+    seed: int = 0,
+    unit: str = "seeds",
 ) -> Interval:
     """BCa over the rows' indices, which `statistic` takes: one way for values, rows and pairs."""
     _check_level(level)
@@ -520,16 +510,11 @@ def _halves_of(argument: str, correct: object) -> Halves:
     return Halves(right, np.ones((1, len(right))))
 
 
-def _array(values: object) -> np.ndarray:
+def _finite(argument: str, values: object, ndim: int | None = None) -> np.ndarray:
     """A float array of numbers, booleans, or a torch tensor on any device."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().double().numpy()
-    return np.asarray(values, dtype=float)
-
-
-def _finite(argument: str, values: object) -> np.ndarray:
     try:
-        array = _array(values)
+        on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
+        array = np.asarray(on_cpu, dtype=float)
     except (TypeError, ValueError):
         raise ArgumentError(argument, values, "an array of numbers, rows of one length") from None
     if array.ndim == 0 or array.size == 0:
@@ -538,20 +523,13 @@ def _finite(argument: str, values: object) -> np.ndarray:
     if bad:
         given = f"{bad} of {array.size} values NaN or infinite"
         raise ArgumentError(argument, given, "finite values; leave diverged runs out openly")
-    return array
-
-
-def _vector(argument: str, values: object) -> np.ndarray:
-    array = _finite(argument, values)
-    if array.ndim != 1:
-        raise ArgumentError(argument, array.shape, "shape [n]")
+    if array.ndim != (ndim or array.ndim):
+        raise ArgumentError(argument, array.shape, "shape [R, n]" if ndim == 2 else "shape [n]")
     return array
 
 
 def _correctness(argument: str, values: object, ndim: int = 2) -> np.ndarray:
-    array = _finite(argument, values)
-    if array.ndim != ndim:
-        raise ArgumentError(argument, array.shape, "shape [R, n]" if ndim == 2 else "shape [n]")
+    array = _finite(argument, values, ndim)
     if not ((array == 0) | (array == 1)).all():
         raise ArgumentError(argument, values, "booleans, or numbers 0 and 1")
     return array
@@ -560,13 +538,6 @@ def _correctness(argument: str, values: object, ndim: int = 2) -> np.ndarray:
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ArgumentError("level", level, "a number between 0 and 1, both excluded")
-
-
-def _check_columns(table: pd.DataFrame, columns: list[str]) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        allowed = "columns " + ", ".join(map(str, table.columns))
-        raise ArgumentError("column", ", ".join(missing), allowed)
 
 
 def _number(value: object) -> float:

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import math
 import re
 
 import numpy as np
@@ -259,11 +260,13 @@ def test_missing_values_stay_missing():
 
 
 def test_columns_keep_their_kind_on_the_way_to_the_browser():
-    rows = [{"name": "1e3", "n": 1, "ok": True}, {"name": "a,b", "n": None, "ok": False}]
-    datasets = {"data": rows}
-    kinds = figures._pack(datasets, "data")["parse"]
-    assert kinds == {"name": "string", "n": "number", "ok": "boolean"}
-    assert datasets["data"] == 'name,n,ok\n1e3,1,true\n"a,b",,false\n'
+    rows = [{"name": "1e3", "n": 1, "ok": True}, {"name": "a,b", "n": math.inf, "ok": False}]
+    packed = figures._as_csv(pd.DataFrame(rows))
+    assert packed["format"]["parse"] == {"name": "string", "n": "number", "ok": "boolean"}
+    # Vega takes every text but "", "0" and "false" for true.
+    assert packed["values"] == 'name,n,ok\n1e3,1,1\n"a,b",,0\n'
+    missing = pd.DataFrame({"name": ["a", None]})
+    assert figures._as_csv(missing)["values"] == [{"name": "a"}, {"name": None}]
 
 
 def test_every_reference_to_packed_data_says_how_to_read_it():
@@ -402,7 +405,7 @@ def test_matrices_share_one_logarithmic_colour_scale():
 def test_a_matrix_on_a_logarithmic_scale_takes_no_zero():
     table = cells().assign(value=0.0)
     with pytest.raises(ArgumentError, match="above 0"):
-        charts.matrix(table, "row", "column", "value", title="t", **NAMES)
+        charts.matrices(table, "data", "row", "column", value="value", **NAMES)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -415,7 +418,6 @@ def test_images_are_shown_as_they_are(channels):
         with Image.open(io.BytesIO(base64.b64decode(source))) as image:
             seen = np.asarray(image).reshape(5, 6, channels) / 255
         assert np.abs(seen - pixels.permute(1, 2, 0).numpy()).max() < 0.003
-    assert picture(shown).width == 720
 
 
 def test_noise_images_are_stretched_all_alike():

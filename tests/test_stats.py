@@ -184,6 +184,14 @@ def test_a_constant_factor_comes_back_from_both_ratios(n, factor, seed):
 # overdispersion, extreme_excess, half_sample
 
 
+def spread(right: object) -> object:
+    return stats.overdispersion(right, 16)
+
+
+def excess(right: object) -> object:
+    return stats.extreme_excess(right, 0.2, 0.8)
+
+
 def test_binomial_draws_have_overdispersion_one():
     values = [stats.overdispersion(draws(20, 300, 0, seed)) for seed in range(100)]
     error = np.std(values) / 10
@@ -263,6 +271,13 @@ def test_binomial_draws_have_no_extreme_excess():
         (lambda: stats.half_sample([], np.mean), "correct"),
         (lambda: stats.half_sample(np.ones((4, 2)), lambda rows: None), "statistic"),
         (lambda: stats.half_sample(np.ones((4, 2)), np.mean, resamples=0), "resamples"),
+        (lambda: stats.half_sample(np.full((4, 2), 0.5), spread, vectorized=True), "correct"),
+        (lambda: stats.half_sample(draws(4, 9, 1), lambda h: 1.0, vectorized=True), "statistic"),
+        (lambda: stats.pack_answers([[0.5, 1]]), "right"),
+        (lambda: stats.unpack_answers(["ff0"], 8), "texts"),
+        (lambda: stats.unpack_answers(["zz"], 8), "texts"),
+        (lambda: stats.unpack_answers([12], 8), "texts"),
+        (lambda: stats.unpack_answers(["ff"], 9), "texts"),
     ],
 )
 def test_bad_correctness_is_named(call, named):
@@ -339,9 +354,51 @@ def test_conditions_are_halved_independently():
     assert (both.high - both.low) / 2.131 == pytest.approx(math.hypot(*widths), rel=0.1)
 
 
+@pytest.mark.parametrize("networks", [3, 8, 15])
+@pytest.mark.parametrize(
+    ("statistic", "conditions"),
+    [(spread, 1), (excess, 1), (lambda a, b: spread(a) / spread(b), 2)],
+)
+def test_all_halves_at_once_give_what_each_gives_by_itself(statistic, conditions, networks):
+    rows = [draws(networks + k, 60, 2 - k, seed=k) for k in range(conditions)]
+    alone = stats.half_sample(rows, statistic, resamples=50)
+    at_once = stats.half_sample(rows, statistic, resamples=50, vectorized=True)
+    for end in ("estimate", "low", "high"):
+        assert getattr(at_once, end) == pytest.approx(getattr(alone, end), rel=1e-12)
+
+
+def test_halves_on_a_part_of_the_examples_are_the_same_halves():
+    right = draws(12, 40, 1)
+    part = stats.half_sample(right[:, 5:30], spread, resamples=20, vectorized=True)
+    some = slice(5, 30)
+    assert part == stats.half_sample(
+        right, lambda halves: spread(halves.part(some)), resamples=20, vectorized=True
+    )
+
+
+def test_a_half_on_which_nothing_varies_has_no_overdispersion():
+    right = np.array([[1, 1], [1, 1], [0, 1], [1, 0]])
+    halves = stats.Halves(right, np.array([[1, 1, 0, 0], [0, 0, 1, 1]]))
+    assert np.isnan(stats.overdispersion(halves)).tolist() == [True, False]
+    with pytest.raises(ArgumentError, match="statistic: given"):
+        stats.half_sample(np.ones((8, 9)), spread, vectorized=True)
+
+
 def test_three_networks_are_too_few_to_halve():
     interval = stats.half_sample(draws(3, 20, 1), np.mean)
     assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 3)
+
+
+@pytest.mark.parametrize("networks", [1, 8, 13, 100])
+def test_packed_answers_come_back(networks):
+    right = draws(networks, 30, 1)
+    texts = stats.pack_answers(torch.tensor(right))
+    assert len(texts) == 30
+    assert (stats.unpack_answers(texts, networks) == right).all()
+
+
+def test_the_first_network_is_the_first_bit():
+    assert stats.pack_answers([[1, 0], [0, 1], [0, 0], [0, 1]]) == ["80", "50"]
 
 
 # band

@@ -19,7 +19,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from memhelpers.errors import ArgumentError, check_choice, check_positive_int
 
@@ -74,7 +74,8 @@ def _kind(column: pd.Series) -> str | None:
         return "boolean"
     if types.is_numeric_dtype(column):
         return "number"
-    return "string" if types.infer_dtype(column, skipna=False) == "string" else None
+    texts = types.infer_dtype(column, skipna=False) == "string" and not column.hasnans
+    return "string" if texts else None
 
 
 # Runs where the book's own script is absent. Vega's files must not see an AMD loader (classic
@@ -230,30 +231,9 @@ class Images(Display):
 
     def _row(self, group: str) -> str:
         name = f'<p class="mem-group">{html.escape(group)}</p>' if group else ""
-        items = "".join(_image_item(self.pixels[i], self.labels[i]) for i in self._members(group))
+        shown = zip(self.pixels, self.labels, self.groups, strict=True)
+        items = "".join(_image_item(pixels, label) for pixels, label, g in shown if g == group)
         return f'{name}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'
-
-    def _members(self, group: str) -> list[int]:
-        return [i for i, other in enumerate(self.groups) if other == group]
-
-    def png(self) -> bytes:
-        """The images with their labels on white, ten a line, each group on lines of its own."""
-        lines = [
-            members[start : start + 10]
-            for members in map(self._members, dict.fromkeys(self.groups))
-            for start in range(0, len(members), 10)
-        ]
-        sheet = Image.new("RGB", (_PNG_WIDTH, 16 + 88 * len(lines)), "white")
-        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-        for number, line in enumerate(lines):
-            for column, i in enumerate(line):
-                left, top = 8 + 70 * column, 8 + 88 * number
-                tile = Image.fromarray(self.pixels[i].squeeze()).convert("RGB")
-                sheet.paste(tile.resize((62, 62), Image.Resampling.NEAREST), (left, top))
-                draw.text((left, top + 66), self.labels[i][:11], fill=_INK, font=font)
-        out = io.BytesIO()
-        sheet.save(out, "PNG")
-        return _small_png(out)
 
     def __repr__(self) -> str:
         return f"Images: {self.caption}"
