@@ -188,13 +188,17 @@ class Chapter:
         """
         from memhelpers.page.figures import Switch
 
-        drawn = {name: figure(name, tables) for name, tables in self.runs.items()}
-        labels = {
-            name: f"This page: {name}" if name == self.here else f"Recorded: {name}"
-            for name in drawn
-        }
-        first = next((name for name in drawn if name != self.here), self.here)
-        return Switch({labels[name]: shown for name, shown in drawn.items()}, start=labels[first])
+        drawn = {self._label(name): figure(name, tables) for name, tables in self.runs.items()}
+        recorded = [name for name in self.runs if name != self.here]
+        return Switch(drawn, start=self._label(recorded[0] if recorded else self.here))
+
+    def _label(self, run: str) -> str:
+        """What the switch calls a run: by its data, or in full where two have the same."""
+        if run == self.here:
+            return f"This page: {run.split(', ')[1]}"
+        names = [name.split(",")[0] for name in self.runs if name != self.here]
+        data = run.split(",")[0]
+        return f"Recorded: {data if names.count(data) == 1 else run}"
 
     def say(self, sentence: Callable[[str, Tables], str]) -> Any:
         """`sentence(title, tables)`, a text of Markdown, for each run in a paragraph of its own."""

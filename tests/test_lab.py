@@ -162,9 +162,16 @@ def test_the_switch_starts_with_the_largest_recorded_run():
 
     shown = chapter_with_a_run().show(figure)
     assert seen == {"quick, toy": 2, "mnist, paper scale": 6}
-    assert "This page: quick, toy" in shown.html()
-    assert "Recorded: mnist, paper scale" in shown.html()
-    assert repr(shown).index("mnist") > 0
+    assert shown.start == "Recorded: mnist"
+    assert list(shown.panels) == ["This page: toy", "Recorded: mnist"]
+
+
+def test_runs_of_the_same_data_are_told_apart_in_the_switch():
+    save("paper-mnist")
+    save("paper-mnist-hidden=8-8", hidden=[8, 8])
+    shown = chapter_with_a_run().show(lambda title, tables: charts.table(TABLE, caption=title))
+    departing = "Recorded: mnist, paper preset with hidden = 8 x 8"
+    assert list(shown.panels) == ["This page: toy", "Recorded: mnist, paper scale", departing]
 
 
 def test_each_run_says_its_sentence():
