@@ -26,7 +26,7 @@ from torch.nn.functional import one_hot
 from memhelpers.data import Dataset
 from memhelpers.engine import curvature
 from memhelpers.engine.ensemble import Weights
-from memhelpers.engine.probes import Moment, Probe, Readings
+from memhelpers.engine.probes import Probe, Readings
 from memhelpers.engine.templates import parameter_count
 from memhelpers.errors import ArgumentError, check_choice, check_positive, check_positive_int
 from memhelpers.training import PRECISIONS, check_names, check_seeds, fit
@@ -46,7 +46,6 @@ class Sensitivity:
 
     Attributes:
         times: numbers of updates t after which the loss L_t is differentiated, [t].
-        epochs: the same times in epochs, [t].
         norms: (derivative, norm) -> [member, t, example]; with `by_class`, [member, t, class,
             example]. Units: nats per unit of pixel value.
         train_accuracy: accuracy on all training examples after t updates, [member, t].
@@ -58,7 +57,6 @@ class Sensitivity:
     """
 
     times: np.ndarray
-    epochs: np.ndarray
     norms: dict[tuple[str, str], np.ndarray]
     train_accuracy: np.ndarray
     train_loss: np.ndarray
@@ -186,6 +184,7 @@ def loss_sensitivity(
     times = _times(evaluations, steps * check_positive_int("epochs", epochs))
     settings = {
         "epochs": epochs,
+        "updates": steps * epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "init": init,
@@ -193,13 +192,12 @@ def loss_sensitivity(
     }
     found = []
     for some in _portions(seeds, network, datasets[0], times, steps * epochs, by_class):
-        checkpoints = Checkpoints.train(
-            network, datasets[some], seeds=seeds[some], steps=steps, **settings
-        )
-        found.append(_differentiate(checkpoints, times, norms, derivatives, by_class))
+        settings["seeds"] = seeds[some]
+        back = _Backward(network, datasets[some], times, by_class, **settings)
+        found.append(_differentiate(back, norms, derivatives))
         if progress:
             progress(some.stop, len(seeds))
-    return _join(found, times, steps, by_class, seeds)
+    return _join(found, times, by_class, seeds)
 
 
 def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
@@ -305,76 +303,44 @@ def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame
     return pd.DataFrame(same | dict(rows.items()) | columns)
 
 
-@dataclass(frozen=True)
-class Checkpoints:
-    """Trained networks with every step of their way: weights before, and examples in, each update.
+class _Backward:
+    """Going back through all updates: adjoints of the weights, and input gradients gathered so far.
 
-    Attributes:
+    Adjoints are ordered by their time, so those already under way are a slice from the end.
+
+    Args:
         network: the template.
-        x: [distinct datasets, n, C, H, W] and `which` of them each member saw, [m].
-        y: labels, [m, n].
-        classes: number of classes.
-        weights: weights before each update, and after the last, [m, parameters] at each time; not
-            a number from where a member has diverged.
-        batches: positions of the examples of each update, [m, b] at each time; likewise.
-        learning_rate: of every update.
+        datasets: one a member.
+        times: updates after which the loss is differentiated, ascending.
+        by_class: one adjoint a class, of its examples' part of the loss, instead of one for all.
+        settings: of `fit`, `precision` and `learning_rate` among them, and `updates` in all.
     """
 
-    network: nn.Module
-    x: Tensor
-    which: Tensor
-    y: Tensor
-    classes: int
-    weights: Readings
-    batches: Readings
-    learning_rate: float
-
-    @classmethod
-    def train(
-        cls,
+    def __init__(
+        self,
         network: nn.Module,
         datasets: list[Dataset],
-        *,
-        steps: int,
-        epochs: int,
-        learning_rate: float,
-        precision: str,
+        times: list[int],
+        by_class: bool,
         **settings,
-    ) -> "Checkpoints":
-        """Train with `training.fit` for `epochs` of `steps` updates each, noting every step."""
-        history = fit(
-            network,
-            datasets,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            precision=precision,
-            evaluate=(),
-            probes={
-                "weights": Probe("parameters", updates="all"),
-                "batches": Probe(_batch, updates="all"),
-                "last": Probe("parameters", epochs=[epochs]),
-            },
-            keep_networks=False,
-            **settings,
-        )
-        weights, batches, last = (history.probes[k] for k in ("weights", "batches", "last"))
-        members, nowhere = torch.arange(len(datasets)), torch.full_like(weights.at(0), torch.nan)
-        for time in range(len(weights.times), steps * epochs):  # where all members have diverged
-            weights.add(time, members, nowhere)
-            batches.add(time, members, torch.zeros_like(batches.at(0)))
-        weights.add(steps * epochs, members, last.at(epochs) if last.times else nowhere)
-        distinct = list({id(d): d for d in datasets}.values())
-        places = {id(d): place for place, d in enumerate(distinct)}
-        return cls(
-            network=network,
-            x=torch.stack([d.train.x for d in distinct]).to(PRECISIONS[precision]),
-            which=torch.tensor([places[id(d)] for d in datasets], device=datasets[0].device),
-            y=torch.stack([d.train.y for d in datasets]),
-            classes=datasets[0].n_classes,
-            weights=weights,
-            batches=batches,
-            learning_rate=learning_rate,
-        )
+    ):
+        self.network, self.rate = network, settings["learning_rate"]
+        self.products = curvature.products(network)
+        self.places = {time: place for place, time in enumerate(times)}
+        self.first = len(times)  # adjoints from here on are under way
+        self.weights, self.batches = _every_step(network, datasets, **settings)
+        dtype = PRECISIONS[settings["precision"]]
+        self.x = torch.stack([d.train.x for d in datasets]).to(dtype)
+        self.y = torch.stack([d.train.y for d in datasets])
+        every, each = torch.ones_like(self.y)[:, None], one_hot(self.y, datasets[0].n_classes).mT
+        self.parts = (each if by_class else every).to(dtype)  # [m, parts, n]: does it count?
+        lead = (len(self.y), len(times), self.parts.shape[1])
+        weights = self.weights_at(0)
+        self.adjoints = {k: w.new_zeros(*lead, *w.shape[1:]) for k, w in weights.items()}
+        # The examples come first, so that a step back adds whole rows.
+        numbers = self.x[0, 0].numel()
+        self.gradients = self.x.new_zeros(lead[0], self.x.shape[1], *lead[1:], numbers)
+        self.accuracy, self.loss = self.x.new_zeros(2, *lead[:2])
 
     def weights_at(self, time: int) -> Weights:
         """Weights [m, ...] after `time` updates, by name."""
@@ -383,76 +349,11 @@ class Checkpoints:
         parts = flat.split([p.numel() for p in named.values()], dim=1)
         return {k: v.view(-1, *p.shape) for (k, p), v in zip(named.items(), parts, strict=True)}
 
-    def batch_at(self, time: int) -> Tensor:
-        """Positions of the examples of update `time`, [m, b]; 0 where a member has diverged."""
-        return self.batches.at(time).nan_to_num().long().to(self.x.device)
-
-
-def _batch(moment: Moment) -> Tensor:
-    return moment.batch
-
-
-def _differentiate(
-    checkpoints: Checkpoints,
-    times: list[int],
-    norms: list[str],
-    derivatives: list[str],
-    by_class: bool,
-) -> dict:
-    """Go back through the updates once, with one adjoint for each evaluation time and class.
-
-    Adjoints are ordered by their time, so those already under way are a slice from the end.
-    """
-    back = _Backward(checkpoints, times, by_class)
-    direct = []
-    for update in range(times[-1], 0, -1):
-        if update in back.places:
-            gradients = back.start(update)
-            direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
-        if "total" in derivatives:
-            back.step(update - 1)
-    found = {
-        "accuracy": back.accuracy.cpu(),
-        "loss": back.loss.cpu(),
-        "labels": checkpoints.y.cpu(),
-    }
-    if "total" in derivatives:
-        total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
-        found |= {("total", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in total.items()}
-    if "direct" in derivatives:
-        found |= {("direct", norm): torch.stack([at[norm] for at in direct], 1) for norm in norms}
-    return found
-
-
-class _Backward:
-    """State of going back: adjoints of the weights, and input gradients gathered so far."""
-
-    def __init__(self, checkpoints: Checkpoints, times: list[int], by_class: bool):
-        self.checkpoints = checkpoints
-        self.products = curvature.products(checkpoints.network)
-        self.places = {time: place for place, time in enumerate(times)}
-        self.first = len(times)  # adjoints from here on are under way
-        self.x, self.y = checkpoints.x[checkpoints.which], checkpoints.y
-        parts = (
-            one_hot(self.y, checkpoints.classes).mT
-            if by_class
-            else torch.ones_like(self.y)[:, None]
-        )
-        self.parts = parts.to(self.x.dtype)  # [m, parts, n], 1 where the example counts
-        lead = (len(self.y), len(times), self.parts.shape[1])
-        weights = checkpoints.weights_at(0)
-        self.adjoints = {k: w.new_zeros(*lead, *w.shape[1:]) for k, w in weights.items()}
-        # The examples come first, so that a step back adds whole rows.
-        numbers = self.x[0, 0].numel()
-        self.gradients = self.x.new_zeros(lead[0], self.x.shape[1], *lead[1:], numbers)
-        self.accuracy = self.x.new_zeros(lead[:2])
-        self.loss = self.x.new_zeros(lead[:2])
-
     def start(self, time: int) -> Tensor:
         """Begin the adjoints of L_time; returns its direct input gradients, [m, parts, n, d]."""
         place = self.first = self.places[time]
         by_weights, by_image, logits, losses = vmap(self._gradients)(
-            self.checkpoints.weights_at(time), self.x, self.y, self.parts
+            self.weights_at(time), self.x, self.y, self.parts
         )
         for name, adjoint in self.adjoints.items():
             adjoint[:, place] = by_weights[name]
@@ -464,7 +365,7 @@ class _Backward:
 
     def _gradients(self, weights: Weights, x: Tensor, y: Tensor, parts: Tensor):
         def loss(weights, x, part):
-            logits = functional_call(self.checkpoints.network, weights, (x,))
+            logits = functional_call(self.network, weights, (x,))
             losses = curvature.cross_entropy(logits, y)
             return (losses * part).mean(), (logits, losses)
 
@@ -475,13 +376,14 @@ class _Backward:
 
     def step(self, update: int) -> None:
         """Go back through one update."""
-        batch, weights = self.checkpoints.batch_at(update), self.checkpoints.weights_at(update)
+        # Where a member has diverged, any positions will do: its weights are no numbers.
+        batch = self.batches.at(update).nan_to_num().long().to(self.x.device)
         members = torch.arange(len(batch), device=batch.device)[:, None]
         under_way = {k: a[:, self.first :].flatten(1, 2) for k, a in self.adjoints.items()}
         by_weights, by_image = self.products(
-            weights, self.x[members, batch], self.y[members, batch], under_way
+            self.weights_at(update), self.x[members, batch], self.y[members, batch], under_way
         )
-        rate, parts = self.checkpoints.learning_rate, self.parts.shape[1]
+        rate, parts = self.rate, self.parts.shape[1]
         for name, change in by_weights.items():
             self.adjoints[name][:, self.first :] -= rate * change.unflatten(1, (-1, parts))
         by_image = by_image.unflatten(2, (-1, parts))  # [m, b, times, parts, d]
@@ -491,14 +393,54 @@ class _Backward:
             )
 
 
-def _join(
-    parts: list[dict], times: list[int], steps: int, by_class: bool, seeds: list[int]
-) -> Sensitivity:
+def _differentiate(back: _Backward, norms: list[str], derivatives: list[str]) -> dict:
+    """Go back once, with one adjoint for each evaluation time and class; the norms, by name."""
+    direct = []
+    for update in range(max(back.places), 0, -1):
+        if update in back.places:
+            gradients = back.start(update)
+            direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
+        if "total" in derivatives:
+            back.step(update - 1)
+    found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": back.y.cpu()}
+    if "total" in derivatives:
+        total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
+        found |= {("total", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in total.items()}
+    if "direct" in derivatives:
+        found |= {("direct", norm): torch.stack([at[norm] for at in direct], 1) for norm in norms}
+    return found
+
+
+def _every_step(
+    network: nn.Module, datasets: list[Dataset], *, epochs: int, updates: int, **settings
+) -> tuple[Readings, Readings]:
+    """Train by `fit` and note each step.
+
+    Returns:
+        Weights [m, parameters] before each update and after the last, and positions [m, b] of each
+        update's examples; not numbers from where a member has diverged.
+    """
+    probes = {
+        "weights": Probe("parameters", updates="all"),
+        "batches": Probe(lambda snapshot: snapshot.batch, updates="all"),
+        "last": Probe("parameters", epochs=[epochs]),
+    }
+    settings |= {"epochs": epochs, "evaluate": (), "keep_networks": False}
+    found = fit(network, datasets, probes=probes, **settings).probes
+    weights, batches, last = found["weights"], found["batches"], found["last"]
+    members, nowhere = torch.arange(len(datasets)), torch.full_like(weights.at(0), torch.nan)
+    for time in range(len(weights.times), updates):  # where all members have diverged
+        weights.add(time, members, nowhere)
+        batches.add(time, members, torch.zeros_like(batches.at(0)))
+    weights.add(updates, members, last.at(epochs) if last.times else nowhere)
+    return weights, batches
+
+
+def _join(parts: list[dict], times: list[int], by_class: bool, seeds: list[int]) -> Sensitivity:
     found = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
     accuracy, loss, labels = (found.pop(key) for key in ("accuracy", "loss", "labels"))
     norms = {key: values if by_class else values[:, :, 0] for key, values in found.items()}
-    when = np.array(times)
-    return Sensitivity(when, when / steps, norms, accuracy, loss, labels, seeds)
+    return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
 def _steps(datasets: list[Dataset], batch_size: int) -> int:
