@@ -6,6 +6,7 @@ from a CDN; where no script runs at all (a repository's web view) the PNG is sho
 """
 
 import base64
+import functools
 import hashlib
 import html
 import io
@@ -198,6 +199,10 @@ class Figure(Display):
 
     def png(self) -> bytes | None:
         """The chart on white, about 720 px wide; None without vl-convert."""
+        return self._picture
+
+    @functools.cached_property
+    def _picture(self) -> bytes | None:
         try:
             import vl_convert
         except ImportError:

@@ -33,7 +33,7 @@ def text(caption: str, table: Table) -> str:
 
 def page(caption: str, table: Table, links: Mapping[str, str] | None = None) -> str:
     """The table as HTML; `links` says where headings lead."""
-    text = html.escape(_with_levels(caption, table))
+    shown = html.escape(_with_levels(caption, table))
     head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
     body = ""
     for heading, rows in table.items():
@@ -42,7 +42,7 @@ def page(caption: str, table: Table, links: Mapping[str, str] | None = None) -> 
     return (
         # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
         '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
-        f'<table class="mem-ledger">\n<caption>{text}</caption>\n'
+        f'<table class="mem-ledger">\n<caption>{shown}</caption>\n'
         f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
     )
 
