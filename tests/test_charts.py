@@ -235,16 +235,6 @@ def test_a_figure_has_the_same_identifier_in_each_run():
     assert figure(points=True).id != first.id
 
 
-def test_counted_names_do_not_depend_on_the_session():
-    import altair as alt
-
-    def selecting():
-        brush = alt.selection_interval()  # named by a counter that never starts again
-        return charts.Figure(alt.Chart(curves()).mark_point().add_params(brush), **TEXT)
-
-    assert selecting().specs == selecting().specs
-
-
 def test_data_have_four_significant_digits():
     table = pd.DataFrame({"epoch": [100_001, 2], "accuracy": [0.123456789, 98765.4321]})
     (spec,) = charts.Figure(charts.lines(table, "epoch", "accuracy", **AXES), **TEXT).specs

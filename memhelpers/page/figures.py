@@ -12,7 +12,6 @@ import html
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -142,9 +141,6 @@ class Display:
     def png(self) -> bytes | None:
         """The picture for places where no HTML is drawn; None where there is none."""
         return None
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         bundle = {"text/html": self.html(), "text/plain": repr(self)}
@@ -414,13 +410,9 @@ def _cdn() -> list[str]:
 
 
 def _spec(chart: Any, text: str) -> dict[str, Any]:
-    """The chart's Vega-Lite specification: compact data, stable names, alt text, the one style."""
+    """The chart's Vega-Lite specification: compact data, alt text, the one style."""
     with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
-        written = json.dumps(chart.to_dict())
-    # Altair counts these names up over a session: here they begin with 1 again.
-    counted = list(dict.fromkeys(re.findall(r"\b(?:param|view)_\d+\b", written)))
-    for_good = {name: f"{name.split('_')[0]}_{i + 1}" for i, name in enumerate(counted)}
-    spec = json.loads(re.sub(r"\b(?:param|view)_\d+\b", lambda m: for_good[m.group()], written))
+        spec = chart.to_dict()
     spec.setdefault("description", text)
     spec["config"].setdefault("legend", {})["columns"] = _columns(spec, _PNG_WIDTH - 60)
     return spec
