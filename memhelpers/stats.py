@@ -7,7 +7,6 @@ caller's decision, to be written down where it is made.
 """
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -292,40 +291,6 @@ def half_sample(
     return Interval(estimate, estimate - margin, estimate + margin, level, networks, "networks")
 
 
-def pack_answers(right: object) -> list[str]:
-    """Whether each network is right, as a short text for each example, to be kept in a table.
-
-    Args:
-        right: whether network r is right on example i, [R, n], values 0 or 1.
-
-    Returns:
-        For each example the networks' answers, a bit each, as hexadecimal digits, [n].
-    """
-    packed = np.packbits(_correctness("right", right) == 1, axis=0)
-    return [answers.tobytes().hex() for answers in packed.T]
-
-
-def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
-    """What `pack_answers` has packed.
-
-    Args:
-        texts: for each example the networks' answers, [n].
-        networks: R, the number of networks.
-
-    Returns:
-        Whether network r is right on example i, [R, n], booleans.
-
-    Raises:
-        ArgumentError: a text that does not hold the answers of so many networks.
-    """
-    size = -(-check_positive_int("networks", networks) // 8)
-    for text in texts:
-        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
-            raise ArgumentError("texts", text, f"{2 * size} hexadecimal digits each")
-    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, size)
-    return np.unpackbits(packed, axis=1, count=networks).T == 1
-
-
 def band(
     table: pd.DataFrame,
     by: str | Sequence[str],
@@ -395,36 +360,6 @@ def kaplan_meier(times: object, observed: object) -> pd.DataFrame:
     grid = np.unique(np.concatenate([[0.0], t[finished], [t.max()]]))
     surviving = scipy.stats.ecdf(censored).sf.evaluate(grid)
     return pd.DataFrame({"time": grid, "surviving": surviving})
-
-
-def restricted_mean(times: object, observed: object, horizon: float) -> float:
-    """The mean time to finish, each run counted up to a horizon: the area under `kaplan_meier`.
-
-    Unlike a mean over the finished runs, it does not reward a condition for having its slow runs
-    cut off. Compare conditions at one horizon. For an interval, bootstrap rows (time, observed).
-
-    Args:
-        times: as of `kaplan_meier`, [n].
-        observed: as of `kaplan_meier`, [n].
-        horizon: in the unit of `times`.
-
-    Returns:
-        The mean, in the unit of `times`.
-
-    Raises:
-        ArgumentError: as of `kaplan_meier`; or the horizon is not above 0, or lies beyond the last
-            time while runs are unfinished there (nothing was seen of them after it).
-
-    Source: Royston and Parmar, "Restricted mean survival time", 2013.
-    """
-    curve = kaplan_meier(times, observed)
-    time, surviving = curve["time"].to_numpy(), curve["surviving"].to_numpy()
-    if not 0 < horizon < math.inf:
-        raise ArgumentError("horizon", horizon, "a finite number above 0")
-    if horizon > time[-1] and surviving[-1] > 0:
-        raise ArgumentError("horizon", horizon, f"at most {time[-1]:g}, the last time observed")
-    steps = np.diff(np.minimum(np.append(time, horizon), horizon))
-    return float((surviving * steps).sum())
 
 
 def _bca(

@@ -259,32 +259,6 @@ def test_binomial_draws_have_no_extreme_excess():
     assert abs(stats.extreme_excess(right)) < 0.03
 
 
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: stats.overdispersion(np.zeros(5)), "correct"),
-        (lambda: stats.overdispersion(np.zeros((1, 5))), "correct"),
-        (lambda: stats.overdispersion(np.ones((3, 5))), "correct"),
-        (lambda: stats.overdispersion(np.full((3, 5), 0.5)), "correct"),
-        (lambda: stats.overdispersion([[0, 1], [1, 0]], runs=0), "runs"),
-        (lambda: stats.extreme_excess([[0, 1], [1, 0]], 0.9, 0.1), "low, high"),
-        (lambda: stats.half_sample([], np.mean), "correct"),
-        (lambda: stats.half_sample(np.ones((4, 2)), lambda rows: None), "statistic"),
-        (lambda: stats.half_sample(np.ones((4, 2)), np.mean, resamples=0), "resamples"),
-        (lambda: stats.half_sample(np.full((4, 2), 0.5), spread, vectorized=True), "correct"),
-        (lambda: stats.half_sample(draws(4, 9, 1), lambda h: 1.0, vectorized=True), "statistic"),
-        (lambda: stats.pack_answers([[0.5, 1]]), "right"),
-        (lambda: stats.unpack_answers(["ff0"], 8), "texts"),
-        (lambda: stats.unpack_answers(["zz"], 8), "texts"),
-        (lambda: stats.unpack_answers([12], 8), "texts"),
-        (lambda: stats.unpack_answers(["ff"], 9), "texts"),
-    ],
-)
-def test_bad_correctness_is_named(call, named):
-    with pytest.raises(ArgumentError, match=f"^{named}: given"):
-        call()
-
-
 def test_diverged_networks_are_counted_in_the_error():
     right = draws(6, 10, 1).astype(float)
     right[2] = np.nan
@@ -389,18 +363,6 @@ def test_three_networks_are_too_few_to_halve():
     assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 3)
 
 
-@pytest.mark.parametrize("networks", [1, 8, 13, 100])
-def test_packed_answers_come_back(networks):
-    right = draws(networks, 30, 1)
-    texts = stats.pack_answers(torch.tensor(right))
-    assert len(texts) == 30
-    assert (stats.unpack_answers(texts, networks) == right).all()
-
-
-def test_the_first_network_is_the_first_bit():
-    assert stats.pack_answers([[1, 0], [0, 1], [0, 0], [0, 1]]) == ["80", "50"]
-
-
 # band
 
 
@@ -452,48 +414,3 @@ def test_the_survival_curve_counts_stopped_runs_while_they_ran():
     curve = stats.kaplan_meier([1, 2, 2, 3, 5], [True, True, False, True, False])
     assert curve["time"].tolist() == [0, 1, 2, 3, 5]
     assert curve["surviving"].tolist() == pytest.approx([1, 0.8, 0.6, 0.3, 0.3])
-
-
-@few
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=10))
-def test_without_censoring_the_restricted_mean_is_the_mean_of_the_cut_times(times):
-    finished = [True] * len(times)
-    for horizon in (1, 7, 40):
-        expected = np.minimum(times, horizon).mean()
-        assert stats.restricted_mean(times, finished, horizon) == pytest.approx(expected)
-
-
-def test_the_restricted_mean_is_the_area_under_the_curve():
-    times, finished = [2, 4, 4], [True, False, True]
-    assert stats.restricted_mean(times, finished, 4) == pytest.approx(2 + 2 * 2 / 3)
-    assert stats.restricted_mean(times, finished, 3) == pytest.approx(2 + 2 / 3)
-
-
-def test_nothing_is_said_of_unfinished_runs_after_the_last_time():
-    with pytest.raises(ArgumentError, match="horizon: given 5; allowed: at most 4"):
-        stats.restricted_mean([2, 4], [True, False], 5)
-    assert stats.restricted_mean([2, 4], [True, True], 5) == 3
-
-
-def test_the_restricted_mean_can_be_bootstrapped_over_rows():
-    rows = np.column_stack([[5, 9, 20, 20, 7, 20], [1, 1, 0, 0, 1, 0]])
-    interval = stats.bootstrap(
-        rows, lambda r: stats.restricted_mean(r[:, 0], r[:, 1], 20), resamples=500
-    )
-    assert 5 < interval.low < interval.estimate < interval.high <= 20
-
-
-@pytest.mark.parametrize(
-    ("times", "observed", "horizon", "named"),
-    [
-        ([1, 2], [True], 2, "observed"),
-        ([-1, 2], [True, True], 2, "times"),
-        ([math.nan, 2], [True, True], 2, "times"),
-        ([1, 2], [True, True], 0, "horizon"),
-        ([1, 2], [True, True], math.inf, "horizon"),
-        ([1, 2], [True, 3], 2, "observed"),
-    ],
-)
-def test_bad_times_are_named(times, observed, horizon, named):
-    with pytest.raises(ArgumentError, match=f"^{named}: given"):
-        stats.restricted_mean(times, observed, horizon)

@@ -161,9 +161,17 @@ def pack_answers(right: np.ndarray) -> list[str]:
 
 
 def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
-    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
-    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in texts])
-    return np.unpackbits(packed, axis=1, count=networks).T.astype(bool)
+    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave.
+
+    Raises:
+        ArgumentError: a text that does not hold the answers of so many networks.
+    """
+    size = -(-networks // 8)
+    for text in texts:
+        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
+            raise ArgumentError("texts", text, f"{2 * size} hexadecimal digits each")
+    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, size)
+    return np.unpackbits(packed, axis=1, count=networks).T == 1
 
 
 # Names and folders
