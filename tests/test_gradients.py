@@ -44,8 +44,8 @@ def test_in_double_precision_they_are_the_same(members, images, hidden):
     ensemble = ensemble_of(members, hidden, torch.float64)
     x, y = batch_for(members, images)
     x = x.double()
-    found = MlpGradients(ensemble.network, "fp64")(ensemble, x, y)
-    assert_same(found, by_autograd("fp64")(ensemble, x, y))
+    found = MlpGradients(ensemble.network, "fp64")(ensemble, x, y, {})
+    assert_same(found, by_autograd("fp64")(ensemble, x, y, {}))
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -56,8 +56,8 @@ def test_in_double_precision_they_are_the_same(members, images, hidden):
 def test_in_lower_precision_they_differ_by_rounding(members, precision, tolerance):
     ensemble = ensemble_of(members, [64, 64], shape=(1, 28, 28))  # products large enough for oneDNN
     x, y = batch_for(members, 128, shape=(1, 28, 28))
-    found = MlpGradients(ensemble.network, precision)(ensemble, x, y)
-    assert_same(found, by_autograd(precision)(ensemble, x, y), **tolerance)
+    found = MlpGradients(ensemble.network, precision)(ensemble, x, y, {})
+    assert_same(found, by_autograd(precision)(ensemble, x, y, {}), **tolerance)
 
 
 def test_without_onednn_the_product_is_the_same(monkeypatch):
@@ -83,11 +83,11 @@ def test_onednn_takes_large_float32_products_of_one_network():
 def test_a_member_that_is_not_finite_does_the_others_no_harm():
     ensemble = ensemble_of(3, [8])
     x, y = batch_for(3, 5)
-    expected = MlpGradients(ensemble.network, "fp32")(ensemble, x, y)
+    expected = MlpGradients(ensemble.network, "fp32")(ensemble, x, y, {})
     kept = {name: gradient[::2] for name, gradient in named(expected).items()}
     with torch.no_grad():
         ensemble.parameters["1.weight"][1] = torch.nan
-    found = named(MlpGradients(ensemble.network, "fp32")(ensemble, x, y))
+    found = named(MlpGradients(ensemble.network, "fp32")(ensemble, x, y, {}))
     for name, gradient in kept.items():
         assert torch.equal(found[name][::2], gradient)
 
@@ -97,16 +97,18 @@ def test_the_next_call_sees_the_changed_weights_and_a_changed_ensemble(precision
     ensemble, (x, y) = ensemble_of(3, [8, 6]), batch_for(3, 5)
     by_hand, tolerance = MlpGradients(ensemble.network, precision), {"rtol": 0.05, "atol": 5e-3}
     for _ in range(3):
-        _, _, found = by_hand(ensemble, x, y)
+        _, _, found = by_hand(ensemble, x, y, {})
         with torch.no_grad():
             for name, gradient in found:
                 ensemble.parameters[name] -= gradient
-        assert_same(by_hand(ensemble, x, y), by_autograd(precision)(ensemble, x, y), **tolerance)
+        assert_same(
+            by_hand(ensemble, x, y, {}), by_autograd(precision)(ensemble, x, y, {}), **tolerance
+        )
     fewer = ensemble.select(torch.tensor([2, 0]))
-    again = by_hand(fewer, x[[2, 0]], y[[2, 0]])
-    assert_same(again, by_autograd(precision)(fewer, x[[2, 0]], y[[2, 0]]), **tolerance)
+    again = by_hand(fewer, x[[2, 0]], y[[2, 0]], {})
+    assert_same(again, by_autograd(precision)(fewer, x[[2, 0]], y[[2, 0]], {}), **tolerance)
 
 
 def test_only_plain_networks_are_written_out():
-    assert isinstance(gradients.of(mlp((1, 4, 4), [5], 3), "fp32"), MlpGradients)
-    assert not isinstance(gradients.of(small_cnn((1, 8, 8), 3), "fp32"), MlpGradients)
+    assert isinstance(gradients.gradients_for(mlp((1, 4, 4), [5], 3), "fp32"), MlpGradients)
+    assert not isinstance(gradients.gradients_for(small_cnn((1, 8, 8), 3), "fp32"), MlpGradients)

@@ -1,4 +1,4 @@
-"""Probes look when they should, see what they should, and their readings find their members."""
+"""Probes are called when they should be, see what they should, and readings find their members."""
 
 import numpy as np
 import pytest
@@ -27,24 +27,28 @@ def times_seen(**when):
     """What a probe that is called then is told of the time."""
     seen = []
 
-    def look(moment):
+    def read(snapshot):
         seen.append(
-            (moment.epoch, moment.update, None if moment.batch is None else moment.batch.shape)
+            (
+                snapshot.epoch,
+                snapshot.update,
+                None if snapshot.batch is None else snapshot.batch.shape,
+            )
         )
-        return torch.zeros(len(moment.members))
+        return torch.zeros(len(snapshot.members))
 
-    readings = probed(Probe(look, **when))
+    readings = probed(Probe(read, **when))
     return seen, readings.times
 
 
 def test_a_function_is_called_before_training_and_after_each_epoch():
     calls = []
 
-    def look(moment):
-        calls.append(moment.epoch)
-        return moment.members
+    def read(snapshot):
+        calls.append(snapshot.epoch)
+        return snapshot.members
 
-    readings = probed(look)
+    readings = probed(read)
     assert calls == readings.times == [0, 1, 2]
 
 
@@ -110,7 +114,7 @@ def test_correctness_on_chosen_examples_is_that_of_each_members_own_data():
 
 def test_logits_for_a_probe_may_come_in_portions(monkeypatch):
     data, settings = toy_data(shape=(1, 8, 8)), {"seeds": [0, 1], "epochs": 1}
-    probes = {"it": lambda moment: moment.train_logits(torch.arange(22))[0]}
+    probes = {"it": lambda snapshot: snapshot.train_logits(torch.arange(22))[0]}
     whole = fit(toy_cnn(data), data, probes=probes, **settings).probes["it"].stacked()
     monkeypatch.setattr(ensembles, "_EVALUATED_NUMBERS", 1)
     portions = fit(toy_cnn(data), data, probes=probes, **settings).probes["it"].stacked()
@@ -120,22 +124,22 @@ def test_logits_for_a_probe_may_come_in_portions(monkeypatch):
 
 def test_a_probe_does_not_change_the_training():
     data, settings = toy_data(shape=(1, 8, 8)), {"seeds": [0, 1], "epochs": 2}
-    looked = fit(toy_cnn(data), data, probes={"it": correct_on(torch.arange(5))}, **settings)
+    probing = fit(toy_cnn(data), data, probes={"it": correct_on(torch.arange(5))}, **settings)
     plain = fit(toy_cnn(data), data, **settings)
-    assert torch.equal(looked.ensemble.flat_parameters(), plain.ensemble.flat_parameters())
+    assert torch.equal(probing.ensemble.flat_parameters(), plain.ensemble.flat_parameters())
     for name, value in plain.ensemble.buffers.items():
-        assert torch.equal(looked.ensemble.buffers[name], value)
+        assert torch.equal(probing.ensemble.buffers[name], value)
 
 
 def test_members_that_stopped_read_as_not_a_number_and_cost_no_call():
     sizes = []
 
-    def look(moment):
-        sizes.append(len(moment.members))
-        return moment.members[:, None] + torch.tensor([0, 10])
+    def read(snapshot):
+        sizes.append(len(snapshot.members))
+        return snapshot.members[:, None] + torch.tensor([0, 10])
 
     readings = probed(
-        look, seeds=[0, 1, 2], epochs=4, learning_rate=[0.2, 0.0, 0.0], until=0.9, together=2
+        read, seeds=[0, 1, 2], epochs=4, learning_rate=[0.2, 0.0, 0.0], until=0.9, together=2
     )
     assert sizes == [2, 2, 2, 1, 1, 1, 1, 1, 1, 1]
     assert readings.at(2).tolist() == [[0, 10], [1, 11], [2, 12]]

@@ -13,13 +13,22 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from toys import assert_same_runs, member, plain_sgd, relabelled, toy_cnn, toy_data, toy_mlp
 
-from memhelpers import training
 from memhelpers.corrupt import random_inputs, random_labels
 from memhelpers.data import Dataset, Part
+from memhelpers.engine import loop
 from memhelpers.engine.ensemble import Ensemble, predict
-from memhelpers.engine.probes import Probe
+from memhelpers.engine.perturbations import strengths_by_kind
+from memhelpers.engine.trajectories import Trajectories
 from memhelpers.errors import ArgumentError
-from memhelpers.training import fit, halve_every
+from memhelpers.training import (
+    PRECISIONS,
+    Probe,
+    constant,
+    dropout,
+    fit,
+    halve_every,
+    input_noise,
+)
 
 ALL_KINDS = ("loss", "correct", "margin")
 DATA = toy_data()
@@ -28,7 +37,7 @@ BASIC = {"epochs": 3, "batch_size": 8, "learning_rate": 0.2}
 NOISY = {"momentum": 0.9, "weight_decay": 0.01, "schedule": halve_every(2)}
 EVERY_STEP = {
     "weights": Probe("parameters", updates="all"),
-    "batches": Probe(lambda moment: moment.batch, updates="all"),
+    "batches": Probe(lambda snapshot: snapshot.batch, updates="all"),
 }
 
 
@@ -172,7 +181,7 @@ def test_training_is_stochastic_gradient_descent_as_pytorch_does_it(data, precis
         precision=precision,
         **settings,
     )
-    dtype = training.PRECISIONS[precision]
+    dtype = PRECISIONS[precision]
     initial = Ensemble.initialize(network_for(data), [1, 2], dtype=dtype)
     batches = history.probes["batches"]
     for row in range(2):
@@ -274,13 +283,13 @@ def test_double_precision_is_used_throughout():
 def images_passed(monkeypatch) -> list[int]:
     """The number of images of each update, of all members together."""
     passed = []
-    look_back = training._Group.look_back
+    forward_backward = loop.Pass.forward_backward
 
     def counted(self, batch):
         passed.append(batch.numel())
-        return look_back(self, batch)
+        return forward_backward(self, batch)
 
-    monkeypatch.setattr(training._Group, "look_back", counted)
+    monkeypatch.setattr(loop.Pass, "forward_backward", counted)
     return passed
 
 
@@ -379,14 +388,14 @@ def test_shared_images_are_rounded_to_bf16_once(monkeypatch):
 
 def memory_for(monkeypatch, members, error=None):
     """Make passes of more than `members` networks fail, as they do when memory is short."""
-    look_back = training._Group.look_back
+    forward_backward = loop.Pass.forward_backward
 
     def limited(self, batch):
         if len(batch) > members:
             raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return look_back(self, batch)
+        return forward_backward(self, batch)
 
-    monkeypatch.setattr(training._Group, "look_back", limited)
+    monkeypatch.setattr(loop.Pass, "forward_backward", limited)
 
 
 @pytest.mark.parametrize(
@@ -419,15 +428,15 @@ def test_memory_that_runs_out_in_the_midst_of_training_leaves_no_trace(monkeypat
     settings = {"seeds": range(4), "until": 0.9, "learning_rate": [0.2, 0.0, 0.3, 0.1]}
     expected, seen, calls = full(**settings), [], []
     assert set(expected.members["ended"]) == {"fitted", "epochs"}
-    look_back = training._Group.look_back
+    forward_backward = loop.Pass.forward_backward
 
     def fails_once(self, batch):
         calls.append(len(batch))
         if len(calls) == 6:  # in the second epoch
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return look_back(self, batch)
+        return forward_backward(self, batch)
 
-    monkeypatch.setattr(training._Group, "look_back", fails_once)
+    monkeypatch.setattr(loop.Pass, "forward_backward", fails_once)
     probes = {"batches": Probe(lambda m: m.batch, updates=[0, 1]), "norm": "weight_norm"}
     with pytest.warns(RuntimeWarning, match="4 networks together; going on with 2"):
         history = full(
@@ -648,7 +657,9 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     # There is no engine without a GPU; what the update does with gradients is what counts here.
-    monkeypatch.setattr(torch.autograd, "grad", lambda _, ws: [torch.zeros_like(w) for w in ws])
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda _, ws, *rest: [torch.zeros_like(w) for w in ws]
+    )
     with FakeTensorMode(allow_non_fake_inputs=True):
         away = Part(
             torch.zeros(20, *data.shape, device="cuda"),
@@ -657,34 +668,35 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
         names = data.classes
         datasets = [Dataset("away", away, away, away, names, "")] * (members - 1)
         datasets.append(Dataset("other", replace(away), away, away, names, ""))
-        each = [0.1] * members
-        plan = training._Plan(
+        parts, each = [dataset.train for dataset in datasets], [0.1] * members
+        settings = loop.Settings(
             network=network_for(data),
-            datasets=datasets,
             seeds=list(range(members)),
+            train=parts,
+            visited=[torch.arange(20)] * members,
+            evaluate={},
             epochs=2,
             until=0.9,
             batch_size=4,
             hyperparameters=dict.fromkeys(("learning_rate", "momentum", "weight_decay"), each),
-            schedule=training.constant,
-            subsets=None,
+            schedule=constant,
             init="glorot_uniform",
-            evaluate=[],
-            record=list(ALL_KINDS),
+            perturb=strengths_by_kind([dropout(0.5) + input_noise(1)] * members, network_for(data)),
             probes={},
             precision="fp32",
-            keep_networks=True,
+            trajectories=Trajectories.empty(ALL_KINDS, members, 2, 20),
+            networks=Ensemble.empty(network_for(data), members, "cuda"),
             progress=lambda done, total: None,
         )
-        plan.template = lambda: plan.network  # a copy in this mode ends Python
-        plan.network.to = lambda device: plan.network
+        settings.template = lambda: settings.network  # a copy in this mode ends Python
+        settings.network.to = lambda device: settings.network
         rows = list(range(members))
-        group, log = training._Group(plan, rows), training._Log(plan, rows)
+        networks, log = loop.Pass(settings, rows), loop.Log(settings, rows)
         batch = torch.zeros((members, 4), dtype=torch.int64, device="cuda")
-        log.look(group, batch=batch)
-        losses, logits, y, gradients = group.look_back(batch)
-        log.write(group, batch, losses, logits, y)
-        group.descend(gradients, 1.0)
-        kept = [losses, log.loss, log.correct, *log.pages.values(), group.x, group.which_y]
-        kept += [*group.ensemble.parameters.values(), *plan.networks.parameters.values()]
+        log.read_probes(networks, batch=batch)
+        losses, logits, y, gradients = networks.forward_backward(batch)
+        log.note(batch, losses, logits, y)
+        networks.sgd_step(gradients, 1.0)
+        kept = [losses, log.loss, log.correct, *log.pages.values(), networks.x, networks.which_y]
+        kept += [*networks.ensemble.parameters.values(), *settings.networks.parameters.values()]
     assert {str(tensor.device) for tensor in kept} == {"cuda:0"}

@@ -1,4 +1,4 @@
-"""Many networks as one: fourth step of the data flow.
+"""Many networks as one: the fourth step of the data flow.
 
 An `Ensemble` holds the weights of m networks of one architecture stacked along a first dimension
 and runs them all in one batched pass. No operation crosses that dimension, so members do not
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
 
 from memhelpers.engine import templates
+from memhelpers.engine.perturbations import Noise, after_each_relu, perturbed
 from memhelpers.seeding import generator
 
 Weights = dict[str, Tensor]
@@ -70,7 +72,7 @@ class Ensemble:
         dtype: torch.dtype = torch.float32,
     ) -> "Ensemble":
         """Room for `members` networks, which `store` fills."""
-        trained = {name for name, _ in network.named_parameters()}
+        trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
         room = {
             name: torch.empty(
                 (members, *value.shape),
@@ -90,30 +92,36 @@ class Ensemble:
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
 
-    def __call__(self, x: Tensor, *, shared: bool = False, training: bool = False) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        *,
+        shared: bool = False,
+        training: bool = False,
+        noise: Noise | None = None,
+    ) -> Tensor:
         """Logits of all members.
 
         Args:
             x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] where `shared`.
             shared: all members see the same images.
             training: batch norm uses the batch's statistics and updates the running ones.
+            noise: on the images and after each ReLU (see `perturbations`); none by default.
 
         Returns:
             [m, b, classes].
         """
         self.network.train(training)
+        stacked = (self.parameters, self.buffers, noise or {})
         if len(self) == 1:  # a plain call: vmap over one member only costs time
-            return self._single(x if shared else x[0])[None]
-        forward = vmap(self._member, in_dims=(0, 0, None if shared else 0))
-        return forward(self.parameters, self.buffers, x)
+            # Indexing gives views, so batch norm's in-place updates reach the stacked buffers.
+            first = tree_map(lambda value: value[0], stacked)
+            return self._member(*first, x if shared else x[0])[None]
+        return vmap(self._member, in_dims=(0, 0, 0, None if shared else 0))(*stacked, x)
 
-    def _member(self, parameters: Weights, buffers: Weights, x: Tensor) -> Tensor:
-        return functional_call(self.network, (parameters, buffers), (x,))
-
-    def _single(self, x: Tensor) -> Tensor:
-        parameters = {k: v[0] for k, v in self.parameters.items()}
-        # Indexing gives views, so batch norm's in-place updates reach the stacked buffers.
-        return self._member(parameters, {k: v[0] for k, v in self.buffers.items()}, x)
+    def _member(self, parameters: Weights, buffers: Weights, noise: Noise, x: Tensor) -> Tensor:
+        with after_each_relu(self.network, noise):
+            return functional_call(self.network, (parameters, buffers), (perturbed(x, 0, noise),))
 
     def images_per_pass(self, shape: templates.Shape) -> int:
         """How many images of `shape` to show all members at once where no gradient is needed."""

@@ -1,7 +1,7 @@
 """Losses and gradients of many networks at once: what one update of the training loop needs.
 
-Part of the fifth step of the data flow. `of` chooses the way: written out for plain ReLU networks,
-where the matrix products are then all that takes time; `torch.func` and autograd for any other.
+`gradients_for` chooses the way: written out for plain ReLU networks, where the matrix products are
+then all that takes time; `torch.func` and autograd for any other.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,20 +11,23 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from memhelpers.engine.ensemble import Ensemble, Weights
+from memhelpers.engine.perturbations import Noise, all_perturbed
 from memhelpers.engine.templates import is_plain_mlp
 
-# Losses [m, b] in nats, logits [m, b, classes], and by and by the gradients of each member's mean
-# loss by each parameter, with its name. A parameter may be changed as soon as its gradient is here.
-Found = tuple[Tensor, Tensor, Iterator[tuple[str, Tensor]]]
-# Of an ensemble of m, images [m, b, C, H, W] and labels [m, b].
-Gradients = Callable[[Ensemble, Tensor, Tensor], Found]
+# By and by the gradients of each member's mean loss by each parameter, with its name; a parameter
+# may be changed as soon as its gradient is here.
+NamedGradients = Iterator[tuple[str, Tensor]]
+# Losses [m, b] in nats, logits [m, b, classes], and the gradients.
+Found = tuple[Tensor, Tensor, NamedGradients]
+# Of an ensemble of m, images [m, b, C, H, W], labels [m, b], and the noise of this update.
+Gradients = Callable[[Ensemble, Tensor, Tensor, Noise], Found]
 
 # Not in PyTorch's documented interface, hence `None` where a version or a platform lacks it.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _SMALL_PRODUCT = 2**20  # multiplications; below, finding oneDNN's kernel takes longer than it saves
 
 
-def of(network: nn.Module, precision: str) -> Gradients:
+def gradients_for(network: nn.Module, precision: str) -> Gradients:
     """The fastest way at hand for this architecture.
 
     Args:
@@ -44,9 +47,9 @@ def example_losses(logits: Tensor, y: Tensor) -> Tensor:
 def by_autograd(precision: str) -> Gradients:
     """Gradients of any network, through one stacked forward pass."""
 
-    def gradients(ensemble: Ensemble, x: Tensor, y: Tensor) -> Found:
+    def gradients(ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise) -> Found:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = ensemble(x, training=True)
+            logits = ensemble(x, training=True, noise=noise)
         losses = example_losses(logits, y)
         weights = ensemble.parameters
         # The sum keeps the members apart: no gradient of one depends on another's loss.
@@ -63,7 +66,8 @@ class MlpGradients:
     d_L = (softmax(z) - onehot(y)) / b; then dL/dW_l = d_l' a_{l-1}, dL/db_l = sum of d_l over the
     batch, and d_{l-1} = d_l W_l where a_{l-1} > 0. Nothing is kept for a graph, no gradient by the
     images is computed, the buffers are used again at the next update, and each gradient is handed
-    over at once, so that its weights are changed while both are still in the cache.
+    over at once, so that its weights are changed while both are still in the cache. Noise on the
+    activations is differentiated by autograd, for itself.
     """
 
     def __init__(self, network: nn.Module, precision: str):
@@ -75,29 +79,32 @@ class MlpGradients:
         self.room: dict[tuple, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, ensemble: Ensemble, x: Tensor, y: Tensor) -> Found:
+    def __call__(self, ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise) -> Found:
         """See `Gradients`; what is returned is overwritten by the next call."""
         if ensemble is not self.ensemble:
             self.ensemble, self.room = ensemble, {}
             self.weights = {k: self._rounded(w.detach()) for k, w in ensemble.parameters.items()}
-        activations = [self._rounded(x.flatten(2))]
-        for weight, bias in self.layers:
-            z = self._layer(weight, activations[-1], bias)
-            activations.append(z if weight == self.layers[-1][0] else z.relu_())
-        logits = activations.pop()
-        losses, signal = _softmax_losses(logits, y)
-        return losses, logits, self._backward(activations, signal.to(logits.dtype))
+        images = self._rounded(all_perturbed(x, 0, noise).flatten(2))
+        activations = [(images, images)]  # before and after the noise
+        for layer, (weight, bias) in enumerate(self.layers, start=1):
+            z = self._layer(weight, activations[-1][1], bias)
+            if layer < len(self.layers):
+                activations.append(_perturbed_for_backward(z.relu_(), layer, noise))
+        losses, signal = _softmax_losses(z, y)
+        return losses, z, self._backward(activations, signal.to(z.dtype))
 
     @torch.no_grad()
-    def _backward(self, activations: list[Tensor], signal: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def _backward(self, activations: list[tuple], signal: Tensor) -> NamedGradients:
         for weight, bias in reversed(self.layers):
-            a, d = activations.pop(), signal
+            (relu, a), d = activations.pop(), signal
             if activations:
                 signal = self._product(f"signal of {weight}", d, self.weights[weight])
             yield weight, self._widened(weight, self._product(f"gradient of {weight}", d.mT, a))
             yield bias, self._widened(bias, d.sum(1))
             if activations:
-                signal.mul_(a.sign_())  # the activations have served: their sign is ReLU's mask
+                if a is not relu:
+                    (signal,) = torch.autograd.grad(a, (relu,), signal)
+                signal.mul_(relu.sign_())  # the activations have served: their sign is ReLU's mask
             if self.dtype is not None:  # both have been changed meanwhile
                 for name in (weight, bias):
                     self.weights[name].copy_(self.ensemble.parameters[name])
@@ -141,6 +148,14 @@ class MlpGradients:
         if (name, *shape) not in self.room:
             self.room[name, *shape] = a.new_empty(shape)
         return self.room[name, *shape]
+
+
+def _perturbed_for_backward(relu: Tensor, layer: int, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Activations without and with their noise, which alone keeps a graph; one if there is none."""
+    relu = relu.detach()
+    with torch.enable_grad():
+        a = all_perturbed(relu.requires_grad_(bool(noise)), layer, noise)
+    return relu, a
 
 
 def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,42 +76,41 @@ def run(
     workers: int,
     stop: Callable[[], None],
 ) -> list[Any]:
-    """Train all members, those of a group in portions of `together`, several portions at a time.
+    """Train all members, those of a group in passes of `together`, several passes at a time.
 
     Args:
         groups: members that may share a pass.
-        train: trains some members of a group; called from `workers` threads.
-        together: most members in a portion; halved for all when memory runs out.
+        train: trains some members of a group in one pass; called from `workers` threads.
+        together: most members in a pass; halved for all when memory runs out.
         workers: threads. With one, everything runs in the caller's.
         stop: makes the calls of `train` that are under way raise `Stopped`.
 
     Returns:
-        What `train` returned for each portion, in no particular order.
+        What `train` returned for each pass, in no particular order.
 
     Raises:
         MemoryError: not even one network fits.
-        Exception: the first error of `train`; no other portion is started after it.
+        KeyboardInterrupt: the user has interrupted; all passes are given up at once.
+        Exception: the first error of `train`; likewise.
 
     Warns:
-        RuntimeWarning: memory ran out, and the members are trained in smaller groups.
+        RuntimeWarning: memory ran out, and the members are trained in smaller passes.
     """
     queue = _Queue(groups, together)
-    workers = min(workers, queue.portions())
+    workers = min(workers, queue.passes())
     if workers == 1:
         return queue.work(train)
     with _one_core_each(workers) as pool:
         working = [pool.submit(queue.work, train) for _ in range(workers)]
         try:
-            return [result for done in working for result in done.result()]
-        except BaseException:
+            wait(working, return_when=FIRST_EXCEPTION)
+        finally:  # all are done, one has failed, or Ctrl-C was pressed
             queue.clear()
             stop()
-            raise _first_error(working) from None
-
-
-def _first_error(working: list) -> BaseException:
-    errors = [done.exception() for done in working]
-    return next((error for error in errors if error and not isinstance(error, Stopped)), errors[0])
+    errors = [error for done in working if (error := done.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
+    return [result for done in working for result in done.result()]
 
 
 class _Queue:
@@ -122,11 +121,11 @@ class _Queue:
         self.together = together
         self.lock = threading.Lock()
 
-    def portions(self) -> int:
+    def passes(self) -> int:
         return sum(-(-len(group) // self.together) for group in self.waiting)
 
     def take(self) -> list[int]:
-        """The next portion; empty when none is left."""
+        """The members of the next pass; none when all are done."""
         with self.lock:
             if not self.waiting:
                 return []
@@ -136,7 +135,7 @@ class _Queue:
             return group[: self.together]
 
     def put_back(self, members: list[int], error: Exception) -> None:
-        """Let members whose pass found too little memory wait again, to go in smaller portions."""
+        """Let members whose pass found too little memory wait again, for smaller passes."""
         if len(members) == 1:
             raise MemoryError("not even one network fits; lower batch_size or width") from error
         with self.lock:
@@ -154,7 +153,7 @@ class _Queue:
             self.waiting.clear()
 
     def work(self, train: Callable[[list[int]], Any]) -> list[Any]:
-        """Train one portion after another until none is left."""
+        """Train one pass after another until none is left."""
         results: list[Any] = []
         while members := self.take():
             try:

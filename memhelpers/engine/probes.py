@@ -1,4 +1,4 @@
-"""Probes: looks at the networks while they train, at chosen epochs or updates."""
+"""Probes: functions of the networks while they train, at chosen epochs or updates."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from memhelpers.errors import ArgumentError, check_choice
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """What a probe sees.
 
     Attributes:
@@ -28,28 +28,28 @@ class Moment:
     epoch: int | None
     update: int
     batch: Tensor | None
-    _group: Any
+    _pass: Any
 
     def train_logits(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [m, n, classes] and labels [m, n] of the training examples at `positions` [n].
 
         Every member sees its own inputs and labels, in evaluation mode.
         """
-        group = self._group
-        positions = positions.to(group.x.device)
-        portions = positions.split(self.ensemble.images_per_pass(group.x.shape[2:]))
-        x_of, y_of = group.which_x[:, None], group.which_y[:, None]
+        trained = self._pass
+        positions = positions.to(trained.x.device)
+        portions = positions.split(self.ensemble.images_per_pass(trained.x.shape[2:]))
+        x_of, y_of = trained.which_x[:, None], trained.which_y[:, None]
         with torch.no_grad():
-            logits = torch.cat([self.ensemble(group.x[x_of, some]) for some in portions], dim=1)
-        return logits, group.y[y_of, positions]
+            logits = torch.cat([self.ensemble(trained.x[x_of, some]) for some in portions], dim=1)
+        return logits, trained.y[y_of, positions]
 
 
-Function = Callable[[Moment], Tensor]
+Function = Callable[[Snapshot], Tensor]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A function of a `Moment` and when to call it.
+    """A function of a `Snapshot` and when to call it.
 
     Args:
         function: returns one row a member still training, [m, ...]; or the name of a standard
@@ -88,26 +88,26 @@ class Probe:
         time, times = (epoch, self.epochs) if update is None else (update, self.updates)
         return times == "all" or time in times
 
-    def read(self, moment: Moment) -> Tensor:
+    def read(self, snapshot: Snapshot) -> Tensor:
         """The function's value, one row a member, on the CPU.
 
         Raises:
             ArgumentError: it does not return one row a member.
         """
-        value = torch.as_tensor(self.function(moment)).detach().cpu()
-        if not value.dim() or len(value) != len(moment.members):
-            raise ArgumentError("probe", tuple(value.shape), f"[{len(moment.members)}, ...]")
+        value = torch.as_tensor(self.function(snapshot)).detach().cpu()
+        if not value.dim() or len(value) != len(snapshot.members):
+            raise ArgumentError("probe", tuple(value.shape), f"[{len(snapshot.members)}, ...]")
         return value
 
 
-def weight_norm(moment: Moment) -> Tensor:
+def weight_norm(snapshot: Snapshot) -> Tensor:
     """Euclidean norm of all parameters of each member, [m]."""
-    return moment.ensemble.flat_parameters().norm(dim=1)
+    return snapshot.ensemble.flat_parameters().norm(dim=1)
 
 
-def parameters(moment: Moment) -> Tensor:
+def parameters(snapshot: Snapshot) -> Tensor:
     """All parameters of each member, [m, parameters]."""
-    return moment.ensemble.flat_parameters()
+    return snapshot.ensemble.flat_parameters()
 
 
 def correct_on(positions: Tensor) -> Function:
@@ -117,8 +117,8 @@ def correct_on(positions: Tensor) -> Function:
     it comes up for training.
     """
 
-    def correct(moment: Moment) -> Tensor:
-        logits, labels = moment.train_logits(positions)
+    def correct(snapshot: Snapshot) -> Tensor:
+        logits, labels = snapshot.train_logits(positions)
         return logits.argmax(-1) == labels
 
     return correct
@@ -156,7 +156,7 @@ class Readings:
 
     @classmethod
     def join(cls, parts: list["Readings"]) -> "Readings":
-        """The readings of all groups as one."""
+        """The readings of all passes as one."""
         joined = cls(parts[0].members)
         for part in parts:
             for time, rows in part._rows.items():

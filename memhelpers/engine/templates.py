@@ -12,13 +12,19 @@ Shape = tuple[int, int, int]  # channels, height and width of an image
 
 
 def is_plain_mlp(network: nn.Module) -> bool:
-    """Whether it is as `mlp` gives it: flatten, then linear layers with ReLU between."""
-    layers = list(network) if isinstance(network, nn.Sequential) else []
+    """Whether it is as `mlp` gives it: flatten, then linear layers with ReLU between.
+
+    Only that may be written out: no subclass, no hook, no frozen or shared parameter.
+    """
+    layers = list(network) if type(network) is nn.Sequential else []
     kinds = [type(layer) for layer in layers]
     depth = len(kinds) // 2
     if not depth or kinds != [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * (depth - 1)]:
         return False
-    return layers[0].start_dim == 1 and all(layer.bias is not None for layer in layers[1::2])
+    trained = [p for p in network.parameters() if p.requires_grad]  # each once
+    hooked = any(vars(m)[kind] for m in network.modules() for kind in vars(m) if "_hooks" in kind)
+    flat = (layers[0].start_dim, layers[0].end_dim) == (1, -1)
+    return flat and len(trained) == 2 * depth and not hooked
 
 
 def parameter_count(network: nn.Module) -> int:

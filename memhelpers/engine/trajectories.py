@@ -51,7 +51,7 @@ class Trajectories:
             raise AttributeError(f"{name} was not recorded{asked}") from None
 
     def pages(self, members: int, device: torch.device) -> dict[str, Tensor]:
-        """Empty pages [m, example] on the device, for one epoch of a group."""
+        """Empty pages [m, example] on the device, for one epoch of a pass."""
         page = {}
         for kind, array in self.arrays.items():
             dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype

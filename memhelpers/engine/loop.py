@@ -1,0 +1,335 @@
+"""The training loop: stochastic gradient descent of many members in step, and what is noted of it.
+
+A *member* is one network of an ensemble; a *pass* trains some of them together, in one batched
+forward and backward pass. `train` is the loop; `Pass` holds what changes, `Log` what is kept.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from memhelpers.engine import packing, perturbations
+from memhelpers.engine.ensemble import Ensemble, Weights, predict
+from memhelpers.engine.gradients import NamedGradients, example_losses, gradients_for
+from memhelpers.engine.perturbations import Kind, Noise
+from memhelpers.engine.probes import Probe, Readings, Snapshot
+from memhelpers.engine.templates import is_plain_mlp
+from memhelpers.engine.trajectories import Trajectories, margin
+from memhelpers.seeding import generator
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}  # of the weights
+
+
+@dataclass
+class Settings:
+    """What `training.fit` was asked for, checked; a list or an array has one item a member.
+
+    A part is any object with images x [n, C, H, W] and labels y [n], where the members train.
+    """
+
+    network: nn.Module
+    seeds: list[int]
+    train: list[Any]
+    visited: list[Tensor]  # positions of the training examples that a member visits, on the CPU
+    evaluate: dict[str, list[Any]]
+    epochs: int
+    until: float
+    batch_size: int
+    hyperparameters: dict[str, list[float]]
+    schedule: Callable[[int], float]
+    init: str
+    perturb: dict[Kind, list[float]]
+    probes: dict[str, Probe]
+    precision: str
+    trajectories: Trajectories
+    networks: Ensemble | None  # room for the final ones
+    progress: Callable[[int, int], None]
+    stopped: threading.Event = field(default_factory=threading.Event)
+    rounded: dict[int, Tensor] = field(init=False)
+    _done: dict[int, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        by_hand = self.precision == "bf16" and is_plain_mlp(self.network)  # else autocast does it
+        distinct = {id(part.x): part.x for part in self.train} if by_hand else {}
+        self.rounded = {key: x.bfloat16() for key, x in distinct.items()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and losses."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are, and so the networks."""
+        return self.train[0].x.device
+
+    def groups(self) -> list[list[int]]:
+        """Members whose updates go in step: equally many examples to store and to visit."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for member, (part, visited) in enumerate(zip(self.train, self.visited, strict=True)):
+            groups.setdefault((len(part.y), len(visited)), []).append(member)
+        return list(groups.values())
+
+    def template(self) -> nn.Module:
+        """A copy of the network, for one thread: calls with other weights change it for a time."""
+        return copy.deepcopy(self.network)
+
+    def advance(self, members: list[int], done: int) -> None:
+        """Note that a pass has `done` member-epochs behind it; passes report side by side."""
+        with self._lock:
+            before = sum(self._done.values())
+            self._done[members[0]] = done
+            if (after := sum(self._done.values())) != before:
+                self.progress(after, len(self.seeds) * self.epochs)
+
+
+def train(settings: Settings, members: list[int]) -> "Log":
+    """The loop. All members here have equally many examples, so their updates go in step."""
+    networks, log = Pass(settings, members), Log(settings, members)
+    log.read_probes(networks, epoch=0)
+    for epoch in range(1, settings.epochs + 1):
+        for batch in networks.batches():
+            log.read_probes(networks, batch=batch)
+            losses, logits, y, gradients = networks.forward_backward(batch)
+            log.note(batch, losses, logits, y)
+            networks.sgd_step(gradients, settings.schedule(epoch - 1))
+        log.end_epoch(networks, epoch)
+        log.read_probes(networks, epoch=epoch)
+        networks.keep(log.still_running(networks))
+        if not len(networks.members):
+            break
+    log.finish(networks)
+    return log
+
+
+class Pass:
+    """Members trained together: their stacked weights, data, hyperparameters and random orders."""
+
+    def __init__(self, settings: Settings, members: list[int]):
+        self.settings = settings
+        self.members = torch.tensor(members)
+        seeds = [settings.seeds[m] for m in members]
+        network = settings.template()
+        self.ensemble = Ensemble.initialize(
+            network, seeds, settings.init, settings.device, settings.dtype
+        )
+        network.to("meta")  # only what is computed is needed from now on; its weights take room
+        self.gradients = gradients_for(network, settings.precision)
+        self.rates = {k: [v[m] for m in members] for k, v in settings.hyperparameters.items()}
+        self.velocity: Weights = {}
+        self.noise = self._noise(members)
+        self.orders = [generator(seed, "order") for seed in seeds]
+        self.update = 0
+        parts = [settings.train[m] for m in members]
+        self.x, self.which_x = _bank([part.x for part in parts])
+        self.y, self.which_y = _bank([part.y for part in parts])
+        self.x = self.x.to(settings.dtype)
+        self.images = self.x
+        if settings.rounded:  # converted once, not anew in each update
+            self.images, _ = _bank([settings.rounded[id(part.x)] for part in parts])
+
+    def _noise(self, members: list[int]) -> Noise:
+        """The noise of the first update; no kind that leaves all members as they are."""
+        settings, noise = self.settings, {}
+        for kind, strengths in settings.perturb.items():
+            own = torch.tensor([strengths[m] for m in members], dtype=settings.dtype)
+            keys = torch.stack([perturbations.key(settings.seeds[m], kind) for m in members])
+            if any(strengths[m] for m in members):
+                noise[kind] = keys.to(settings.device), own.to(settings.device)
+        return noise
+
+    def batches(self) -> Iterator[Tensor]:
+        """One epoch of positions, [m, b] each; every member goes through its own order."""
+        orders = []
+        for member, order in zip(self.members.tolist(), self.orders, strict=True):
+            visited = self.settings.visited[member]
+            orders.append(visited[torch.randperm(len(visited), generator=order)])
+        on_device = torch.stack(orders).to(self.settings.device)
+        for batch in on_device.split(self.settings.batch_size, dim=1):
+            if self.settings.stopped.is_set():
+                raise packing.Stopped
+            yield batch
+
+    def forward_backward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, NamedGradients]:
+        """Per-example losses [m, b], logits [m, b, classes], labels [m, b], and the gradients."""
+        x, y = _take(self.images, self.which_x, batch), _take(self.y, self.which_y, batch)
+        noise = perturbations.after(self.update, self.noise)
+        losses, logits, gradients = self.gradients(self.ensemble, x, y, noise)
+        return losses, logits, y, gradients
+
+    @torch.no_grad()
+    def sgd_step(self, gradients: NamedGradients, factor: float) -> None:
+        """One update of every member, each on its own mean loss and with its own numbers:
+
+        v = momentum * v + g + decay * w;  w = w - rate * v,  where rate = factor * learning_rate.
+        """
+        momentum, decay = self.rates["momentum"], self.rates["weight_decay"]
+        minus_rate = [-factor * rate for rate in self.rates["learning_rate"]]
+        for name, g in gradients:
+            w = self.ensemble.parameters[name]
+            if any(decay):
+                g = _add(g.to(w.dtype, copy=True), decay, w)  # g + decay * w
+            v = g
+            if any(momentum):
+                before = self.velocity.setdefault(name, torch.zeros_like(w))
+                v = before.mul_(_factors(momentum, w)).add_(g)  # momentum * v + g
+            _add(w, minus_rate, v)  # w - rate * v
+        self.update += 1
+
+    def finite(self) -> np.ndarray:
+        """Whose weights are all finite, [m]: their sum is only then."""
+        weights = self.ensemble.parameters.values()
+        sums = torch.stack([w.detach().flatten(1).sum(1) for w in weights])
+        return sums.isfinite().all(0).cpu().numpy()
+
+    def evaluate(self, parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean loss and accuracy of every member on its part; not a number where it is empty."""
+        loss, accuracy = np.full((2, len(self.members)), np.nan)
+        used: dict[tuple[int, int], tuple[list[int], Any]] = {}
+        for row, member in enumerate(self.members.tolist()):
+            part = parts[member]
+            used.setdefault((id(part.x), id(part.y)), ([], part))[0].append(row)
+        for rows, part in used.values():
+            if not len(part.y):
+                continue
+            networks = self.ensemble
+            if len(rows) < len(self.members):
+                networks = networks.select(torch.tensor(rows, device=self.settings.device))
+            logits, y = predict(networks, part.x), part.y.expand(len(rows), -1)
+            loss[rows] = example_losses(logits, y).mean(1).cpu().numpy()
+            accuracy[rows] = (logits.argmax(-1) == y).float().mean(1).cpu().numpy()
+        return loss, accuracy
+
+    def keep(self, running: Tensor) -> None:
+        """Let the members go that have stopped, so that they cost nothing more."""
+        if bool(running.all()):
+            return
+        rows = running.nonzero()[:, 0]
+        self.members = self.members[rows]
+        self.orders = [self.orders[row] for row in rows.tolist()]
+        self.rates = {k: [v[row] for row in rows.tolist()] for k, v in self.rates.items()}
+        there = rows.to(self.settings.device)
+        self.ensemble = self.ensemble.select(there)
+        self.velocity = {name: v[there] for name, v in self.velocity.items()}
+        self.noise = {kind: (keys[there], s[there]) for kind, (keys, s) in self.noise.items()}
+        self.which_x, self.which_y = self.which_x[there], self.which_y[there]
+
+
+class Log:
+    """What is noted of a pass while it trains."""
+
+    def __init__(self, settings: Settings, members: list[int]):
+        self.settings, self.members = settings, members
+        self.rows: list[pd.DataFrame] = []
+        self.ended: dict[int, str] = {}
+        self.counted = 0  # member-epochs
+        self.readings = {name: Readings(len(settings.seeds)) for name in settings.probes}
+        self._start_epoch(len(members))
+
+    def _start_epoch(self, members: int) -> None:
+        device = self.settings.device
+        self.loss = torch.zeros(members, device=device, dtype=self.settings.dtype)
+        self.correct = torch.zeros(members, device=device)
+        self.seen = 0
+        self.pages = self.settings.trajectories.pages(members, device)
+
+    def note(self, batch: Tensor, loss: Tensor, logits: Tensor, y: Tensor) -> None:
+        """Add one batch to the epoch's sums and to the per-example pages."""
+        correct = logits.argmax(-1) == y
+        self.loss += loss.sum(1)
+        self.correct += correct.sum(1)
+        self.seen += batch.shape[1]
+        for kind, page in self.pages.items():
+            values = {"loss": loss, "correct": correct}.get(kind)
+            values = margin(logits, y) if values is None else values
+            page.scatter_(1, batch, values.to(page.dtype))
+
+    def end_epoch(self, networks: Pass, epoch: int) -> None:
+        """Close the epoch's row of every member and decide who stops."""
+        row = {
+            "member": networks.members.numpy(),
+            "epoch": epoch,
+            "update": networks.update,
+            "train_loss": (self.loss / self.seen).cpu().numpy(),
+            "train_accuracy": (self.correct / self.seen).cpu().numpy(),
+        }
+        for name, parts in self.settings.evaluate.items():
+            row[f"{name}_loss"], row[f"{name}_accuracy"] = networks.evaluate(parts)
+        self.rows.append(pd.DataFrame(row))
+        diverged = ~(np.isfinite(row["train_loss"]) & networks.finite())
+        fitted = row["train_accuracy"] >= self.settings.until
+        self.ended |= dict.fromkeys(row["member"][fitted & ~diverged].tolist(), "fitted")
+        self.ended |= dict.fromkeys(row["member"][diverged].tolist(), "diverged")
+        self.settings.trajectories.store(networks.members, epoch, self.pages)
+        self.counted += len(networks.members)
+        self.settings.advance(self.members, self.counted)
+
+    def still_running(self, networks: Pass) -> Tensor:
+        """Which members go on, [m]; the networks of the others are put aside."""
+        running = torch.tensor([m not in self.ended for m in networks.members.tolist()])
+        self._put_aside(networks, ~running)
+        self._start_epoch(int(running.sum()))
+        return running
+
+    def _put_aside(self, networks: Pass, leaving: Tensor) -> None:
+        kept, device = self.settings.networks, self.settings.device
+        if kept is not None and bool(leaving.any()):
+            left = networks.ensemble.select(leaving.to(device))
+            members = networks.members[leaving].to(device)
+            kept.store(members, left.parameters | left.buffers)
+
+    def read_probes(
+        self, networks: Pass, epoch: int | None = None, batch: Tensor | None = None
+    ) -> None:
+        """Call the probes that are due: before an update (`batch`) or at the end of an epoch."""
+        update = networks.update
+        for name, probe in self.settings.probes.items():
+            if probe.is_due(epoch=epoch, update=update if epoch is None else None):
+                now = Snapshot(networks.ensemble, networks.members, epoch, update, batch, networks)
+                time = update if epoch is None else epoch
+                self.readings[name].add(time, networks.members, probe.read(now))
+
+    def finish(self, networks: Pass) -> None:
+        """Note those who ran to the last epoch."""
+        self.ended |= dict.fromkeys(networks.members.tolist(), "epochs")
+        self._put_aside(networks, torch.ones(len(networks.members), dtype=torch.bool))
+        self.settings.advance(self.members, len(self.members) * self.settings.epochs)
+
+
+def _add(total: Tensor, factors: list[float], step: Tensor) -> Tensor:
+    """Change total to total + factor * step, [m, ...] each, with a factor for each member."""
+    if len(set(factors)) == 1:
+        return total.add_(step, alpha=factors[0])
+    return total.addcmul_(_factors(factors, total), step)
+
+
+def _factors(factors: list[float], weight: Tensor) -> Tensor | float:
+    """One number if all are the same, else [m, 1, ...] to multiply [m, ...] with."""
+    if len(set(factors)) == 1:
+        return factors[0]
+    column = torch.tensor(factors, device=weight.device, dtype=weight.dtype)
+    return column.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _bank(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The distinct tensors stacked, and for each given one its place among them."""
+    places: dict[int, int] = {}
+    which = [places.setdefault(id(tensor), len(places)) for tensor in tensors]
+    distinct = list({id(tensor): tensor for tensor in tensors}.values())
+    stacked = distinct[0][None] if len(distinct) == 1 else torch.stack(distinct)
+    return stacked, torch.tensor(which, device=tensors[0].device)
+
+
+def _take(bank: Tensor, which: Tensor, batch: Tensor) -> Tensor:
+    """The examples [m, b, ...] at positions [m, b] of the members' own among the stacked sets."""
+    if len(bank) == 1:  # all members have the same: this way it is several times faster
+        return bank[0].index_select(0, batch.flatten()).unflatten(0, batch.shape)
+    return bank[which[:, None], batch]
