@@ -33,6 +33,13 @@ __all__ = [
 def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
     """Fully connected ReLU network of any depth and width.
 
+    Counting up the hidden layers:
+
+    - `mlp((1, 8, 8), [], 10)` is `[Flatten, Linear(64, 10)]`, a logistic regression;
+    - `mlp((1, 8, 8), [32], 10)` is `[Flatten, Linear(64, 32), ReLU, Linear(32, 10)]`;
+    - `mlp((1, 8, 8), [32, 16], 10)` is
+      `[Flatten, Linear(64, 32), ReLU, Linear(32, 16), ReLU, Linear(16, 10)]`.
+
     Args:
         shape: (C, H, W) of one image; it is flattened.
         hidden: units of each hidden layer, first to last; empty for logistic regression.

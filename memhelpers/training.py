@@ -20,16 +20,14 @@ from memhelpers.data import Dataset
 from memhelpers.engine import loop, packing
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.loop import PRECISIONS
-from memhelpers.engine.perturbations import (
+from memhelpers.engine.perturbations import (  # noqa: F401 - a reader says these words, too
     Perturbation,
     dropout,
-    hidden_noise,
-    input_dropout,
-    input_noise,
+    gaussian_noise,
     perturbation,
     strengths_by_kind,
 )
-from memhelpers.engine.probes import (
+from memhelpers.engine.probes import (  # noqa: F401
     Probe,
     Readings,
     Snapshot,
@@ -47,27 +45,6 @@ from memhelpers.errors import (
     check_positive_int,
     check_seed,
 )
-
-__all__ = [
-    "PRECISIONS",
-    "History",
-    "Perturbation",
-    "Probe",
-    "Snapshot",
-    "check_names",
-    "check_seeds",
-    "constant",
-    "correct_on",
-    "dropout",
-    "fit",
-    "halve_every",
-    "hidden_noise",
-    "input_dropout",
-    "input_noise",
-    "parameters",
-    "perturbation",
-    "weight_norm",
-]
 
 PARTS = ("validation", "test")
 
@@ -145,9 +122,9 @@ def fit(
         subsets: for each member the positions [k] of its training examples, or a mask [n] over
             them; all of them by default.
         init: see `networks.initialize`.
-        perturb: noise in the forward pass of training; one for all members, or one a member, such
-            as `[dropout(0.5), input_noise(0.1) + hidden_noise(0.1), None]`. The training losses,
-            accuracies and trajectories are those with the noise; evaluation and probes have none.
+        perturb: noise in the forward pass of training, for all members or one a member, such as
+            `[dropout(0.5), dropout(0.2, where="input") + gaussian_noise(0.1), None]`. Training
+            losses, accuracies and trajectories are those with noise; evaluation has none.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
         probes: by name; a `Probe`, or a function of a `Snapshot` or the name of a standard probe,

@@ -92,12 +92,41 @@ def test_only_the_plain_relu_network_is_done_by_hand():
         ),
         nn.Sequential(nn.Linear(4, 2)),
         nn.Sequential(nn.Flatten(2), nn.Linear(4, 2)),
+        nn.Sequential(nn.Flatten(1, 2), nn.Linear(4, 2)),
         nn.Sequential(),
         nn.Linear(4, 2),
     ]
     assert not any(is_plain_mlp(network) for network in others)
     assert isinstance(products(NETWORKS[0]), MlpProducts)
     assert not isinstance(products(others[1]), MlpProducts)
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def changed(change) -> nn.Module:
+    network = mlp(SHAPE, [6, 6], CLASSES)
+    change(network)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Doubled(*mlp(SHAPE, [6], CLASSES)),
+        changed(lambda n: n.register_forward_hook(lambda *seen: 2 * seen[-1])),
+        changed(lambda n: n[1].register_forward_pre_hook(lambda *seen: None)),
+        changed(lambda n: n[1].register_full_backward_hook(lambda *seen: None)),
+        changed(lambda n: n[1].weight.requires_grad_(False)),
+        changed(lambda n: n[1].bias.requires_grad_(False)),
+        changed(lambda n: n.append(nn.ReLU()).append(n[3])),
+    ],
+    ids=["subclass", "hook", "hook of a layer", "backward hook", "weight", "bias", "layer twice"],
+)
+def test_a_network_that_only_looks_plain_is_not_done_by_hand(network):
+    assert not is_plain_mlp(network)
 
 
 def test_a_step_stays_on_the_device():

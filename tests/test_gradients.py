@@ -18,7 +18,12 @@ def batch_for(members: int, images: int, shape=(1, 4, 4), classes=3):
 
 
 def ensemble_of(members: int, hidden, dtype=torch.float32, shape=(1, 4, 4), classes=3):
-    return Ensemble.initialize(mlp(shape, hidden, classes), range(members), dtype=dtype)
+    """Networks whose biases, too, are not zero, as they are at first."""
+    ensemble = Ensemble.initialize(mlp(shape, hidden, classes), range(members), dtype=dtype)
+    draws = torch.Generator().manual_seed(0)
+    for bias in list(ensemble.parameters.values())[1::2]:
+        bias.detach().copy_(torch.randn(bias.shape, generator=draws) / 50)
+    return ensemble
 
 
 def assert_same(found, expected, **tolerance):

@@ -1,6 +1,7 @@
 """The networks are those of the papers: sizes, order of layers, initial weights."""
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -55,6 +56,19 @@ def test_an_mlp_of_any_depth_and_width_has_a_weight_for_each_pair_and_a_bias_for
     relus = [isinstance(layer, nn.ReLU) for layer in network]
     assert sum(relus) == len(hidden)
     assert not relus[-1]
+
+
+def test_the_docstring_counts_up_to_the_layers_that_are_there():
+    shown = re.findall(r"`(mlp\(.*?\))` is\s+`\[(.*?)\]`", mlp.__doc__)
+    assert [len(layers.split("Linear")) - 2 for _, layers in shown] == [0, 1, 2]
+    for call, layers in shown:
+        built = [
+            f"Linear({m.in_features}, {m.out_features})"
+            if isinstance(m, nn.Linear)
+            else type(m).__name__
+            for m in eval(call)
+        ]
+        assert ", ".join(built) == layers
 
 
 def test_logistic_regression_is_linear():

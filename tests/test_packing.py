@@ -1,5 +1,7 @@
 """How members are packed: passes, threads, and what happens when memory runs out."""
 
+import os
+import signal
 import threading
 import time
 
@@ -46,17 +48,17 @@ def test_a_cpu_trains_one_pass_a_core_and_a_gpu_one():
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_every_member_is_trained_once_and_only_with_its_group(workers):
     groups = [[0, 1, 2, 3, 4], [5], [6, 7, 8]]
-    portions = run(groups, lambda members: members, workers=workers)
-    assert sorted(portions) == [[0, 1], [2, 3], [4], [5], [6, 7], [8]]
+    passes = run(groups, lambda members: members, workers=workers)
+    assert sorted(passes) == [[0, 1], [2, 3], [4], [5], [6, 7], [8]]
 
 
-def test_portions_run_side_by_side_on_one_core_each_and_the_cores_come_back():
+def test_passes_run_side_by_side_on_one_core_each_and_the_cores_come_back():
     before, seen, both = torch.get_num_threads(), [], threading.Barrier(2, timeout=20)
     torch.set_num_threads(2)
     try:
 
         def train(members):
-            both.wait()  # goes on only when the other portion is under way, too
+            both.wait()  # goes on only when the other pass is under way, too
             seen.append(torch.get_num_threads())
 
         run([[0], [1]], train)
@@ -71,7 +73,7 @@ def test_an_error_stops_the_others_and_is_the_one_that_is_raised():
 
     def train(members):
         started.append(members)
-        if members == [0]:
+        if members == [1]:  # of the second worker, when the first is waited for
             time.sleep(0.05)
             raise ZeroDivisionError("wrong")
         if not stopped.wait(20):
@@ -98,6 +100,25 @@ def test_an_interrupted_fit_ends_its_threads():
     assert threading.active_count() == alive
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_all_passes_at_once_and_stays_a_keyboard_interrupt(workers):
+    """A true signal, which reaches the caller's thread while it waits for the others."""
+    alive, pressed = threading.active_count(), []
+
+    def press(done, total):
+        if done > 3 and not pressed:
+            pressed.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            toy_mlp(DATA), DATA, seeds=range(4), epochs=10**6, workers=workers, together=1,
+            evaluate=(), progress=press, keep_networks=False,
+        )  # fmt: skip
+    assert time.monotonic() - pressed[0] < 5
+    assert threading.active_count() == alive
+
+
 def test_threads_and_stacks_change_results_by_rounding_at_most():
     def curves(**packed):
         history = fit(
@@ -117,7 +138,7 @@ def test_threads_and_stacks_change_results_by_rounding_at_most():
     assert np.array_equal(others, losses)
 
 
-def test_when_memory_runs_out_all_portions_are_halved():
+def test_when_memory_runs_out_all_passes_are_halved():
     sizes = []
 
     def train(members):
@@ -127,6 +148,6 @@ def test_when_memory_runs_out_all_portions_are_halved():
         return members
 
     with pytest.warns(RuntimeWarning, match="4 networks together; going on with 2"):
-        portions = run([list(range(8)), [8, 9, 10, 11]], train, together=4, workers=1)
-    assert sorted(m for portion in portions for m in portion) == list(range(12))
+        passes = run([list(range(8)), [8, 9, 10, 11]], train, together=4, workers=1)
+    assert sorted(m for some in passes for m in some) == list(range(12))
     assert set(sizes) == {2}

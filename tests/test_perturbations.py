@@ -16,15 +16,20 @@ from memhelpers.training import (
     Perturbation,
     dropout,
     fit,
-    hidden_noise,
-    input_dropout,
-    input_noise,
+    gaussian_noise,
     perturbation,
 )
 
 DATA = toy_data()
 IMAGES = toy_data(n=20, shape=(1, 8, 8))
-KINDS = [dropout, input_dropout, input_noise, hidden_noise]
+
+
+def input_dropout(rate):
+    return dropout(rate, where="input")
+
+
+def input_noise(deviation):
+    return gaussian_noise(deviation, where="input")
 
 
 def wave(a, layer, strength, draws):
@@ -32,8 +37,11 @@ def wave(a, layer, strength, draws):
     return a + strength * (a * draws).sin() / layer
 
 
-def of_wave(strength):
+def own_noise(strength):
     return perturbation(wave, strength, draws="uniform")
+
+
+KINDS = [dropout, input_dropout, input_noise, gaussian_noise, own_noise]
 
 
 def plain_cnn(data):
@@ -56,7 +64,7 @@ def noise_of(given: Perturbation, seeds, dtype=torch.float64):
     """The noise of the first update."""
     return {
         kind: (
-            torch.stack([perturbations.key(seed, kind) for seed in seeds]),
+            perturbations.first_draws(seeds, kind),
             torch.full((len(seeds),), strength, dtype=dtype),
         )
         for kind, strength in given.strengths
@@ -67,7 +75,7 @@ def noise_of(given: Perturbation, seeds, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("make", [*KINDS, of_wave])
+@pytest.mark.parametrize("make", KINDS)
 def test_members_with_noise_give_what_single_runs_give(case, make):
     strengths, seeds = [0.6, 0.0, 0.2], [4, 4, 9]
     extra = {"momentum": 0.5, "until": 0.8, "epochs": 6, "precision": "fp64"}
@@ -85,12 +93,12 @@ def test_members_with_noise_give_what_single_runs_give(case, make):
 
 @pytest.mark.parametrize("case", CASES)
 def test_members_may_have_noise_of_different_kinds_also_in_single_precision(case):
-    each = [None, dropout(0.5) + input_noise(0.3), hidden_noise(0.1), input_dropout(0.2)]
+    each = [None, dropout(0.5) + input_noise(0.3), gaussian_noise(0.1), input_dropout(0.2)]
     whole = full(case, seeds=range(4), perturb=each, epochs=2)
     for row, own in enumerate(each):
         single = full(case, seeds=[row], perturb=own, epochs=2)
         assert_same_runs(whole, single, [row], [0], 2e-3 if case == "batch norm" else 1e-5)
-    columns = whole.members[["dropout", "input_noise", "hidden_noise", "input_dropout"]]
+    columns = whole.members[["hidden_dropout", "input_noise", "hidden_noise", "input_dropout"]]
     assert columns.to_numpy().tolist() == [
         [0] * 4,
         [0.5, 0.3, 0, 0],
@@ -100,7 +108,7 @@ def test_members_may_have_noise_of_different_kinds_also_in_single_precision(case
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("make", [*KINDS, of_wave])
+@pytest.mark.parametrize("make", KINDS)
 def test_strength_0_is_exactly_the_run_without_noise_beside_noisy_members_too(case, make):
     plain, seeds = full(case, seeds=[1, 2]), [1, 2]
     assert_same_runs(plain, full(case, seeds=seeds, perturb=make(0)), [0, 1], [0, 1], 0)
@@ -139,11 +147,11 @@ def test_gaussian_noise_has_the_deviation_that_was_asked_for():
 
 def test_draws_differ_between_seeds_updates_layers_and_kinds_and_places():
     shape, seen = (4, 250), []
-    for given in (input_noise(1) + dropout(0), hidden_noise(1)):
+    for given in (input_noise(1) + dropout(0), gaussian_noise(1)):
         noise = noise_of(given, [0, 1])
         for update in (0, 1, 2**20):
             for layer in (0, 1, 2):
-                at = perturbations.after(update, noise)
+                at = perturbations.at_update(update, noise)
                 out = perturbations.all_perturbed(torch.zeros(2, *shape), layer, at)
                 seen += [row for row in out.reshape(-1, 250) if row.any()]
     assert len(seen) == 3 * 2 * 4 * (1 + 2)  # updates, seeds, rows; input once and two layers
@@ -154,14 +162,14 @@ def test_draws_differ_between_seeds_updates_layers_and_kinds_and_places():
 def test_uniform_draws_are_splitmix64s():
     """The first hashes of the published generator, seeded with 1234567."""
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    start = torch.tensor(1234567 + perturbations._GAMMA)  # its first number is that of step 1
+    start = torch.tensor(1234567 + perturbations._STEP)  # its first number is that of step 1
     high, low = perturbations._hashes(start, 6)
     assert high.tolist() == [z >> 40 for z in published]
     assert low.tolist() == [z % 2**24 for z in published]
 
 
 @pytest.mark.parametrize("case", ["mlp", "cnn", "batch norm"])
-def test_hidden_noise_acts_after_each_relu_and_input_noise_on_the_images(case):
+def test_gaussian_noise_acts_after_each_relu_and_input_noise_on_the_images(case):
     seen = []
 
     def noted(a, layer, strength, draws):
@@ -190,11 +198,11 @@ def test_a_relu_that_is_used_twice_counts_twice():
     assert seen == [1, 2]
 
 
-@pytest.mark.parametrize("make", [*KINDS, of_wave])
+@pytest.mark.parametrize("make", KINDS)
 @pytest.mark.parametrize("members", [1, 3])
 def test_the_written_out_gradients_are_those_of_autograd_with_the_same_noise(make, members):
     ensemble, (x, y) = ensemble_of(members, [8, 7], torch.float64), batch_for(members, 6)
-    noise = perturbations.after(5, noise_of(make(0.4), range(members)))
+    noise = perturbations.at_update(5, noise_of(make(0.4), range(members)))
     found = MlpGradients(ensemble.network, "fp64")(ensemble, x.double(), y, noise)
     assert_same(found, by_autograd("fp64")(ensemble, x.double(), y, noise))
 
@@ -227,13 +235,16 @@ def test_the_ensemble_that_is_returned_has_no_noise_left():
         (lambda: input_dropout(-0.1), "rate: given -0.1"),
         (lambda: dropout([0.1, 0.2]), r"rate: given \[0.1, 0.2\].*perturb=\[...\].*a seed"),
         (lambda: input_noise(-1), "deviation: given -1.*at least 0"),
-        (lambda: hidden_noise(float("inf")), "deviation: given inf.*finite"),
-        (lambda: hidden_noise(float("nan")), "deviation: given nan"),
+        (lambda: gaussian_noise(float("inf")), "deviation: given inf.*finite"),
+        (lambda: gaussian_noise(float("nan")), "deviation: given nan"),
         (lambda: perturbation("noise", 1.0), "function: given 'noise'"),
         (lambda: perturbation(wave, "1"), "strength: given '1'"),
         (lambda: perturbation(wave, 1.0, draws="gamma"), "draws: given 'gamma'.*'uniform'"),
         (lambda: perturbation(wave, 1.0, where="output"), "where: given 'output'.*'hidden'"),
-        (lambda: dropout(0.1) + dropout(0.2), r"perturb: given 'dropout \+ dropout'.*once"),
+        (
+            lambda: dropout(0.1) + dropout(0.2),
+            r"perturb: given 'hidden_dropout \+ hidden_dropout'.*once",
+        ),
         (lambda: full(seeds=[0, 1], perturb=0.5), "perturb: given 0.5.*Perturbation"),
         (lambda: full(seeds=[0, 1], perturb=[dropout(0.5)]), "perturb: given '1 items'.*a seed"),
         (lambda: full(seeds=[0], perturb=["dropout"]), "perturb: given 'dropout'"),
@@ -242,11 +253,11 @@ def test_the_ensemble_that_is_returned_has_no_noise_left():
                 [perturbation(lambda a, *rest: a, 1.0), perturbation(lambda a, *rest: a, 1.0)],
                 toy_mlp(DATA),
             ),
-            "perturb: given '<lambda>'.*one function of each name",
+            "perturb: given 'hidden_<lambda>'.*one function of each name",
         ),
         (
             lambda: fit(mlp(DATA.shape, [], 3), DATA, seeds=[0], epochs=1, perturb=dropout(0.1)),
-            "perturb: given 'dropout for a network without them'.*nn.ReLU",
+            "perturb: given 'hidden_dropout for a network without them'.*nn.ReLU",
         ),
     ],
 )

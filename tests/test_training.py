@@ -26,8 +26,8 @@ from memhelpers.training import (
     constant,
     dropout,
     fit,
+    gaussian_noise,
     halve_every,
-    input_noise,
 )
 
 ALL_KINDS = ("loss", "correct", "margin")
@@ -681,7 +681,9 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             hyperparameters=dict.fromkeys(("learning_rate", "momentum", "weight_decay"), each),
             schedule=constant,
             init="glorot_uniform",
-            perturb=strengths_by_kind([dropout(0.5) + input_noise(1)] * members, network_for(data)),
+            perturb=strengths_by_kind(
+                [dropout(0.5) + gaussian_noise(1, "input")] * members, network_for(data)
+            ),
             probes={},
             precision="fp32",
             trajectories=Trajectories.empty(ALL_KINDS, members, 2, 20),

@@ -141,9 +141,9 @@ class Pass:
         settings, noise = self.settings, {}
         for kind, strengths in settings.perturb.items():
             own = torch.tensor([strengths[m] for m in members], dtype=settings.dtype)
-            keys = torch.stack([perturbations.key(settings.seeds[m], kind) for m in members])
-            if any(strengths[m] for m in members):
-                noise[kind] = keys.to(settings.device), own.to(settings.device)
+            first = perturbations.first_draws([settings.seeds[m] for m in members], kind)
+            if own.any():
+                noise[kind] = first.to(settings.device), own.to(settings.device)
         return noise
 
     def batches(self) -> Iterator[Tensor]:
@@ -161,7 +161,7 @@ class Pass:
     def forward_backward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, NamedGradients]:
         """Per-example losses [m, b], logits [m, b, classes], labels [m, b], and the gradients."""
         x, y = _take(self.images, self.which_x, batch), _take(self.y, self.which_y, batch)
-        noise = perturbations.after(self.update, self.noise)
+        noise = perturbations.at_update(self.update, self.noise)
         losses, logits, gradients = self.gradients(self.ensemble, x, y, noise)
         return losses, logits, y, gradients
 
@@ -219,7 +219,7 @@ class Pass:
         there = rows.to(self.settings.device)
         self.ensemble = self.ensemble.select(there)
         self.velocity = {name: v[there] for name, v in self.velocity.items()}
-        self.noise = {kind: (keys[there], s[there]) for kind, (keys, s) in self.noise.items()}
+        self.noise = {kind: (first[there], s[there]) for kind, (first, s) in self.noise.items()}
         self.which_x, self.which_y = self.which_x[there], self.which_y[there]
 
 
