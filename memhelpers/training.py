@@ -134,7 +134,8 @@ def fit(
         workers: batched passes that run side by side, in one thread and on one core each; by
             default `packing.passes_side_by_side`. With more than one, `schedule` and the functions
             of `probes` are called from several threads.
-        keep_networks: return the final weights.
+        keep_networks: return the final weights; without, there need be room for those of the
+            passes under way only.
         progress: called with (member-epochs done, member-epochs in all); those that a member is
             spared by `until` count as done when its pass ends.
 
@@ -143,7 +144,7 @@ def fit(
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
-        MemoryError: not even one network fits, or there is no room to keep them all.
+        MemoryError: not even one network fits.
 
     Warns:
         RuntimeWarning: memory ran out, and the members are trained in smaller passes.
@@ -156,12 +157,11 @@ def fit(
     _check_batches(network, visited, check_positive_int("batch_size", batch_size))
     check_choice("precision", precision, PRECISIONS)
     updates = epochs * -(-max(map(len, visited)) // batch_size)
-    examples, device = max(len(dataset.train) for dataset in datasets), datasets[0].device
+    shape, device = datasets[0].shape, datasets[0].device
     if together is None:
-        together = packing.networks_per_pass(
-            network, datasets[0].shape, batch_size, device, precision
-        )
-    workers = packing.passes_side_by_side(device) if workers is None else workers
+        together = packing.networks_per_pass(network, shape, batch_size, device, precision)
+    if workers is None:
+        workers = packing.passes_side_by_side(device)
     settings = loop.Settings(
         network=network,
         seeds=seeds,
@@ -183,10 +183,8 @@ def fit(
         perturb=strengths_by_kind(_perturbations(perturb, seeds), network),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
-        trajectories=Trajectories.empty(
-            check_names("record", record, KINDS), len(seeds), epochs, examples
-        ),
-        networks=_room(network, len(seeds), device, precision) if keep_networks else None,
+        record=check_names("record", record, KINDS),
+        keep_networks=keep_networks,
         progress=progress or (lambda done, total: None),
     )
     logs = packing.run(
@@ -224,15 +222,6 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
     members["train_accuracy"] = last["train_accuracy"]
     readings = {k: Readings.join([log.readings[k] for log in logs]) for k in settings.probes}
     return History(members, rows, settings.trajectories, readings, settings.networks)
-
-
-def _room(network: nn.Module, members: int, device: torch.device, precision: str) -> Ensemble:
-    try:
-        return Ensemble.empty(network, members, device, PRECISIONS[precision])
-    except (RuntimeError, MemoryError) as error:
-        if not packing.out_of_memory(error):
-            raise
-        raise MemoryError("no room for all networks; pass keep_networks=False") from error
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
@@ -283,7 +272,7 @@ def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -
 def _visited(subsets: object, datasets: list[Dataset], seeds: list[int]) -> list[Tensor]:
     """The positions of each member's training examples, on the CPU."""
     if subsets is None:
-        everything = {len(data.train): torch.arange(len(data.train)) for data in datasets}
+        everything = {n: torch.arange(n) for n in {len(data.train) for data in datasets}}
         return [everything[len(data.train)] for data in datasets]
     each = zip(_one_each("subsets", subsets, seeds, Tensor), datasets, strict=True)
     return [_positions(subset, len(data.train)) for subset, data in each]

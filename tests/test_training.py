@@ -18,7 +18,6 @@ from memhelpers.data import Dataset, Part
 from memhelpers.engine import loop
 from memhelpers.engine.ensemble import Ensemble, predict
 from memhelpers.engine.perturbations import strengths_by_kind
-from memhelpers.engine.trajectories import Trajectories
 from memhelpers.errors import ArgumentError
 from memhelpers.training import (
     PRECISIONS,
@@ -457,15 +456,6 @@ def test_when_not_even_one_network_fits_the_error_says_so(monkeypatch):
         full(seeds=[1])
 
 
-def test_when_the_final_networks_have_no_room_the_error_says_so(monkeypatch):
-    def full_up(*args, **settings):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Ensemble, "empty", full_up)
-    with pytest.raises(MemoryError, match="keep_networks=False"):
-        full(seeds=[1])
-
-
 def test_other_errors_are_no_lack_of_memory(monkeypatch):
     memory_for(monkeypatch, 0, RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="multiplied"):
@@ -686,11 +676,11 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             ),
             probes={},
             precision="fp32",
-            trajectories=Trajectories.empty(ALL_KINDS, members, 2, 20),
-            networks=Ensemble.empty(network_for(data), members, "cuda"),
+            record=list(ALL_KINDS),
+            keep_networks=True,
             progress=lambda done, total: None,
         )
-        settings.template = lambda: settings.network  # a copy in this mode ends Python
+        monkeypatch.setattr(copy, "deepcopy", lambda network: network)  # in this mode ends Python
         settings.network.to = lambda device: settings.network
         rows = list(range(members))
         networks, log = loop.Pass(settings, rows), loop.Log(settings, rows)

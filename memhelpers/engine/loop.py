@@ -48,15 +48,22 @@ class Settings:
     perturb: dict[Kind, list[float]]
     probes: dict[str, Probe]
     precision: str
-    trajectories: Trajectories
-    networks: Ensemble | None  # room for the final ones
+    record: list[str]
+    keep_networks: bool
     progress: Callable[[int, int], None]
+    trajectories: Trajectories = field(init=False)
+    networks: Ensemble | None = field(init=False)  # room for the final ones
+    rounded: dict[int, Tensor] = field(init=False)  # images in bf16, by the id of the given ones
     stopped: threading.Event = field(default_factory=threading.Event)
-    rounded: dict[int, Tensor] = field(init=False)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        members, examples = len(self.seeds), max(len(part.y) for part in self.train)
+        self.trajectories = Trajectories.empty(self.record, members, self.epochs, examples)
+        self.networks = None
+        if self.keep_networks:
+            self.networks = Ensemble.empty(self.network, members, self.device, self.dtype)
         by_hand = self.precision == "bf16" and is_plain_mlp(self.network)  # else autocast does it
         distinct = {id(part.x): part.x for part in self.train} if by_hand else {}
         self.rounded = {key: x.bfloat16() for key, x in distinct.items()}
@@ -77,10 +84,6 @@ class Settings:
         for member, (part, visited) in enumerate(zip(self.train, self.visited, strict=True)):
             groups.setdefault((len(part.y), len(visited)), []).append(member)
         return list(groups.values())
-
-    def template(self) -> nn.Module:
-        """A copy of the network, for one thread: calls with other weights change it for a time."""
-        return copy.deepcopy(self.network)
 
     def advance(self, members: list[int], done: int) -> None:
         """Note that a pass has `done` member-epochs behind it; passes report side by side."""
@@ -117,7 +120,7 @@ class Pass:
         self.settings = settings
         self.members = torch.tensor(members)
         seeds = [settings.seeds[m] for m in members]
-        network = settings.template()
+        network = copy.deepcopy(settings.network)  # one a thread: calls change it for a time
         self.ensemble = Ensemble.initialize(
             network, seeds, settings.init, settings.device, settings.dtype
         )
@@ -140,9 +143,10 @@ class Pass:
         """The noise of the first update; no kind that leaves all members as they are."""
         settings, noise = self.settings, {}
         for kind, strengths in settings.perturb.items():
-            own = torch.tensor([strengths[m] for m in members], dtype=settings.dtype)
+            own = [strengths[m] for m in members]
             first = perturbations.first_draws([settings.seeds[m] for m in members], kind)
-            if own.any():
+            if any(own):
+                own = torch.tensor(own, dtype=settings.dtype)
                 noise[kind] = first.to(settings.device), own.to(settings.device)
         return noise
 
