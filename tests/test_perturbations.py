@@ -147,14 +147,15 @@ def test_gaussian_noise_has_the_deviation_that_was_asked_for():
 
 def test_draws_differ_between_seeds_updates_layers_and_kinds_and_places():
     shape, seen = (4, 250), []
-    for given in (input_noise(1) + dropout(0), gaussian_noise(1)):
+    own = perturbation(lambda a, layer, strength, draws: a + 2 * draws, 1.0)
+    for given in (input_noise(1) + dropout(0), gaussian_noise(1), own):
         noise = noise_of(given, [0, 1])
         for update in (0, 1, 2**20):
             for layer in (0, 1, 2):
                 at = perturbations.at_update(update, noise)
                 out = perturbations.all_perturbed(torch.zeros(2, *shape), layer, at)
                 seen += [row for row in out.reshape(-1, 250) if row.any()]
-    assert len(seen) == 3 * 2 * 4 * (1 + 2)  # updates, seeds, rows; input once and two layers
+    assert len(seen) == 3 * 2 * 4 * (1 + 2 + 2)  # updates, seeds, rows; images, twice two layers
     related = torch.corrcoef(torch.stack(seen)) - torch.eye(len(seen))
     assert related.abs().max() < 0.35
 

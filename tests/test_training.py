@@ -197,6 +197,17 @@ def test_training_is_stochastic_gradient_descent_as_pytorch_does_it(data, precis
         torch.testing.assert_close(member(history.ensemble, row), network.state_dict(), **close)
 
 
+def test_frozen_parameters_keep_their_first_values_and_the_others_train():
+    network = toy_mlp(DATA)
+    network[1].weight.requires_grad_(False)
+    history = fit(network, DATA, seeds=[1, 2], **BASIC)
+    first = Ensemble.initialize(network, [1, 2])
+    for row in range(2):
+        before, after = member(first, row), member(history.ensemble, row)
+        same = {name for name in before if torch.equal(before[name], after[name])}
+        assert same == {"1.weight"}
+
+
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     size=st.integers(1, 22),
