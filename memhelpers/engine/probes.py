@@ -113,7 +113,7 @@ def parameters(snapshot: Snapshot) -> Tensor:
 def correct_on(positions: Tensor) -> Function:
     """Probe function: is each training example at `positions` [n] classified as labelled?
 
-    They are looked at together, at one time, unlike the trajectories, which see each example when
+    They are classified together, at one time, unlike the trajectories, which see each example when
     it comes up for training.
     """
 
