@@ -174,6 +174,8 @@ def loss_sensitivity(
     """
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
         raise ArgumentError("network", "batch norm", "networks in which each example has its loss")
+    if not all(parameter.requires_grad for parameter in network.parameters()):
+        raise ArgumentError("network", "frozen parameters", "networks that are trained as a whole")
     norms = check_names("norms", norms, NORMS)
     derivatives = check_names("derivatives", derivatives, DERIVATIVES)
     check_choice("precision", precision, ["fp32", "fp64"])

@@ -424,3 +424,10 @@ def test_the_table_by_class_holds_the_matrix_over_training_and_at_each_time():
     own = found.labels[0] == 1
     expected = found.at_times()[0, :, 1][:, own].mean(1)
     np.testing.assert_allclose(rows["value"], expected, rtol=1e-6)
+
+
+def test_a_network_with_frozen_parameters_is_refused():
+    network = toy_mlp(DATA)
+    network[1].weight.requires_grad_(False)
+    with pytest.raises(ArgumentError, match="network: given 'frozen parameters'"):
+        loss_sensitivity(network, DATA, seeds=[0], epochs=1)
