@@ -217,7 +217,7 @@ def test_a_stamped_book_opens_in_colab_what_is_published(book, tmp_path):
     command = ["git", "--git-dir", remote, "show", f"gh-pages:{place}"]
     published = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     first = notebooks.code_cells(notebooks.nbformat.reads(published, as_version=4))[0]
-    assert f'REPOSITORY = "{ADDRESS}@c0ffee"' in first.source
+    assert f' or "git+{ADDRESS}@c0ffee"' in first.source
     listed = ["git", "--git-dir", remote, "ls-tree", "--name-only", "gh-pages"]
     assert ".nojekyll" in subprocess.run(listed, capture_output=True, text=True).stdout
 

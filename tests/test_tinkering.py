@@ -1,16 +1,18 @@
 """A reader changes a chapter's parameters, and the chapter still runs to the end."""
 
+import json
+
 import numpy as np
-import papermill
 import pytest
 
 from memhelpers import claims
-from tests import chapters
+from tests import chapters, reader
 from tools import notebooks
 
 OWN = "own images"  # stands for the path of the file that `own_images` makes
 
-# Chapter -> edits of its parameters cell; QUICKER is added to each edit to keep the test short.
+# Chapter -> edits of its parameters cell; QUICKER is added to each edit: the smallest
+# scale at which every cell still runs.
 EDITS: dict[str, list[dict[str, object]]] = {
     "01-fitting-noise": [
         {"hidden": [32]},
@@ -74,16 +76,9 @@ def test_a_chapter_runs_to_the_end_with_other_parameters(
     chosen = {name: own_images if value == OWN else value for name, value in chosen.items()}
     for variable, value in chapters.QUICK.items():
         monkeypatch.setenv(variable, value)
-    ran = papermill.execute_notebook(
-        path,
-        tmp_path / "ran.ipynb",
-        chosen,
-        cwd=tmp_path,
-        kernel_name="python3",
-        progress_bar=False,
-    )
-    judged = [output for cell in ran.cells for output in cell.get("outputs", [])]
-    assert any(claims.MIME in output.get("data", {}) for output in judged), "no verdicts"
+    monkeypatch.chdir(tmp_path)
+    shown = reader.run_all(path, chosen)
+    assert any(claims.MIME in data for data in shown), "no verdicts"
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
@@ -91,3 +86,31 @@ def test_every_chapter_is_tinkered_with(path):
     edits = EDITS.get(path.stem, [])
     assert len(edits) >= 3, "add three edits of its parameters to the table above"
     assert any(OWN in edit.values() for edit in edits)
+
+
+@pytest.fixture
+def small_notebook(tmp_path):
+    """A notebook that displays twice its parameter, and a value that a former run left behind."""
+    sources = [
+        ("x = 1", ["parameters"]),
+        ("def twice():\n    return 2 * x\nleft = globals().get('left', 0) + 1", []),
+        ("from IPython.display import display\ndisplay(left)\ntwice()", []),
+    ]
+    cells = [
+        {"cell_type": "code", "source": source, "metadata": {"tags": tags}}
+        for source, tags in sources
+    ]
+    path = tmp_path / "small.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    return path
+
+
+def test_a_run_takes_the_changed_parameter_and_nothing_of_the_run_before(small_notebook):
+    for changed, doubled in ({}, "2"), ({"x": 5}, "10"), ({}, "2"):
+        shown = reader.run_all(small_notebook, changed)
+        assert [data["text/plain"] for data in shown] == ["1", doubled]
+
+
+def test_a_run_ends_with_the_error_of_its_first_failing_cell(small_notebook):
+    with pytest.raises(TypeError, match="unsupported operand"):
+        reader.run_all(small_notebook, {"x": None})

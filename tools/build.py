@@ -2,6 +2,8 @@
 
 python -m tools.build             the rendered book in _build/html
 python -m tools.build --outputs   the notebooks' outputs written back into book/*.ipynb
+python -m tools.build --stored    the pages as the stored outputs give them, in _build/stored: for
+                                  the checks, which execute each notebook elsewhere
 """
 
 import argparse
@@ -18,16 +20,13 @@ from pathlib import Path
 
 import yaml
 
-from memhelpers import claims
 from tools import notebooks, stage, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
-SOURCE = BUILD / "source"
-HTML = BUILD / "html"
+STORED = BUILD / "stored"  # a folder with a `_build` of its own: pages of the stored outputs
 README_CHAPTER = notebooks.BOOK / "04-loss-sensitivity.ipynb"
 README_FIGURE = notebooks.BOOK / "_static" / "loss-sensitivity.png"
-SHOWS_README_FIGURE = "lab.show_recorded(recorded, fig3)"
 AT_ONCE = 2  # notebooks; each computes on one core at the quick preset
 RENDER = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb")
 
@@ -40,36 +39,58 @@ def say(line: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Build what is asked; 1 where a cell failed or a page does not render without a warning."""
     parser = argparse.ArgumentParser(description="Build the book.")
+    which = parser.add_mutually_exclusive_group()
     what = "write the outputs of the notebooks back into book/, and render nothing"
-    parser.add_argument("--outputs", action="store_true", help=what)
+    which.add_argument("--outputs", action="store_true", help=what)
+    what = "execute nothing; render the stored outputs into _build/stored"
+    which.add_argument("--stored", action="store_true", help=what)
     asked = parser.parse_args(arguments)
-    started = time.monotonic()
     config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text())
-    stage.pages(notebooks.ROOT, SOURCE)
-    failures = execute(stage.source_to_install(config), write_back=asked.outputs)
+    address = stage.source_to_install(config)
+    if asked.stored:
+        return int(not render_stored(address))
+    return build(address, write_back=asked.outputs)
+
+
+def build(address: str, *, write_back: bool) -> int:
+    """Execute the notebooks; then render, or write their outputs back; 1 where either failed."""
+    started = time.monotonic()
+    source = BUILD / "source"
+    stage.pages(notebooks.ROOT, source)
+    failures = execute(source, address, write_back=write_back)
     if failures:
         say(f"\n{len(failures)} of {len(notebooks.paths())} notebooks failed; nothing rendered.")
         return 1
-    if asked.outputs and README_CHAPTER.exists():
+    if write_back and README_CHAPTER.exists():
         README_FIGURE.write_bytes(readme_figure())
-    if not asked.outputs and not render():
+    if not write_back and not render(notebooks.ROOT):
         return 1
-    say(claims_table(SOURCE / "book"))
-    if not asked.outputs:
-        page = (HTML / "index.html").relative_to(notebooks.ROOT)
-        say(f"Open {page} (or: make serve). {time.monotonic() - started:.0f} s in all.")
+    say(claims_table(source / "book"))
+    if not write_back:
+        took = time.monotonic() - started
+        say(f"Open _build/html/index.html (or: make serve). {took:.0f} s in all.")
     return 0
 
 
-def execute(address: str, *, write_back: bool) -> list[str]:
+def render_stored(address: str) -> bool:
+    """Render the pages as the notebooks' stored outputs give them; whether it went well."""
+    source = STORED / "_build" / "source"
+    stage.pages(notebooks.ROOT, source)
+    for path in notebooks.paths():
+        stored = notebooks.stamp(notebooks.read(path), address)
+        notebooks.write(stored, source / "book" / path.name)
+    return render(STORED)
+
+
+def execute(source: Path, address: str, *, write_back: bool) -> list[str]:
     """Execute the notebooks into the staged sources, and return the names of those that failed."""
     executor = Executor(notebooks.ROOT, BUILD / "executed", log=say)
     failures: list[str] = []
 
     def staged(path: Path, siblings: Sequence[Path] = ()) -> Path:
-        target = SOURCE / "book" / path.name
+        target = source / "book" / path.name
         try:
-            done = executor.outputs(path, SOURCE / "book", siblings)
+            done = executor.outputs(path, source / "book", siblings)
         except NotebookError as error:
             say(f"\nFAILED {error}")
             failures.append(path.stem)
@@ -91,29 +112,31 @@ def execute(address: str, *, write_back: bool) -> list[str]:
 
 
 def readme_figure() -> bytes:
-    """The README's figure: the last picture of the recorded Fig. 3 in chapter 04's outputs."""
-    chapter = notebooks.read(README_CHAPTER)
-    (cell,) = [c for c in notebooks.code_cells(chapter) if c.source == SHOWS_README_FIGURE]
-    return base64.b64decode(cell.outputs[-1]["data"]["image/png"])
+    """The README's figure: the first picture of chapter 04, which its first screen shows."""
+    cells = notebooks.code_cells(notebooks.read(README_CHAPTER))
+    shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    return base64.b64decode(next(data["image/png"] for data in shown if "image/png" in data))
 
 
-def render() -> bool:
-    """Render the staged sources from nothing, unless the page that is there came from the same.
+def render(root: Path) -> bool:
+    """Render `_build/source` of `root` from nothing, unless the pages there came from the same.
 
     A page is never rendered on top of an older one: a warning about a page that did not change
     would go unseen.
     """
-    vega_bundle.write(SOURCE / "book" / "_static" / "vega-bundle.js")
-    kept, key = BUILD / "rendered", render_key()
-    if kept.exists() and kept.read_text() == key and (HTML / "index.html").exists():
+    build, html = root / "_build", root / "_build" / "html"
+    source = build / "source"
+    vega_bundle.write(source / "book" / "_static" / "vega-bundle.js")
+    kept, key = build / "rendered", render_key(source)
+    if kept.exists() and kept.read_text() == key and (html / "index.html").exists():
         say("Pages\n  unchanged, not rendered again")
         return True
     say("Pages\n  rendering")
-    for stale in (HTML, BUILD / ".doctrees"):
+    for stale in (html, build / ".doctrees"):
         shutil.rmtree(stale, ignore_errors=True)
     kept.unlink(missing_ok=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
-    command += [str(SOURCE), "--path-output", str(notebooks.ROOT), "-n", "-W", "--keep-going", "-q"]
+    command += [str(source), "--path-output", str(root), "-n", "-W", "--keep-going", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         say(f"\nFAILED jupyter-book:\n{done.stdout}{done.stderr}")
@@ -122,10 +145,10 @@ def render() -> bool:
     return True
 
 
-def render_key() -> str:
+def render_key(source: Path) -> str:
     """Hash everything that the pages depend on: staged sources, docstrings, tools, versions."""
     parts = [notebooks.ROOT / "memhelpers", notebooks.ROOT / "tools"]
-    files = [file for file in SOURCE.rglob("*") if file.is_file()]
+    files = [file for file in source.rglob("*") if file.is_file()]
     files += [file for part in parts for file in part.rglob("*.py")]
     digest = hashlib.sha256(repr([importlib.metadata.version(name) for name in RENDER]).encode())
     for file in sorted(files):
@@ -136,6 +159,8 @@ def render_key() -> str:
 
 def claims_table(folder: Path) -> str:
     """Return every claim with the verdicts that the executed chapters have put out, as text."""
+    from memhelpers import claims  # and torch with it, which a build that only renders does without
+
     return f"\nClaims\n{claims.scoreboard(folder)!r}\n"
 
 

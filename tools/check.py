@@ -1,37 +1,59 @@
-"""Run every check of the book, one after another, and end with the sum of all of them.
+"""Run every check of the book, two at a time, and end with the sum of all of them.
 
     python -m tools.check
 
-A step that fails does not keep the next from running. The last line reads
-`N passed, N failed, N skipped`, and the exit status is 1 where anything has failed.
+Each step computes on one core; a step that fails does not keep the next from running. The last
+line reads `N passed, N failed, N skipped`, and the exit status is 1 where anything has failed.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools import notebooks
+
+ROOT = notebooks.ROOT
 REPORTS = ROOT / "_build" / "test"
 CLOSING = REPORTS / "closing-line.txt"
+AT_ONCE = 2  # the machines that check this have two cores
 
-PYTHON = [sys.executable, "-m"]
-LATER = ["tests/test_tinkering.py", "tests/test_colab.py", "tests/test_browser.py"]
-TWO = ["-n", "2", "--dist", "loadscope"]  # the machines that check this have two cores
-NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
+PYTHON = (sys.executable, "-m")
+PYTEST = (*PYTHON, "pytest", "--color=no")
+NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600")
+APART = ("tests/test_tinkering.py", "tests/test_colab.py", "tests/test_browser.py")
 
-STEPS = {
-    "lint": [*PYTHON, "ruff", "check", "."],
-    "format": [*PYTHON, "ruff", "format", "--check", "."],
-    "units": [*PYTHON, "pytest", *TWO, "tests", *(f"--ignore={file}" for file in LATER)],
-    "book": [*PYTHON, "tools.build"],
-    "notebooks": [*PYTHON, "pytest", *TWO, *NBVAL, "book"],
-    "tinkering": [*PYTHON, "pytest", "-n", "2", *LATER[:2]],
-    "browser": [*PYTHON, "pytest", LATER[2]],
-}
+
+@dataclass(frozen=True)
+class Step:
+    """One command, and the names of the steps that have to end before it begins."""
+
+    name: str
+    command: tuple[str, ...]
+    after: tuple[str, ...] = ()
+
+
+def steps() -> list[Step]:
+    """List the steps in the order in which they begin: the longest first, the short ones last."""
+    return [
+        Step("pages", (*PYTHON, "tools.build", "--stored")),
+        Step("units", (*PYTEST, "tests", *(f"--ignore={file}" for file in APART))),
+        Step("browser", (*PYTEST, APART[2]), after=("pages",)),
+        Step("tinkering", (*PYTEST, APART[0])),
+        *(
+            Step(f"notebook {path.stem}", (*PYTEST, *NBVAL, f"book/{path.name}"))
+            for path in notebooks.paths()
+        ),
+        Step("colab", (*PYTEST, APART[1])),
+        Step("lint", (*PYTHON, "ruff", "check", ".")),
+        Step("format", (*PYTHON, "ruff", "format", "--check", ".")),
+    ]
 
 
 @dataclass
@@ -56,41 +78,79 @@ class Sum:
 def main() -> int:
     """Run the steps, print the sum, and keep the closing line in a file."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    total = Sum()
-    for name, command in STEPS.items():
-        started = time.monotonic()
-        print(f"\n== {name}", flush=True)
-        done = step(name, command)
-        print(f"== {name}: {done} ({time.monotonic() - started:.0f} s)", flush=True)
-        total += done
+    CLOSING.unlink(missing_ok=True)
+    started = time.monotonic()
+    total = run(steps())
     for reason in total.reasons:
         print(f"skipped: {reason}")
     CLOSING.write_text(f"{total}\n")
-    print(f"\n{total}", flush=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"\n{time.monotonic() - started:.0f} s, {cpu:.0f} s of processor time")
+    print(f"{total}", flush=True)
     return int(total.failed > 0)
 
 
-def step(name: str, command: list[str]) -> Sum:
-    """Run one step; a step that is not a test run counts as one check."""
-    report = REPORTS / f"{name}.xml"
+def run(waiting: Sequence[Step]) -> Sum:
+    """Run steps side by side, each once those that it waits for have ended; add up their sums."""
+    waiting, ended, total = list(waiting), set(), Sum()
+    running: dict[Future[Sum], Step] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting or running:
+            ready = [step for step in waiting if ended.issuperset(step.after)]
+            for step in ready[: AT_ONCE - len(running)]:
+                waiting.remove(step)
+                running[pool.submit(perform, step)] = step
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                ended.add(running.pop(done).name)
+                total += done.result()
+    return total
+
+
+def perform(step: Step) -> Sum:
+    """Run one step and print what it said; a step that is not a test run counts as one check."""
+    report = REPORTS / f"{step.name}.xml"
     report.unlink(missing_ok=True)
-    tests = "pytest" in command
-    asked = [*command, f"--junitxml={report}"] if tests else command
-    status = subprocess.run(asked, cwd=ROOT, env=environment(name), stdin=subprocess.DEVNULL)
-    if status.returncode:
-        print(f"== {name}: exit status {status.returncode}")  # negative: ended by a signal
-    if not tests:
-        return Sum(failed=1) if status.returncode else Sum(passed=1)
+    tests = "pytest" in step.command
+    command = [*step.command, f"--junitxml={report}"] if tests else step.command
+    started = time.monotonic()
+    print(f"== {step.name}: begins", flush=True)
+    ran = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    failed = int(ran.returncode != 0)
+    done = summed(report, ran.returncode) if tests else Sum(passed=1 - failed, failed=failed)
+    # A status below 0 is the signal that ended the step.
+    status = f", exit status {ran.returncode}" if ran.returncode else ""
+    took = f"{time.monotonic() - started:.0f} s"
+    print(f"\n{ran.stdout}== {step.name}: {done}{status} ({took})", flush=True)
+    return done
+
+
+def environment() -> dict[str, str]:
+    """Give each step the quick preset, one thread, and the pages made from the stored outputs."""
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        "MEMHELPERS_PRESET": "quick",
+        "MEMHELPERS_STATIC": "1",
+        "MEMHELPERS_HTML": str(ROOT / "_build" / "stored" / "_build" / "html"),
+        "TQDM_DISABLE": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
+    return {**os.environ, **settings}
+
+
+def summed(report: Path, status: int) -> Sum:
+    """Sum up a test run; one that ends badly without a failed test counts as one failure."""
     counted = counts(report) if report.exists() else Sum()
-    broken = status.returncode != 0 and counted.failed == 0
-    return counted + Sum(failed=1) if broken else counted
-
-
-def environment(name: str) -> dict[str, str]:
-    """Give the step the quick preset; where two processes share the cores, one thread to each."""
-    threads = {} if name in ("book", "browser") else {"OMP_NUM_THREADS": "1"}
-    static = {"MEMHELPERS_PRESET": "quick", "MEMHELPERS_STATIC": "1", "TQDM_DISABLE": "1"}
-    return {**os.environ, **threads, **static, "PYTHONFAULTHANDLER": "1"}
+    return counted + Sum(failed=1) if status and not counted.failed else counted
 
 
 def counts(report: Path) -> Sum:

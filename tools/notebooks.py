@@ -13,7 +13,7 @@ BOOK = ROOT / "book"
 LAST = "scoreboard"  # reads what the chapters have put out, so it runs after them
 
 BOOTSTRAP = (Path(__file__).parent / "bootstrap_cell.py").read_text().rstrip()
-UNSTAMPED = 'REPOSITORY = ""'
+UNSTAMPED = 'os.environ.get("MEMHELPERS_SOURCE") or ""'
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -83,5 +83,5 @@ def refresh_bootstrap(notebook: NotebookNode) -> NotebookNode:
 def stamp(notebook: NotebookNode, address: str) -> NotebookNode:
     """Write the repository's address into the bootstrap cell; no address leaves it as it is."""
     for cell in tagged(notebook, "bootstrap") if address else []:
-        cell.source = cell.source.replace(UNSTAMPED, f'REPOSITORY = "{address}"')
+        cell.source = cell.source.replace(UNSTAMPED, f'{UNSTAMPED[:-2]}"git+{address}"')
     return notebook
