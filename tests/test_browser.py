@@ -303,7 +303,7 @@ COLOURS = """() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node; (node = walker.nextNode());) {
         const e = node.parentElement;
-        if (!node.data.trim() || e.closest("script, style, noscript, [aria-hidden=true]")) continue;
+        if (!node.data.trim() || e.closest("script, style, noscript")) continue;
         if (!e.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
         const style = getComputedStyle(e);
         const colour = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
