@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from memhelpers import claims
-from tests import chapters, prose
+from tests import chapters, minibook, prose
 from tools import build, notebooks
 
 PATHS = notebooks.paths()
@@ -128,6 +129,78 @@ def test_a_chapter_has_one_parameters_cell_of_plain_assignments(path):
         read = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} & names
         late = read - chapters.assigned(statement) - {"pick"}
         assert not late, f"a changed parameter would not reach: {ast.unparse(statement)}"
+
+
+# Chapters of the old house are above it. The mark goes with the last of them: a chapter that
+# passes is then held to it.
+OLD_HOUSE = pytest.mark.xfail(reason="not yet written with lab.Chapter", strict=False)
+
+
+@OLD_HOUSE
+@every_chapter
+def test_a_chapter_has_at_most_22_lines_of_boilerplate(path):
+    lines = boilerplate(notebooks.read(path))
+    assert len(lines) <= 22, "\n".join([f"{len(lines)} lines:", *lines])
+
+
+def boilerplate(notebook: notebooks.NotebookNode) -> list[str]:
+    """The lines that a chapter needs around its experiment, without blank ones and comments.
+
+    Counted are all lines of the bootstrap cell, of each import wherever it stands, and of each
+    statement outside of functions that is, or assigns, something that begins with `lab` or with
+    what came from it: by an import (`from memhelpers.lab import Chapter`) or by an assignment
+    (`chapter = lab.Chapter(...)`, `chapter.record(...)`, `shown = chapter.show`). The parameters
+    cell is the experiment's and not counted, nor are a chapter's sentences (`.say(...)`) and live
+    controls (`.explore(...)`), which are what it has to tell.
+    """
+    house, lines = {"lab"}, []
+    for cell in notebooks.code_cells(notebook):
+        source, tree = cell.source.splitlines(), ast.parse(cell.source)
+        counted = set(range(len(source))) if "bootstrap" in notebooks.tags(cell) else set()
+        for node in [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]:
+            counted |= set(range(node.lineno - 1, node.end_lineno))
+            if getattr(node, "module", "") == "memhelpers.lab":
+                house |= {alias.asname or alias.name for alias in node.names}
+        for node in [] if "parameters" in notebooks.tags(cell) else outside_functions(tree.body):
+            begins, *attributes = chain(getattr(node, "value", None))
+            if begins in house and not {"say", "explore"} & set(attributes):
+                house |= chapters.assigned(node)
+                counted |= set(range(node.lineno - 1, node.end_lineno))
+        lines += [source[i] for i in sorted(counted) if re.match(r"\s*[^\s#]", source[i])]
+    return lines
+
+
+def outside_functions(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements, and those in their blocks, but none of a function or class."""
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node
+            for part in ("body", "orelse", "finalbody"):
+                yield from outside_functions(getattr(node, part, []))
+
+
+def chain(value: ast.expr | None) -> list[str]:
+    """The names of an expression such as `lab.Chapter("04").judge(x)`: lab, Chapter, judge."""
+    attributes: list[str] = []
+    while isinstance(value, ast.Attribute | ast.Call):
+        attributes += [value.attr] if isinstance(value, ast.Attribute) else []
+        value = value.value if isinstance(value, ast.Attribute) else value.func
+    return [getattr(value, "id", ""), *reversed(attributes)]
+
+
+def test_boilerplate_is_counted_line_by_line():
+    sources = {
+        "import os\n\nif os.sep:\n    pass  # bootstrap": ["bootstrap"],  # 3
+        "# imports\nimport numpy as np\nfrom memhelpers import lab": [],  # 2
+        "chapter = lab.Chapter(\n    '04',\n)": [],  # 3
+        "pick = chapter.pick\nx = pick(\n    quick=1)": ["parameters"],  # 0
+        "def draw():\n    import math\n    lab.cost('a')\n    return math": [],  # 1
+        "for run in [1]:\n    chapter.record(run)\n    y = draw()": [],  # 1
+        "other = chapter.show\nother('a')\nchapter.say('b')": [],  # 2
+        "w = draw(chapter.device)\nlab.explore(w)": [],  # 0
+    }
+    cells = [("code", tags, source) for source, tags in sources.items()]
+    assert len(boilerplate(minibook.notebook(cells))) == 12
 
 
 @every_chapter
