@@ -1,6 +1,5 @@
 """The build: what is executed again and what is not, what a failure says, what gets published."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -222,17 +221,22 @@ def test_a_stamped_book_opens_in_colab_what_is_published(book, tmp_path):
     assert ".nojekyll" in subprocess.run(listed, capture_output=True, text=True).stdout
 
 
-def test_outputs_are_written_back_in_a_stable_form(book):
+def test_outputs_are_written_back_in_the_normal_form_and_rendered_without_a_run(book):
     status, said = minibook.run(book, "tools.build", "--outputs")
     assert status == 0, said
-    first = (book / "book/01-first.ipynb").read_text()
-    assert minibook.run(book, "tools.build", "--outputs")[0] == 0
-    assert (book / "book/01-first.ipynb").read_text() == first
-    written = json.loads(first)
-    assert written["metadata"] == notebooks.METADATA
-    assert [cell["id"] for cell in written["cells"]] == [f"01-first-{i:02d}" for i in range(4)]
-    assert written["cells"][3]["outputs"][0]["execution_count"] == 3
-    assert all(set(cell["metadata"]) <= {"tags"} for cell in written["cells"])
+    path = book / "book/01-first.ipynb"
+    written = notebooks.read(path)
+    assert written == notebooks.normalize(notebooks.read(path), path.stem)
+    cells = notebooks.code_cells(written)
+    assert [cell.execution_count for cell in cells] == [1, 2, 3]
+    assert cells[2].outputs[0].execution_count == 3
+
+    minibook.edit(book, "book/01-first.ipynb", "3.25", "98.75")
+    status, said = minibook.run(book, "tools.build", "--stored")
+    minibook.edit(book, "book/01-first.ipynb", "98.75", "3.25")
+    assert status == 0, said
+    assert "executing" not in said
+    assert "98.75" in (book / "_build/stored/_build/html/book/01-first.html").read_text()
 
 
 def test_the_books_own_configuration_shows_buttons_only_with_an_address(tmp_path):

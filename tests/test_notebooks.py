@@ -131,8 +131,7 @@ def test_a_chapter_has_one_parameters_cell_of_plain_assignments(path):
         assert not late, f"a changed parameter would not reach: {ast.unparse(statement)}"
 
 
-# Chapters of the old house are above it. The mark goes with the last of them: a chapter that
-# passes is then held to it.
+# Off until the last chapter is written with `lab.Chapter`: then delete this mark and its use.
 OLD_HOUSE = pytest.mark.xfail(reason="not yet written with lab.Chapter", strict=False)
 
 

@@ -18,9 +18,11 @@ def test_the_api_page_documents_every_module(module):
     assert f"[{module}](#api-{module})" in text
 
 
-def test_the_api_page_documents_nothing_else():
+def test_the_api_page_documents_what_is_there_and_only_once():
     text = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"automodule:: memhelpers\.(\w+)", text)) == MODULES
+    named = re.findall(r"automodule:: ([\w.]+)", text)
+    assert len(set(named)) == len(named)
+    assert [name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").exists()] == []
 
 
 def test_every_page_is_in_the_table_of_contents():
