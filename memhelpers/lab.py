@@ -17,25 +17,11 @@ import pandas as pd
 from memhelpers.data import Dataset
 from memhelpers.errors import ArgumentError, RecordError, check_choice
 from memhelpers.runs import machine, records
-from memhelpers.runs.machine import progress
-from memhelpers.runs.records import Record, pack_answers, unpack_answers
+from memhelpers.runs.machine import progress as progress
+from memhelpers.runs.records import Record
+from memhelpers.runs.records import pack_answers as pack_answers
+from memhelpers.runs.records import unpack_answers as unpack_answers
 from memhelpers.sweep import sweep
-
-__all__ = [
-    "PRESETS",
-    "Chapter",
-    "Unfinished",
-    "at_paper_scale",
-    "explore",
-    "pack_answers",
-    "progress",
-    "record_name",
-    "recorded",
-    "say",
-    "title",
-    "unpack_answers",
-    "unsupported",
-]
 
 PRESETS = ("quick", "colab", "paper")
 PRESET = "MEMHELPERS_PRESET"  # the scale
@@ -205,13 +191,28 @@ class Chapter:
         return say("\n\n".join(sentence(*run) for run in self.runs.items()))
 
     def judge(self, verdicts: Callable[[Tables], Sequence[Any]]) -> Any:
-        """The verdicts on this page's run beside those on the recorded ones: a `claims.Ledger`."""
+        """The verdicts on this page's run beside those on the recorded ones.
+
+        Returns:
+            The `claims.Ledger`, to be shown; `ledger` keeps it.
+        """
         from memhelpers import claims
 
         judged = {name: verdicts(record.tables) for name, record in self.recorded.items()}
         if not any(map(at_paper_scale, self.recorded.values())):
             judged["paper scale"] = None
-        return claims.Ledger(verdicts(self.tables), judged, title=self.here)
+        self.ledger = claims.Ledger(verdicts(self.tables), judged, title=self.here)
+        return self.ledger
+
+    def unsupported(self) -> Any:
+        """A list in Markdown: which claims each run does not support, with their intervals."""
+        lines = []
+        for run, verdicts in {self.ledger.title: self.ledger.here, **self.ledger.recorded}.items():
+            missed = [v for v in verdicts or () if v.verdict != "supported"]
+            told = "; ".join(f"{v.claim.id} is {v.verdict} ({v.interval})" for v in missed)
+            known = "not recorded" if verdicts is None else told or "every claim is supported"
+            lines.append(f"- **{run}**: {known}.")
+        return say("\n".join(lines))
 
     def cost(self, downloads: str) -> Any:
         """One line: what the recorded runs took, on what, and what is downloaded.
@@ -256,17 +257,6 @@ def at_paper_scale(record: Record) -> bool:
     """Whether a run has the paper's sizes and grids: nothing departs from the preset but data."""
     departs = set(record.provenance["overrides"]) - {"data"}
     return record.provenance["preset"] == "paper" and not departs
-
-
-def unsupported(ledger: Any) -> Any:
-    """A list in Markdown: which claims each run does not support, with their intervals."""
-    lines = []
-    for run, verdicts in {ledger.title: ledger.here, **ledger.recorded}.items():
-        missed = [v for v in verdicts or () if v.verdict != "supported"]
-        told = "; ".join(f"{v.claim.id} is {v.verdict} ({v.interval})" for v in missed)
-        known = "not recorded" if verdicts is None else told or "every claim is supported"
-        lines.append(f"- **{run}**: {known}.")
-    return say("\n".join(lines))
 
 
 def say(text: str) -> Any:

@@ -182,10 +182,11 @@ def test_each_run_says_its_sentence():
 
 def test_a_missing_run_at_paper_scale_is_told():
     save("paper-mnist-hidden=8-8", factor=0.1, hidden=[8, 8])
-    ledger = chapter_with_a_run().judge(verdicts)
-    assert ledger.recorded["paper scale"] is None
-    assert ledger.lines() == "C9.1 supported"
-    lines = lab.unsupported(ledger).data.splitlines()
+    chapter = chapter_with_a_run()
+    assert chapter.judge(verdicts) is chapter.ledger
+    assert chapter.ledger.recorded["paper scale"] is None
+    assert chapter.ledger.lines() == "C9.1 supported"
+    lines = chapter.unsupported().data.splitlines()
     assert lines[0] == "- **quick, toy**: every claim is supported."
     assert lines[1].startswith(
         "- **mnist, paper preset with hidden = 8 x 8**: C9.1 is contradicted"
