@@ -144,8 +144,8 @@ def boilerplate(notebook: notebooks.NotebookNode) -> list[str]:
     statement outside of functions that is, or assigns, something that begins with `lab` or with
     what came from it: by an import (`from memhelpers.lab import Chapter`) or by an assignment
     (`chapter = lab.Chapter(...)`, `chapter.record(...)`, `shown = chapter.show`). The parameters
-    cell is the experiment's and not counted, nor are the call that runs it (`.sweep(...)`), a
-    chapter's figures, sentences and live controls (`.show`, `.say`, `.explore`): what it has to tell.
+    cell is the experiment's and not counted, nor are the call that runs it (`.sweep(...)`) and a
+    chapter's figures, sentences and live controls (`.show`, `.say`, `.explore`), which it tells.
     """
     house, lines = {"lab"}, []
     for cell in notebooks.code_cells(notebook):
