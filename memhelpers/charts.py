@@ -1,9 +1,8 @@
 """Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
 
-The step of the data flow after the tidy table: a table goes in, an Altair chart comes out, and
-`Figure` (from `memhelpers.page.figures`, at hand here too) gives it alt text, a caption and a
-picture for readers without JavaScript. Colours belong to conditions, not to positions, so that real
-data has the same colour in every chapter; a dash pattern repeats what the colour says.
+A table goes in, an Altair chart comes out, and `Figure` (from `memhelpers.page.figures`) gives it
+alt text, a caption and a picture for readers without JavaScript. Colours belong to conditions, not
+to positions, so that real data has the same colour in every chapter; dashes repeat what it says.
 """
 
 import json
@@ -18,7 +17,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from memhelpers.errors import ArgumentError
-from memhelpers.page.figures import Figure, Images, Switch, Table, images, rounded, table
+from memhelpers.page.figures import Figure, Images, Switch, Table, images, table
 
 # What the page shows is at hand here, too.
 __all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices"]
@@ -51,7 +50,6 @@ CONDITIONS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 BAND = ("low", "high")
-_FIGURES = ".4~g"
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,12 @@ class Control:
 
     Args:
         column: the column that it filters.
-        values: the values that it offers, in order.
         parameter: the Altair parameter bound to the input.
         condition: Vega expression, true for the rows that are drawn.
         labels: what a slider shows for each position; empty where the input says it by itself.
     """
 
     column: str
-    values: tuple[Any, ...]
     parameter: alt.Parameter
     condition: str
     labels: tuple[str, ...] = ()
@@ -91,15 +87,14 @@ def slider(
     Raises:
         ArgumentError: fewer than two values, values that are no numbers, or another start.
     """
-    shown = tuple(rounded(value) for value in _plain(values))
-    if len(shown) < 2 or not all(isinstance(value, int | float) for value in shown):
-        raise ArgumentError("values", list(values), "at least two numbers")
-    place = _place("start", shown, start, len(shown) - 1)
-    name = _parameter_name(column)
+    shown = [_rounded(value) for value in values]
+    if len(shown) < 2 or not all(map(_finite, shown)):
+        raise ArgumentError("values", list(values), "at least two finite numbers")
+    place = len(shown) - 1 if start is None else _place(shown, _rounded(start))
     bind = alt.binding_range(min=0, max=len(shown) - 1, step=1, name=f"{label or column} ")
-    condition = f"datum[{column!r}] === {list(shown)}[{name}]"
-    parameter = alt.param(name=name, value=place, bind=bind)
-    return Control(column, shown, parameter, condition, tuple(f"{v:.4g}" for v in shown))
+    parameter = alt.param(name=_parameter_name(column), value=place, bind=bind)
+    condition = f"datum[{column!r}] === {shown}[{parameter.name}]"
+    return Control(column, parameter, condition, tuple(f"{value:.4g}" for value in shown))
 
 
 def choice(
@@ -116,14 +111,13 @@ def choice(
     Raises:
         ArgumentError: fewer than two options, or another start.
     """
-    shown = tuple(str(option) for option in options)
+    shown = [str(option) for option in options]
     if len(shown) < 2:
         raise ArgumentError("options", list(options), "at least two names")
-    place = _place("start", shown, start, 0)
-    name = _parameter_name(column)
-    bind = alt.binding_select(options=list(shown), name=f"{label or column} ")
-    parameter = alt.param(name=name, value=shown[place], bind=bind)
-    return Control(column, shown, parameter, f"datum[{column!r}] === {name}")
+    value = shown[0 if start is None else _place(shown, start)]
+    bind = alt.binding_select(options=shown, name=f"{label or column} ")
+    parameter = alt.param(name=_parameter_name(column), value=value, bind=bind)
+    return Control(column, parameter, f"datum[{column!r}] === {parameter.name}")
 
 
 def lines(
@@ -170,7 +164,9 @@ def lines(
     if ends:
         lower = alt.Y(ends[0], type="quantitative", **upward)
         layers.append(base.mark_area(opacity=0.2).encode(y=lower, y2=ends[1]))
-    layers.append(base.mark_line(point=points).encode(y=up, **_dash_encoding(data, series)))
+    layers.append(
+        base.mark_line(point=points).encode(y=up, **_series_encoding(data, series, dashes=True))
+    )
     layers.append(_hover(base.encode(y=up), data, [series, x, y, *ends], series))
     chart = alt.layer(*layers).properties(title=title, width="container", height=300)
     return _finish(chart, controls, legend=_names(data, series))
@@ -282,17 +278,20 @@ def matrices(
     ]
 
 
-def _plain(values: Sequence[Any]) -> list[Any]:
-    """The values as Python's own numbers and strings, which is what a chart's text can hold."""
-    return [value.item() if hasattr(value, "item") else value for value in values]
+def _rounded(value: Any) -> Any:
+    """As Python's own number or string, floats cut to 4 significant digits like a chart's data."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _place(argument: str, values: tuple[Any, ...], start: Any, default: int) -> int:
-    if start is None:
-        return default
-    if rounded(start) not in values:
-        raise ArgumentError(argument, start, f"one of {list(values)}")
-    return values.index(rounded(start))
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _place(values: list[Any], start: Any) -> int:
+    if start not in values:
+        raise ArgumentError("start", start, f"one of {values}")
+    return values.index(start)
 
 
 def _parameter_name(column: str) -> str:
@@ -314,7 +313,7 @@ def _names(data: pd.DataFrame, column: str | None) -> list[Any]:
     """The distinct values of a column: names as they come, numbers in order."""
     if column is None:
         return []
-    names = _plain(data[column].dropna().unique())
+    names = data[column].dropna().unique().tolist()
     return sorted(names) if is_numeric_dtype(data[column]) else names
 
 
@@ -328,12 +327,12 @@ def _scale(
 ) -> alt.Scale:
     """A scale over all rows, so that axes stand still while a control changes what is drawn."""
     values = data[list(columns)]
-    ends = [rounded(float(values.min().min())), rounded(float(values.max().max()))]
+    ends = [_rounded(float(values.min().min())), _rounded(float(values.max().max()))]
     shown = [*ends, *([] if also is None else [also])]
     low, high = domain or (min(shown), max(shown))
     if log and low <= 0:
         raise ArgumentError(columns[0], low, "values above 0 on a logarithmic scale")
-    if not math.isfinite(low) or not math.isfinite(high):
+    if not _finite(low) or not _finite(high):
         raise ArgumentError(columns[0], [low, high], "finite values")
     kind = {"type": "log", "nice": False} if log else {"nice": domain is None, "zero": False}
     return alt.Scale(domain=[low, high], **kind, **options)
@@ -349,27 +348,22 @@ def _styles(names: list[Any]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _series_encoding(
-    data: pd.DataFrame, series: str | None, *, legend: bool = True
+    data: pd.DataFrame, series: str | None, *, legend: bool = True, dashes: bool = False
 ) -> dict[str, Any]:
-    """The colour of each name; of numbers, a ramp."""
+    """The colour of each name and, of a line, its dashes; of numbers, a ramp of colours."""
     if series is None:
         return {"color": alt.value(BLUE)}
     names, key = _names(data, series), _legend(data, series) if legend else None
     if is_numeric_dtype(data[series]):
         ramp = alt.Scale(domain=names, range=list(RAMP), interpolate="lab")
         return {"color": alt.Color(series, type="ordinal", scale=ramp, legend=key)}
-    scale = alt.Scale(domain=names, range=[colour for colour, _ in _styles(names)])
-    return {"color": alt.Color(series, type="nominal", scale=scale, legend=key)}
-
-
-def _dash_encoding(data: pd.DataFrame, series: str | None) -> dict[str, Any]:
-    """The dashes of each name, which tell the lines apart without colour."""
-    if series is None or is_numeric_dtype(data[series]):
-        return {}
-    names = _names(data, series)
-    scale = alt.Scale(domain=names, range=[list(dashes) for _, dashes in _styles(names)])
-    legend = _legend(data, series)
-    return {"strokeDash": alt.StrokeDash(series, type="nominal", scale=scale, legend=legend)}
+    colours, patterns = zip(*_styles(names), strict=True)
+    scale = alt.Scale(domain=names, range=list(colours))
+    encoding = {"color": alt.Color(series, type="nominal", scale=scale, legend=key)}
+    if dashes:
+        scale = alt.Scale(domain=names, range=[list(pattern) for pattern in patterns])
+        encoding["strokeDash"] = alt.StrokeDash(series, type="nominal", scale=scale, legend=key)
+    return encoding
 
 
 def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
@@ -381,14 +375,9 @@ def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
 
 
 def _tooltips(data: pd.DataFrame, columns: Sequence[str | None]) -> list[alt.Tooltip]:
+    number, text = {"type": "quantitative", "format": ".4~g"}, {"type": "nominal"}
     names = [name for name in dict.fromkeys(columns) if name is not None]
-    numeric = {name for name in names if is_numeric_dtype(data[name])}
-    return [
-        alt.Tooltip(name, type="quantitative", format=_FIGURES)
-        if name in numeric
-        else alt.Tooltip(name, type="nominal")
-        for name in names
-    ]
+    return [alt.Tooltip(n, **(number if is_numeric_dtype(data[n]) else text)) for n in names]
 
 
 def _hover(
@@ -398,13 +387,12 @@ def _hover(
     groups = [series] if series else []
     longest = int(data.groupby(groups).size().max()) if groups else len(data)
     every = max(1, longest // 100)
-    hover = base.mark_point(size=120, opacity=0, filled=True).encode(
-        tooltip=_tooltips(data, columns)
-    )
-    if every == 1:
-        return hover
-    numbered = hover.transform_window(place="row_number()", groupby=groups)
-    return numbered.transform_filter(f"datum.place % {every} === 1")
+    hover = base.mark_point(size=120, opacity=0, filled=True)
+    hover = hover.encode(tooltip=_tooltips(data, columns))
+    if every > 1:
+        hover = hover.transform_window(place="row_number()", groupby=groups)
+        hover = hover.transform_filter(f"datum.place % {every} === 1")
+    return hover
 
 
 def _wrapped(names: Sequence[Any]) -> alt.Axis:

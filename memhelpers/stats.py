@@ -1,15 +1,14 @@
 """From one number per seed to a statement: intervals, and the statistics that the claims test.
 
-This is the step between the tidy table of a fit and its claims. Every interval counts independent
-units (seeds, or networks), never examples or time steps of one run. A NaN or infinite value, as a
-diverged member leaves it, is an error that says how many there are: leaving runs out is the
-caller's decision, to be written down where it is made.
+Every interval counts independent units (seeds, or networks), never examples or time steps of one
+run. A NaN or infinite value, as a diverged member leaves it, is an error that says how many there
+are: leaving runs out is the caller's decision, to be written down where it is made.
 """
 
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,26 +136,35 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
 
 @dataclass(frozen=True)
 class Halves:
-    """Many halves of one ensemble at once, as the statistics of a `half_sample` see them.
+    """Groups of the networks of one ensemble, as a statistic of `half_sample` sees them.
 
-    What a statistic adds up over the networks of a half is then a matrix product.
+    What a statistic adds up over the networks of each group is then one matrix product.
 
     Args:
         right: whether network r is right on example i, [R, n], values 0 or 1.
-        chosen: whether network r belongs to half h, [H, R], values 0 or 1.
+        chosen: whether network r belongs to group h, [H, R], values 0 or 1 (default: one group of
+            all networks, so that a statistic can be called by hand).
+
+    Raises:
+        ArgumentError: `right` has other values or another shape.
     """
 
     right: np.ndarray
-    chosen: np.ndarray
+    chosen: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "right", _correctness("correct", self.right))
+        if self.chosen is None:
+            object.__setattr__(self, "chosen", np.ones((1, len(self.right))))
 
     @property
     def rate(self) -> np.ndarray:
-        """The mean correctness of each half, [H]."""
+        """The mean correctness of each group, [H]."""
         return self.chosen @ self.right.mean(1) / self.chosen.sum(1)
 
     def part(self, examples: object) -> "Halves":
-        """The same halves on some of the examples only (indices, or a mask [n])."""
-        return Halves(self.right[:, examples], self.chosen)
+        """The same groups on some of the examples only (indices, or a mask [n])."""
+        return replace(self, right=self.right[:, examples])
 
 
 def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarray:
@@ -169,8 +177,8 @@ def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarr
 
     Args:
         correct: whether network r is right on example i, [R, n], values 0 or 1; or `Halves`.
-        runs: the number of runs of which the rates p_i are taken to be the mean (default: R). Fix
-            it (to the full R) when the statistic is applied to a part of the networks.
+        runs: of which the rates p_i are taken to be the mean (default: R). Fix it (to the full R)
+            when the statistic is applied to a part of the networks.
 
     Returns:
         The ratio of variances, dimensionless. Of `Halves` one for each, [H], NaN where every
@@ -182,7 +190,7 @@ def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarr
 
     Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
     """
-    halves = _halves_of("correct", correct)
+    halves = correct if isinstance(correct, Halves) else Halves(correct)
     examples, networks = halves.right.shape[1], halves.chosen.sum(1)
     if networks.min() < 2 or examples < 2:
         allowed = "shape [R, n], R >= 2 networks and n >= 2 examples"
@@ -220,7 +228,7 @@ def extreme_excess(correct: object, low: float = 0.05, high: float = 0.95) -> fl
     """
     if not 0 <= low < high <= 1:
         raise ArgumentError("low, high", (low, high), "0 <= low < high <= 1")
-    halves = _halves_of("correct", correct)
+    halves = correct if isinstance(correct, Halves) else Halves(correct)
     networks, binomial = halves.chosen.sum(1), scipy.stats.binom
     # .95 * 20 is not 19 in floating point: half a count of slack would be too much, this is not.
     few, many = np.floor(low * networks + 1e-9), np.ceil(high * networks - 1e-9)
@@ -233,9 +241,8 @@ def extreme_excess(correct: object, low: float = 0.05, high: float = 0.95) -> fl
 
 def half_sample(
     correct: object,
-    statistic: Callable[..., float | np.ndarray],
+    statistic: Callable[..., np.ndarray],
     *,
-    vectorized: bool = False,
     level: float = LEVEL,
     resamples: int = 2000,
     seed: int = 0,
@@ -246,18 +253,15 @@ def half_sample(
     agreement too high. A half drawn without replacement has no copies, and its statistic spreads
     around the mean over the halves with the variance that the full statistic has over ensembles.
     Each half is used together with its complement. The interval is the estimate, plus and minus
-    Student's quantile (networks - 1 degrees of freedom) times that spread.
-
-    A statistic that depends on the number of networks should be given the full number (as
-    `overdispersion` takes it by `runs`). Where networks agree by chance only (overdispersion 1),
-    the interval is wider than need be, by a factor of up to the square root of 3.
+    Student's quantile (networks - 1 degrees of freedom) times that spread. Where networks agree by
+    chance only (overdispersion 1), it is wider than need be, by up to the square root of 3.
 
     Args:
-        correct: rows of networks, [R, ...]; or a list of such arrays, one for each condition, which
-            are halved independently of each other.
-        statistic: a function of these rows (one argument for each condition) that returns a number.
-        vectorized: the statistic takes `Halves` in place of rows and returns a number for each, as
-            `overdispersion`, `extreme_excess` and their ratios do: about ten times faster.
+        correct: whether network r is right on example i, [R, n], values 0 or 1; or a list of such
+            arrays, one for each condition, which are halved independently of each other.
+        statistic: a function of `Halves` (one argument for each condition) that returns a number
+            for each half, [H], as `overdispersion`, `extreme_excess` and their ratios do. One that
+            depends on the number of networks should be given the full number, as by `runs`.
         level: nominal coverage.
         resamples: number of halves (two to each partition).
         seed: of the partitions.
@@ -267,46 +271,34 @@ def half_sample(
         ends below 4 networks.
 
     Raises:
-        ArgumentError: a NaN or infinite value, or a statistic that is not a finite number.
+        ArgumentError: other values or shape, or a statistic that is not a finite number for each.
 
     Source: McCarthy, "Pseudo-replication: half samples", 1969 (balanced halves).
     """
     _check_level(level)
-    several = isinstance(correct, list | tuple)
-    read = _correctness if vectorized else _finite
-    conditions = [read("correct", rows) for rows in (correct if several else [correct])]
-    if not conditions:
-        raise ArgumentError("correct", correct, "at least one condition")
-    networks = min(map(len, conditions))
     check_positive_int("resamples", resamples)
     rng = np.random.default_rng(check_seed("seed", seed))
-    function = statistic if vectorized else _one_by_one(statistic)
-    whole = [Halves(rows, np.ones((1, len(rows)))) for rows in conditions]
-    (estimate,) = _numbers(function(*whole), 1)
+    whole = [Halves(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
+    networks = min(len(one.right) for one in whole)
+    (estimate,) = _numbers(statistic(*whole), 1)
     if networks < 4:
         return Interval(estimate, -math.inf, math.inf, level, networks, "networks")
-    halves = _halves(conditions, (resamples + 1) // 2, rng)
-    spread = np.std(_numbers(function(*halves), len(halves[0].chosen)), ddof=1)
+    halves = _halves(whole, (resamples + 1) // 2, rng)
+    spread = np.std(_numbers(statistic(*halves), len(halves[0].chosen)), ddof=1)
     margin = float(scipy.stats.t.ppf((1 + level) / 2, networks - 1) * spread)
     return Interval(estimate, estimate - margin, estimate + margin, level, networks, "networks")
 
 
 def band(
-    table: pd.DataFrame,
-    by: str | Sequence[str],
-    value: str,
-    *,
-    level: float = LEVEL,
-    seed_column: str = "seed",
+    table: pd.DataFrame, by: str | Sequence[str], value: str, *, level: float = LEVEL
 ) -> pd.DataFrame:
     """The mean over seeds with Student's t interval, one row for each point of a curve.
 
     Args:
-        table: tidy, one row for each combination of `by` and seed.
+        table: tidy, one row for each combination of `by` and its column `seed`.
         by: the columns that tell points apart (such as condition and epoch).
         value: the column to average.
         level: nominal coverage, for each point by itself.
-        seed_column: the column that tells seeds apart.
 
     Returns:
         `by`, then mean, low, high and seeds, in the order of first appearance. With one seed, low
@@ -318,14 +310,14 @@ def band(
     """
     _check_level(level)
     keys = [by] if isinstance(by, str) else list(by)
-    missing = [name for name in (*keys, value, seed_column) if name not in table.columns]
+    missing = [name for name in (*keys, value, "seed") if name not in table.columns]
     if missing:
         allowed = f"columns {', '.join(map(str, table.columns))}"
         raise ArgumentError("column", ", ".join(missing), allowed)
     _finite(value, table[value])
-    twice = int(table.duplicated([*keys, seed_column]).sum())
+    twice = int(table.duplicated([*keys, "seed"]).sum())
     if twice:
-        allowed = f"one row for each {', '.join([*keys, seed_column])}"
+        allowed = f"one row for each {', '.join([*keys, 'seed'])}"
         raise ArgumentError("table", f"{twice} repeated rows", allowed)
     points = table.groupby(keys, sort=False, observed=True, dropna=False)
     groups = points[value]
@@ -412,37 +404,16 @@ def _on_indices(statistic: object, rows: np.ndarray) -> Callable[..., np.ndarray
     return lambda index, axis=-1: function(rows[index], axis=axis)
 
 
-def _halves(conditions: list[np.ndarray], pairs: int, rng: np.random.Generator) -> list[Halves]:
+def _halves(whole: list[Halves], pairs: int, rng: np.random.Generator) -> list[Halves]:
     """Halves of each condition, every one followed by its complement."""
-    chosen = [np.zeros((2 * pairs, len(rows))) for rows in conditions]
+    chosen = [np.zeros((2 * pairs, len(one.right))) for one in whole]
     for pair in range(pairs):
         for one in chosen:
             networks = one.shape[1]
             one[2 * pair, rng.permutation(networks)[: networks // 2]] = 1
     for one in chosen:
         one[1::2] = 1 - one[::2]
-    return [Halves(rows, one) for rows, one in zip(conditions, chosen, strict=True)]
-
-
-def _one_by_one(statistic: Callable[..., float]) -> Callable[..., list[float]]:
-    """A statistic of rows as one of `Halves`."""
-
-    def values(*conditions: Halves) -> list[float]:
-        members = zip(*(halves.chosen > 0 for halves in conditions), strict=True)
-        return [
-            statistic(*(c.right[one] for c, one in zip(conditions, half, strict=True)))
-            for half in members
-        ]
-
-    return values
-
-
-def _halves_of(argument: str, correct: object) -> Halves:
-    """Halves as they are; of one array, all its rows as the only half."""
-    if isinstance(correct, Halves):
-        return correct
-    right = _correctness(argument, correct)
-    return Halves(right, np.ones((1, len(right))))
+    return [replace(one, chosen=halves) for one, halves in zip(whole, chosen, strict=True)]
 
 
 def _finite(argument: str, values: object, ndim: int | None = None) -> np.ndarray:

@@ -270,9 +270,9 @@ def test_diverged_networks_are_counted_in_the_error():
 
 
 def test_halves_of_a_mean_give_students_interval():
-    rows = np.random.default_rng(5).normal(size=(12, 40))
-    interval = stats.half_sample(rows, np.mean, resamples=4000)
-    means = rows.mean(1)
+    right = draws(12, 40, 1)
+    interval = stats.half_sample(right, lambda halves: halves.rate, resamples=4000)
+    means = right.mean(1)
     margin = 2.201 * means.std(ddof=1) / math.sqrt(12)
     assert interval.estimate == pytest.approx(means.mean())
     assert interval.high - interval.estimate == pytest.approx(margin, rel=0.05)
@@ -292,7 +292,7 @@ def test_halves_spread_as_much_as_the_statistic_does_over_ensembles(statistic):
         return rng.random((16, 150)) < 1 / (1 + np.exp(-odds - skill))
 
     ensembles = [ensemble() for _ in range(400)]
-    values = [statistic(right) for right in ensembles]
+    values = [statistic(stats.Halves(right))[0] for right in ensembles]
     intervals = [stats.half_sample(right, statistic, resamples=60) for right in ensembles[:60]]
     half_widths = [(i.high - i.low) / 2 / 2.131 for i in intervals]
     assert np.mean(half_widths) == pytest.approx(np.std(values), rel=0.2)
@@ -303,21 +303,22 @@ def test_halves_spread_as_much_as_the_statistic_does_over_ensembles(statistic):
 def test_every_half_is_followed_by_its_complement():
     seen = []
 
-    def statistic(rows: np.ndarray) -> float:
-        seen.append(sorted(rows[:, 0]))
-        return 0.0
+    def statistic(halves: stats.Halves) -> np.ndarray:
+        seen.append(halves.chosen)
+        return halves.rate
 
-    stats.half_sample(np.arange(7)[:, None], statistic, resamples=10)
-    full, *halves = seen
-    assert [len(half) for half in halves] == [3, 4] * 5
-    assert all(sorted(a + b) == full for a, b in zip(halves[::2], halves[1::2], strict=True))
-    assert len({tuple(half) for half in halves}) > 4
+    stats.half_sample(draws(7, 9, 1), statistic, resamples=10)
+    full, halves = seen
+    assert full.tolist() == [[1] * 7]
+    assert halves.sum(1).tolist() == [3, 4] * 5
+    assert (halves[::2] + halves[1::2] == 1).all()
+    assert len(np.unique(halves, axis=0)) > 4
 
 
 def test_conditions_are_halved_independently():
     a, b = draws(20, 200, 2, seed=1), draws(16, 200, 0.5, seed=2)
 
-    def difference(first: np.ndarray, second: np.ndarray) -> float:
+    def difference(first: stats.Halves, second: stats.Halves) -> np.ndarray:
         return stats.overdispersion(first, 20) - stats.overdispersion(second, 20)
 
     both = stats.half_sample([a, b], difference)
@@ -328,26 +329,20 @@ def test_conditions_are_halved_independently():
     assert (both.high - both.low) / 2.131 == pytest.approx(math.hypot(*widths), rel=0.1)
 
 
-@pytest.mark.parametrize("networks", [3, 8, 15])
-@pytest.mark.parametrize(
-    ("statistic", "conditions"),
-    [(spread, 1), (excess, 1), (lambda a, b: spread(a) / spread(b), 2)],
-)
-def test_all_halves_at_once_give_what_each_gives_by_itself(statistic, conditions, networks):
-    rows = [draws(networks + k, 60, 2 - k, seed=k) for k in range(conditions)]
-    alone = stats.half_sample(rows, statistic, resamples=50)
-    at_once = stats.half_sample(rows, statistic, resamples=50, vectorized=True)
-    for end in ("estimate", "low", "high"):
-        assert getattr(at_once, end) == pytest.approx(getattr(alone, end), rel=1e-12)
+@pytest.mark.parametrize("statistic", [spread, excess])
+def test_each_group_of_networks_has_the_value_of_its_rows(statistic):
+    right = draws(9, 60, 2)
+    chosen = np.random.default_rng(0).permuted(np.tile(np.arange(9) < 4, (20, 1)), axis=1)
+    together = statistic(stats.Halves(right, chosen.astype(float)))
+    assert together == pytest.approx([statistic(right[one]) for one in chosen], rel=1e-12)
+    assert statistic(stats.Halves(right)) == pytest.approx([statistic(right)], rel=1e-12)
 
 
 def test_halves_on_a_part_of_the_examples_are_the_same_halves():
     right = draws(12, 40, 1)
-    part = stats.half_sample(right[:, 5:30], spread, resamples=20, vectorized=True)
+    part = stats.half_sample(right[:, 5:30], spread, resamples=20)
     some = slice(5, 30)
-    assert part == stats.half_sample(
-        right, lambda halves: spread(halves.part(some)), resamples=20, vectorized=True
-    )
+    assert part == stats.half_sample(right, lambda halves: spread(halves.part(some)), resamples=20)
 
 
 def test_a_half_on_which_nothing_varies_has_no_overdispersion():
@@ -355,11 +350,11 @@ def test_a_half_on_which_nothing_varies_has_no_overdispersion():
     halves = stats.Halves(right, np.array([[1, 1, 0, 0], [0, 0, 1, 1]]))
     assert np.isnan(stats.overdispersion(halves)).tolist() == [True, False]
     with pytest.raises(ArgumentError, match="statistic: given"):
-        stats.half_sample(np.ones((8, 9)), spread, vectorized=True)
+        stats.half_sample(np.ones((8, 9)), spread)
 
 
 def test_three_networks_are_too_few_to_halve():
-    interval = stats.half_sample(draws(3, 20, 1), np.mean)
+    interval = stats.half_sample(draws(3, 20, 1), excess)
     assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 3)
 
 

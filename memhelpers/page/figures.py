@@ -1,8 +1,8 @@
 """How charts, pictures and tables reach the reader: HTML with alt text and caption, and a PNG.
 
-The last step of the data flow. In the book's pages a script of the site (`memhelpers.js`) draws the
-charts, without any network; in Jupyter and Colab, which have no such script, a few lines load Vega
-from a CDN; where no script runs at all (a repository's web view) the PNG is shown.
+In the book's pages a script of the site (`memhelpers.js`) draws the charts, without any network; in
+Jupyter and Colab, which have no such script, a few lines load Vega from a CDN; where no script runs
+at all (a repository's web view) the PNG is shown.
 """
 
 import base64
@@ -66,17 +66,21 @@ def _as_csv(data: Any) -> Any:
     return {"values": values, "format": {"type": "csv", "parse": kinds}}
 
 
-alt.data_transformers.register("memhelpers", _as_csv)
-
-
 def _kind(column: pd.Series) -> str | None:
-    if types.is_bool_dtype(column):
-        return "boolean"
     if types.is_numeric_dtype(column):
-        return "number"
+        return "boolean" if types.is_bool_dtype(column) else "number"
     texts = types.infer_dtype(column, skipna=False) == "string" and not column.hasnans
     return "string" if texts else None
 
+
+alt.data_transformers.register("memhelpers", _as_csv)
+_VERSIONS = {
+    "vega": alt.VEGA_VERSION,
+    "vega-lite": alt.VEGALITE_VERSION,
+    "vega-embed": alt.VEGAEMBED_VERSION,
+}
+# The major versions that this Altair writes for.
+_CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _VERSIONS.items()]
 
 # Runs where the book's own script is absent. Vega's files must not see an AMD loader (classic
 # notebooks have one): they would register themselves there and leave `vegaEmbed` undefined.
@@ -122,13 +126,6 @@ _DRAW_FROM_CDN = """
   }).catch((error) => console.warn("the chart stays a picture:", error.message));
 })();
 """
-
-
-def rounded(value: Any) -> Any:
-    """The value with floats cut to 4 significant digits; NaN and infinities become None."""
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
-    return value
 
 
 class Display:
@@ -179,7 +176,7 @@ class Figure(Display):
     def html(self, still: bool = True) -> str:
         """A `figure` element with the specifications, the picture until drawn, and the caption."""
         specs = json.dumps(self.specs, separators=(",", ":")).replace("<", "\\u003c")
-        script = _DRAW_FROM_CDN % {"id": self.id, "urls": json.dumps(_cdn())}
+        script = _DRAW_FROM_CDN % {"id": self.id, "urls": json.dumps(_CDN)}
         text, picture = html.escape(self.alt), self.png() if still else None
         shown = f'<p class="mem-still">{text}</p>'
         if picture is not None:
@@ -204,10 +201,9 @@ class Figure(Display):
         except ImportError:
             return None
         spec = json.dumps(_static(self.specs))
-        for scale in (1.25, 1.0):
-            picture = _small_png(io.BytesIO(vl_convert.vegalite_to_png(spec, scale=scale)))
-            if len(picture) <= _PNG_LIMIT:
-                break
+        picture = _small_png(vl_convert.vegalite_to_png(spec, scale=1.25))
+        if len(picture) > _PNG_LIMIT:
+            picture = _small_png(vl_convert.vegalite_to_png(spec, scale=1.0))
         return picture
 
     def __repr__(self) -> str:
@@ -218,16 +214,16 @@ class Images(Display):
     """A gallery of small images, each with its label; made by `images`."""
 
     def __init__(self, pixels: np.ndarray, labels: list[str], groups: list[str], **text: str):
-        self.pixels, self.labels, self.groups = pixels, labels, groups
-        self.title, self.alt, self.caption = text["title"], text["alt"], text["caption"]
+        self.pixels, self.labels, self.groups, self.text = pixels, labels, groups, text
 
     def html(self, still: bool = True) -> str:
         """A `figure` element with one list of images per group."""
+        text = {name: html.escape(value) for name, value in self.text.items()}
         rows = "".join(self._row(group) for group in dict.fromkeys(self.groups))
         return (
-            f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(self.alt)}">\n'
-            f'<p class="mem-chart-title">{html.escape(self.title)}</p>\n{rows}'
-            f"<figcaption>{html.escape(self.caption)}</figcaption>\n</figure>"
+            f'<figure class="mem-figure mem-gallery" aria-label="{text["alt"]}">\n'
+            f'<p class="mem-chart-title">{text["title"]}</p>\n{rows}'
+            f"<figcaption>{text['caption']}</figcaption>\n</figure>"
         )
 
     def _row(self, group: str) -> str:
@@ -237,7 +233,7 @@ class Images(Display):
         return f'{name}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'
 
     def __repr__(self) -> str:
-        return f"Images: {self.caption}"
+        return f"Images: {self.text['caption']}"
 
 
 class Table(Display):
@@ -249,7 +245,10 @@ class Table(Display):
     def html(self, still: bool = True) -> str:
         """A `table` element with a caption, and headings for columns and rows."""
         head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
-        rows = "".join(self._row(values) for values in self.frame.itertuples(index=False))
+        rows = ""
+        for first, *rest in self._cells():
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+            rows += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>\n'
         return (
             '<div class="mem-scroll" tabindex="0" role="region" '
             f'aria-label="{html.escape(self.caption)}">\n<table class="mem-table">\n'
@@ -257,10 +256,8 @@ class Table(Display):
             f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>\n</table>\n</div>"
         )
 
-    def _row(self, values: tuple[Any, ...]) -> str:
-        first, *rest = [html.escape(self._cell(value)) for value in values]
-        cells = "".join(f"<td>{cell}</td>" for cell in rest)
-        return f'<tr><th scope="row">{first}</th>{cells}</tr>\n'
+    def _cells(self) -> list[list[str]]:
+        return [[self._cell(v) for v in row] for row in self.frame.itertuples(index=False)]
 
     def _cell(self, value: Any) -> str:
         if isinstance(value, float | np.floating):
@@ -268,8 +265,7 @@ class Table(Display):
         return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
     def __repr__(self) -> str:
-        cells = [[self._cell(v) for v in row] for row in self.frame.itertuples(index=False)]
-        return pd.DataFrame(cells, columns=self.frame.columns).to_string(index=False)
+        return pd.DataFrame(self._cells(), columns=self.frame.columns).to_string(index=False)
 
 
 class Switch(Display):
@@ -314,16 +310,13 @@ class Switch(Display):
         return self.panels[self.start].png()
 
     def __repr__(self) -> str:
-        if len(self.panels) == 1:
-            return repr(self.panels[self.start])
-        return "\n".join(f"{name}: {panel!r}" for name, panel in self.panels.items())
+        alone = len(self.panels) == 1
+        shown = [repr(one) if alone else f"{name}: {one!r}" for name, one in self.panels.items()]
+        return "\n".join(shown)
 
 
 def _switching(id: str, count: int) -> str:
-    """Style that hides the panels not chosen; without `:has`, all are seen, one below another.
-
-    A hidden panel keeps its width, which is what its charts are drawn for.
-    """
+    """Style that hides panels not chosen, which keep the width that their charts are drawn for."""
     hidden = ", ".join(
         f"#{id}:not(:has(> fieldset > label:nth-of-type({k}) > :checked)) > div > :nth-child({k})"
         for k in range(1, count + 1)
@@ -368,8 +361,12 @@ def images(
             raise ArgumentError(argument, len(values), f"{len(pixels)} entries, one per image")
     texts = {"title": title, "alt": alt, "caption": caption}
     texts = {argument: _text(argument, text) for argument, text in texts.items()}
-    rows = [str(group) for group in groups] or [""] * len(pixels)
-    return Images(_to_bytes(pixels), [str(label) for label in labels], rows, **texts)
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 1:
+        pixels = (pixels - low) / max(high - low, 1e-12)
+    shown = np.rint(pixels.transpose(0, 2, 3, 1) * 255).astype(np.uint8)  # [n, H, W, C]
+    rows = list(map(str, groups)) or [""] * len(pixels)
+    return Images(shown, list(map(str, labels)), rows, **texts)
 
 
 def table(frame: pd.DataFrame, *, caption: str, digits: int = 3) -> Table:
@@ -398,17 +395,6 @@ def _id(content: str) -> str:
     return "mem-" + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _cdn() -> list[str]:
-    """Where Jupyter loads Vega from: the major versions that this Altair writes for."""
-    versions = {
-        "vega": alt.VEGA_VERSION,
-        "vega-lite": alt.VEGALITE_VERSION,
-        "vega-embed": alt.VEGAEMBED_VERSION,
-    }
-    majors = {name: str(version).split(".")[0] for name, version in versions.items()}
-    return [f"https://cdn.jsdelivr.net/npm/{name}@{major}" for name, major in majors.items()]
-
-
 def _spec(chart: Any, text: str) -> dict[str, Any]:
     """The chart's Vega-Lite specification: compact data, alt text, the one style."""
     with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
@@ -418,9 +404,13 @@ def _spec(chart: Any, text: str) -> dict[str, Any]:
     return spec
 
 
+def _notes(spec: dict[str, Any]) -> dict[str, Any]:
+    return spec.get("usermeta", {}).get("memhelpers", {})
+
+
 def _columns(spec: dict[str, Any], width: int) -> int:
     """Columns of the legend that fit the width (the page's script does the same sum)."""
-    lengths = spec.get("usermeta", {}).get("memhelpers", {}).get("legend", [])
+    lengths = _notes(spec).get("legend", [])
     for columns in range(len(lengths), 1, -1):
         widest = [max(lengths[column::columns]) for column in range(columns)]
         if sum(6 * length + 50 for length in widest) <= width:
@@ -443,7 +433,7 @@ def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
         datasets.update(panel.pop("datasets", {}))
         if panel.get("width") == "container":
             panel["width"] = width
-        if panel.get("usermeta", {}).get("memhelpers", {}).get("aspect") == "square":
+        if _notes(panel).get("aspect") == "square":
             panel["width"] = panel["height"] = min(width, 300)
         for key in ("config", "$schema", "usermeta", "description"):
             panel.pop(key, None)
@@ -456,11 +446,15 @@ def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
     return joined
 
 
-def _small_png(picture: io.BytesIO) -> bytes:
+def _small_png(picture: bytes) -> bytes:
     """The picture with a palette of 128 colours; with 64, thin lines get their neighbours'."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return _png(image.convert("RGB").quantize(128))
+
+
+def _png(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    with Image.open(picture) as image:
-        image.convert("RGB").quantize(128).save(out, "PNG", optimize=True)
+    image.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
@@ -468,20 +462,10 @@ def _source(picture: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def _to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Images as uint8 [n, H, W, C]."""
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        pixels = (pixels - low) / max(high - low, 1e-12)
-    return np.rint(pixels.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
-
-
 def _image_item(pixels: np.ndarray, label: str) -> str:
-    out = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(out, "PNG", optimize=True)
-    text = html.escape(label)
+    text, source = html.escape(label), _source(_png(Image.fromarray(pixels.squeeze())))
     return (
         '<li style="display:inline-block;margin:0 .5rem .5rem 0">'
         f'<img alt="{text}" width="64" height="64" style="image-rendering:pixelated" '
-        f'src="{_source(out.getvalue())}"><span style="display:block">{text}</span></li>'
+        f'src="{source}"><span style="display:block">{text}</span></li>'
     )

@@ -2,8 +2,7 @@
 
 A table is a mapping of headings to rows, a row the tuple (claim, here, recorded): the claim, and
 what the page's own run and the recorded runs say of it, each a list of pairs (title of the run,
-verdict, or the words that stand in for it). A verdict is told by its word and a symbol, never by
-colour alone.
+verdict, or the words that stand in for it).
 """
 
 import html
@@ -25,19 +24,19 @@ def text(caption: str, table: Table) -> str:
         for claim, here, recorded in rows:
             sentence = f"{claim.id}: {claim.sentence}"
             lines += textwrap.wrap(sentence, 96, subsequent_indent="    ")
-            lines.append(f"    {_statistic(claim)}; supported if {claim.criterion}")
+            lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
             lines += [_line("Here", *run) for run in here]
             lines += [_line("Recorded", *run) for run in recorded]
     return "\n".join(lines)
 
 
-def page(caption: str, table: Table, links: Mapping[str, str] | None = None) -> str:
+def page(caption: str, table: Table, links: Mapping[str, str]) -> str:
     """The table as HTML; `links` says where headings lead."""
     shown = html.escape(_with_levels(caption, table))
     head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
     body = ""
     for heading, rows in table.items():
-        first = _heading(heading, (links or {}).get(heading))
+        first = _heading(heading, links.get(heading))
         body += f"<tbody>\n{first}{''.join(map(_row, rows))}</tbody>\n"
     return (
         # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
@@ -54,10 +53,6 @@ def _with_levels(caption: str, table: Table) -> str:
     levels = sorted({said.interval.level for _, said in cells if not isinstance(said, str)})
     shown = " and ".join(f"{100 * level:g} %" for level in levels)
     return f"{caption}. In brackets: {shown} intervals." if levels else f"{caption}."
-
-
-def _statistic(claim: Any) -> str:
-    return f"{claim.statistic} ({claim.unit})"
 
 
 def _reason(verdict: Any) -> str:
@@ -83,7 +78,8 @@ def _row(row: tuple[Any, Sequence[tuple[str, Any]], Sequence[tuple[str, Any]]]) 
     return (
         f'<tr><th scope="row">{html.escape(claim.id)}</th>'
         f"<td>{html.escape(claim.sentence)} <cite>{html.escape(claim.source)}</cite></td>"
-        f"<td>{html.escape(_statistic(claim))}</td><td>{html.escape(claim.criterion)}</td>"
+        f"<td>{html.escape(f'{claim.statistic} ({claim.unit})')}</td>"
+        f"<td>{html.escape(claim.criterion)}</td>"
         f"<td>{''.join(_cell(*run) for run in here)}</td>"
         f"<td>{''.join(_cell(*run) for run in recorded)}</td></tr>\n"
     )
