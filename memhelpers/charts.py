@@ -156,18 +156,15 @@ def lines(
     """
     ends = BAND if set(BAND) <= set(table.columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
-    across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x, None))
+    across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x))
     upward = {"title": y_title, "scale": _scale(data, [y, *ends], log_y, y_domain)}
     up = alt.Y(y, type="quantitative", **upward)
     base = alt.Chart(data).encode(x=across, **_series_encoding(data, series))
-    layers = []
+    line = base.mark_line(point=points).encode(y=up, **_series_encoding(data, series, dashes=True))
+    layers = [line, _hover(base.encode(y=up), data, [series, x, y, *ends], series)]
     if ends:
         lower = alt.Y(ends[0], type="quantitative", **upward)
-        layers.append(base.mark_area(opacity=0.2).encode(y=lower, y2=ends[1]))
-    layers.append(
-        base.mark_line(point=points).encode(y=up, **_series_encoding(data, series, dashes=True))
-    )
-    layers.append(_hover(base.encode(y=up), data, [series, x, y, *ends], series))
+        layers.insert(0, base.mark_area(opacity=0.2).encode(y=lower, y2=ends[1]))
     chart = alt.layer(*layers).properties(title=title, width="container", height=300)
     return _finish(chart, controls, legend=_names(data, series))
 
@@ -201,7 +198,7 @@ def intervals(
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
-    scale = _scale(data, drawn, log_x, None, also=reference)
+    scale = _scale(data, drawn, log_x, also=reference)
     across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
     names = _names(data, category)
     row = alt.Y(category, type="nominal", title=None, sort=names, axis=_wrapped(names))
@@ -265,17 +262,13 @@ def matrices(
         "color": alt.Color(value, type="quantitative", scale=scale, legend=legend),
         "tooltip": _tooltips(data, [row, column, value]),
     }
-    return [
-        _finish(
-            alt.Chart(data[data[by] == name].drop(columns=by).reset_index(drop=True))
-            .mark_rect()
-            .encode(**encoding)
-            .properties(title=str(name), width="container", height=300),
-            controls,
-            aspect="square",
-        )
-        for name in _names(data, by)
-    ]
+    charts = []
+    for name in _names(data, by):
+        cells = data[data[by] == name].drop(columns=by).reset_index(drop=True)
+        chart = alt.Chart(cells).mark_rect().encode(**encoding)
+        chart = chart.properties(title=str(name), width="container", height=300)
+        charts.append(_finish(chart, controls, aspect="square"))
+    return charts
 
 
 def _rounded(value: Any) -> Any:
@@ -357,20 +350,18 @@ def _series_encoding(
     if is_numeric_dtype(data[series]):
         ramp = alt.Scale(domain=names, range=list(RAMP), interpolate="lab")
         return {"color": alt.Color(series, type="ordinal", scale=ramp, legend=key)}
-    colours, patterns = zip(*_styles(names), strict=True)
-    scale = alt.Scale(domain=names, range=list(colours))
+    styles = _styles(names)
+    scale = alt.Scale(domain=names, range=[colour for colour, _ in styles])
     encoding = {"color": alt.Color(series, type="nominal", scale=scale, legend=key)}
     if dashes:
-        scale = alt.Scale(domain=names, range=[list(pattern) for pattern in patterns])
+        scale = alt.Scale(domain=names, range=[list(pattern) for _, pattern in styles])
         encoding["strokeDash"] = alt.StrokeDash(series, type="nominal", scale=scale, legend=key)
     return encoding
 
 
 def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
-    """Names speak for themselves; numbers need the name of their column.
-
-    All layers lend the legend their looks: the opacity must not be the band's.
-    """
+    # Names speak for themselves; numbers need the name of their column. All layers lend the legend
+    # their looks: the opacity must not be the band's.
     return alt.Legend(title=series if is_numeric_dtype(data[series]) else None, symbolOpacity=1)
 
 

@@ -66,14 +66,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an interval says of a claim.
-
-    Args:
-        claim: the claim.
-        interval: the statistic's interval.
-        verdict: "supported", "contradicted" or "inconclusive".
-        reason: why, in words.
-    """
+    """What an interval says of a claim, one of `VERDICTS`, and why, in words."""
 
     claim: Claim
     interval: Interval
@@ -92,7 +85,7 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
 
     Raises:
         ClaimError: the file is missing or no list of claims; an id is declared twice; a field is
-            missing, unknown or of the wrong kind (the message names claim and field).
+            missing, unknown or of the wrong kind.
     """
     path = Path(path) if path is not None else machine.book_file("claims.yml")
     try:
@@ -180,8 +173,7 @@ class _Shown:
 class Ledger(_Shown):
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
 
-    Show it as the last value of a cell. The output carries an HTML table, plain text, and the rows
-    as data, which `scoreboard` reads back.
+    Its output carries an HTML table, plain text, and the rows as data, which `scoreboard` reads.
 
     Args:
         here: the verdicts of the run of this page.
@@ -328,7 +320,7 @@ def scoreboard(folder: str | Path = ".") -> Scoreboard:
                 verdict = _verdict(row, claims[row["id"]], path.name)
                 side[row["id"]].append((row["run"], verdict))
             for id in ids:
-                recorded[id] += [(title, NOT_RECORDED) for title in stored["missing"]]
+                recorded[id] += [(run, NOT_RECORDED) for run in stored["missing"]]
     return Scoreboard(claims, chapters, here, recorded)
 
 
@@ -411,11 +403,8 @@ def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
 
 def _verdict(row: Mapping[str, object], claim: Claim, name: str) -> Verdict:
     numbers = {one.name: row[one.name] for one in fields(Interval)}
-    if numbers["low"] is None:
-        numbers["low"] = -math.inf
-    if numbers["high"] is None:
-        numbers["high"] = math.inf
-    interval = Interval(**numbers)
+    ends = {"low": -math.inf, "high": math.inf}
+    interval = Interval(**numbers | {end: ends[end] for end in ends if row[end] is None})
     verdict = judge(claim, interval)
     if verdict.verdict != row["verdict"]:
         raise ClaimError(

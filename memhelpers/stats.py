@@ -70,10 +70,10 @@ def bootstrap(
     """The bias-corrected and accelerated (BCa) bootstrap interval over seeds, for small samples.
 
     The plain interval is too narrow for few seeds: it reads a normal quantile where Student's
-    belongs, and the resamples' variance lacks the factor n / (n - 1). Both are made up for by
-    asking BCa for the level that the widened quantile has. For the mean of normal values, 5, 10 and
-    20 seeds then cover about 91, 94 and 95 % instead of 85, 91 and 94 %. No resample leaves the
-    range of the values, so below 6 seeds no interval of this kind reaches 95 %.
+    belongs, and the resamples' variance lacks the factor n / (n - 1). BCa is asked for the level
+    that the quantile widened by both has: for the mean of normal values, 5, 10 and 20 seeds then
+    cover about 91, 94 and 95 % instead of 85, 91 and 94 %. No resample leaves the range of the
+    values, so below 6 seeds no interval of this kind reaches 95 %.
 
     Args:
         values: one value per unit, [n], or one row per unit, [n, ...], for a callable.
@@ -362,7 +362,7 @@ def _bca(
     seed: int = 0,
     unit: str = "seeds",
 ) -> Interval:
-    """BCa over the rows' indices, which `statistic` takes: one way for values, rows and pairs."""
+    """BCa over the rows' indices, which `statistic` takes."""
     _check_level(level)
     check_positive_int("resamples", resamples)
     rng = np.random.default_rng(check_seed("seed", seed))

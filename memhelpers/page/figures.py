@@ -269,9 +269,7 @@ class Table(Display):
 
 
 class Switch(Display):
-    """The same display for several runs, of which the reader chooses the one that is seen.
-
-    Works without any script. A single display is shown as it is.
+    """The same display for several runs, of which the reader chooses one; works without a script.
 
     Args:
         panels: figures, galleries or tables by the name of their run, in the order of the switch.
@@ -338,9 +336,7 @@ def images(
     caption: str,
     groups: Sequence[str] = (),
 ) -> Images:
-    """Shows small images with their labels.
-
-    Values in [0, 1] are shown as they are; others are stretched, all alike, to that range.
+    """Shows small images with their labels; values beyond [0, 1] are stretched, all alike, to it.
 
     Args:
         x: grey or colour images, [n, C, H, W] with C of 1 or 3; a tensor or an array.

@@ -67,10 +67,11 @@ def _line(place: str, run: str, said: Any) -> str:
 
 
 def _heading(heading: str, link: str | None) -> str:
+    if not heading:
+        return ""
     shown = html.escape(heading)
     shown = f'<a href="{html.escape(link)}">{shown}</a>' if link else shown
-    row = f'<tr><th scope="rowgroup" colspan="{len(_HEAD)}">{shown}</th></tr>\n'
-    return row if heading else ""
+    return f'<tr><th scope="rowgroup" colspan="{len(_HEAD)}">{shown}</th></tr>\n'
 
 
 def _row(row: tuple[Any, Sequence[tuple[str, Any]], Sequence[tuple[str, Any]]]) -> str:
