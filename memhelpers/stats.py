@@ -279,6 +279,8 @@ def half_sample(
     check_positive_int("resamples", resamples)
     rng = np.random.default_rng(check_seed("seed", seed))
     whole = [Halves(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
+    if not whole:
+        raise ArgumentError("correct", correct, "at least one condition")
     networks = min(len(one.right) for one in whole)
     (estimate,) = _numbers(statistic(*whole), 1)
     if networks < 4:
