@@ -214,16 +214,16 @@ class Images(Display):
     """A gallery of small images, each with its label; made by `images`."""
 
     def __init__(self, pixels: np.ndarray, labels: list[str], groups: list[str], **text: str):
-        self.pixels, self.labels, self.groups, self.text = pixels, labels, groups, text
+        self.pixels, self.labels, self.groups = pixels, labels, groups
+        self.title, self.alt, self.caption = text["title"], text["alt"], text["caption"]
 
     def html(self, still: bool = True) -> str:
         """A `figure` element with one list of images per group."""
-        text = {name: html.escape(value) for name, value in self.text.items()}
         rows = "".join(self._row(group) for group in dict.fromkeys(self.groups))
         return (
-            f'<figure class="mem-figure mem-gallery" aria-label="{text["alt"]}">\n'
-            f'<p class="mem-chart-title">{text["title"]}</p>\n{rows}'
-            f"<figcaption>{text['caption']}</figcaption>\n</figure>"
+            f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(self.alt)}">\n'
+            f'<p class="mem-chart-title">{html.escape(self.title)}</p>\n{rows}'
+            f"<figcaption>{html.escape(self.caption)}</figcaption>\n</figure>"
         )
 
     def _row(self, group: str) -> str:
@@ -233,7 +233,7 @@ class Images(Display):
         return f'{name}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'
 
     def __repr__(self) -> str:
-        return f"Images: {self.text['caption']}"
+        return f"Images: {self.caption}"
 
 
 class Table(Display):
