@@ -117,14 +117,15 @@ def test_conditions_that_are_drawn_together_differ_in_colour_and_in_dashes():
     assert len({dashes for _, dashes in styles[:-1]}) == len(names) - 1
 
 
-def test_a_condition_has_its_colour_whatever_stands_beside_it():
+def test_a_condition_has_its_colour_and_dashes_whatever_stands_beside_it():
     for conditions in (("real", "randX"), ("something else", "randX", "real")):
         table = curves(conditions)
         spec = charts.lines(table, "epoch", "accuracy", "condition", **AXES).to_dict()
-        scale = spec["layer"][1]["encoding"]["color"]["scale"]
-        colours = dict(zip(scale["domain"], scale["range"], strict=True))
-        assert colours["real"] == charts.CONDITIONS["real"][0]
-        assert colours["randX"] == charts.CONDITIONS["randX"][0]
+        line = spec["layer"][1]["encoding"]
+        scales = [line[channel]["scale"] for channel in ("color", "strokeDash")]
+        colours, dashes = (dict(zip(s["domain"], s["range"], strict=True)) for s in scales)
+        for name in ("real", "randX"):
+            assert (colours[name], tuple(dashes[name])) == charts.CONDITIONS[name]
         assert len(set(colours.values())) == len(conditions)
 
 
