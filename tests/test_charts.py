@@ -397,6 +397,8 @@ def test_matrices_share_one_logarithmic_colour_scale():
         scale = spec["encoding"]["color"]["scale"]
         assert scale["domain"] == [1, 18]
         assert scale["type"] == "log"
+    panels = figures._static(charts.Figure(pair, **TEXT).specs)["concat"]
+    assert all(panel["width"] == panel["height"] for panel in panels)
 
 
 def test_a_matrix_on_a_logarithmic_scale_takes_no_zero():
