@@ -1,6 +1,8 @@
 """Run the benchmarks in one run, record them under `data/benchmarks/`, and print the ratios.
 
-python -m benchmarks [fig1 stacking looking limit scale cscores] [--small] [--no-record]
+python -m benchmarks [fig1 stacking looking limit scale cscores] [--small] [--into FOLDER]
+
+A record is named after device and day, so that runs on other machines and days stand beside it.
 """
 
 import argparse
@@ -8,6 +10,7 @@ import importlib
 import re
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -20,16 +23,16 @@ from memhelpers.runs import machine, records
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(goals.OF)} (default: all)")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(goals.RATIOS)} (default: all)")
     parser.add_argument(
         "--small", action="store_true", help="seconds instead of minutes, no record"
     )
     parser.add_argument("--into", type=Path, help="folder of the records (default: data/)")
     given = parser.parse_args()
-    unknown = set(given.names) - set(goals.OF)
+    unknown = set(given.names) - set(goals.RATIOS)
     if unknown:
-        parser.error(f"names: given {sorted(unknown)}; allowed: {', '.join(goals.OF)}")
-    found = [measured(name, given) for name in given.names or goals.OF]
+        parser.error(f"names: given {sorted(unknown)}; allowed: {', '.join(goals.RATIOS)}")
+    found = [measured(name, given) for name in given.names or goals.RATIOS]
     say("\n" + table(pd.concat(found)))
     return 0
 
@@ -40,13 +43,12 @@ def measured(name: str, given: argparse.Namespace) -> pd.DataFrame:
     say(f"\n== {name}")
     module = importlib.import_module(f"benchmarks.{name}")
     tables = module.measure(device, given.small, say)
-    tables["ratios"] = pd.DataFrame(goals.OF[name](tables, device))
+    tables["ratios"] = pd.DataFrame(goals.RATIOS[name](tables, device))
     if not given.small:
         took = round(time.monotonic() - started, 1)
         ran_on = machine.environment(device, "see the tables", wall_seconds=took)
-        where = records.save(
-            "benchmarks", f"{name}-{slug(ran_on)}", tables, ran_on, root=given.into, digits=6
-        )
+        run = f"{name}-{slug(ran_on)}-{datetime.now(UTC).date()}"
+        where = records.save("benchmarks", run, tables, ran_on, root=given.into, digits=6)
         say(f"   recorded in {where.name}")
     return tables["ratios"]
 

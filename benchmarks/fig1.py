@@ -1,10 +1,11 @@
 """The workload of the paper's Fig. 1: 100 networks of 2 x 512 units, one epoch over 10,000 images.
 
-Five ways in one run, in turn: PyTorch with a `DataLoader`, PyTorch with everything in memory, JAX
-with `vmap`, JAX one after another, and this package.
+Nine ways in one run, in turn: PyTorch with a `DataLoader`, with everything in memory, and with
+bfloat16 autocast; JAX with `vmap` and one after another, and this package, each in float32 and in
+bfloat16. What the ratio to the `DataLoader` depends on is measured beside them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,9 +20,23 @@ from memhelpers.training import History, fit
 
 HIDDEN = (512, 512)
 BATCH_SIZE, LEARNING_RATE = 128, 0.1
-BASE = "PyTorch, DataLoader, one after another"
-VMAP, SCAN = "JAX, jit + scan + vmap", "JAX, jit + scan, one after another"
-OWN, OWN_BF16 = "memhelpers, fp32", "memhelpers, bf16"
+PRECISIONS = ("fp32", "bf16")
+DATALOADER = "PyTorch, DataLoader, one after another"
+AUTOCAST = "PyTorch, in memory, bf16 autocast"
+VMAP = {p: f"JAX, jit + scan + vmap, {p}" for p in PRECISIONS}
+SCAN = {p: f"JAX, jit + scan, one after another, {p}" for p in PRECISIONS}
+OWN = {p: f"memhelpers, {p}" for p in PRECISIONS}
+
+# One thing at a time otherwise than in the workload; `threads` are cores on a CPU.
+VARIED = (
+    {},
+    {"threads": 1},
+    {"width": 64},
+    {"width": 2048},
+    {"batch_size": 32},
+    {"batch_size": 512},
+    {"side": 14},
+)
 
 
 def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:
@@ -34,25 +49,35 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
 
     Returns:
         `times`: way, round, seconds. `accuracies`: way, network, accuracy on the test part.
-        `work`: FLOPs of the workload and the machine's measured product rates.
+        `work`: FLOPs of the workload and the machine's measured product rates, FLOP/s.
+        `varied`: how many times as fast as the `DataLoader` loop this package is, by what is
+        changed and precision, with the interval.
     """
     data = workload.data("digits" if small else "mnist", 300 if small else 10_000, device)
-    seeds = range(4 if small else 100)
+    seeds, rounds = range(4 if small else 100), 1 if small else 3
     ways = all_ways(data, seeds)
     # The first call of each way warms it up, and its networks are those that are judged.
     accuracies = [_accuracies(name, way.judge(way.train())) for name, way in ways.items()]
-    times = clock.in_turn({k: way.train for k, way in ways.items()}, 1 if small else 3, say)
-    examples = len(seeds) * len(data.train)
-    work = {
-        "networks": len(seeds),
-        "flops": networks.mlp_flops(data.shape, HIDDEN, data.n_classes) * examples,
-        "peak_fp32": workload.product_peak(device, torch.float32),
-        "peak_bf16": workload.product_peak(device, torch.bfloat16),
-    }
+    times = clock.in_turn({name: way.train for name, way in ways.items()}, rounds, say)
+    changes = VARIED[:2] if small else VARIED if device == "cpu" else VARIED[:1] + VARIED[2:]
+    varied = [_against_the_loop(change, device, small, rounds, say) for change in changes]
     return {
         "times": times,
         "accuracies": pd.concat(accuracies, ignore_index=True),
-        "work": pd.DataFrame([work]),
+        "work": pd.DataFrame([_work(data, len(seeds), device)]),
+        "varied": pd.concat(varied, ignore_index=True),
+    }
+
+
+def _work(data: Dataset, members: int, device: str) -> dict[str, float]:
+    """FLOPs of all networks, and what a large product reaches; by library where there are two."""
+    fp32 = workload.product_rates(device, torch.float32)
+    return {
+        "networks": members,
+        "flops": networks.mlp_flops(data.shape, HIDDEN, data.n_classes) * members * len(data.train),
+        "peak_fp32": max(fp32.values()),
+        "peak_bf16": max(workload.product_rates(device, torch.bfloat16).values()),
+        **{f"fp32_{library}": rate for library, rate in fp32.items()},
     }
 
 
@@ -65,22 +90,27 @@ class Way(NamedTuple):
 
 def all_ways(data: Dataset, seeds: range) -> dict[str, Way]:
     """The ways by name; the first is what the others are compared with."""
-    loader = plain_torch.from_a_loader(data, BATCH_SIZE)
     memory = plain_torch.from_memory(data, BATCH_SIZE)
-    return {
-        BASE: _torch(data, seeds, loader),
+    ways = {
+        DATALOADER: _torch(data, seeds, plain_torch.from_a_loader(data, BATCH_SIZE)),
         "PyTorch, in memory, one after another": _torch(data, seeds, memory),
-        "PyTorch, in memory, bf16 autocast": _torch(data, seeds, memory, bf16=True),
-        **_jax(data, seeds),
-        OWN: _own(data, seeds, "fp32"),
-        OWN_BF16: _own(data, seeds, "bf16"),
+        AUTOCAST: _torch(data, seeds, memory, bf16=True),
     }
+    for precision in PRECISIONS:
+        ways |= _jax(data, seeds, precision)
+    return ways | {OWN[p]: _own(data, seeds, p) for p in PRECISIONS}
 
 
-def _torch(data: Dataset, seeds: range, batches: Callable, bf16: bool = False) -> Way:
+def _torch(
+    data: Dataset,
+    seeds: range,
+    batches: Callable,
+    bf16: bool = False,
+    hidden: Sequence[int] = HIDDEN,
+) -> Way:
     train = partial(
         plain_torch.train,
-        lambda: networks.mlp(data.shape, HIDDEN, data.n_classes),
+        lambda: networks.mlp(data.shape, hidden, data.n_classes),
         data,
         batches,
         seeds=seeds,
@@ -91,29 +121,35 @@ def _torch(data: Dataset, seeds: range, batches: Callable, bf16: bool = False) -
     return Way(train, lambda trained: plain_torch.accuracies(trained, data))
 
 
-def _jax(data: Dataset, seeds: range) -> dict[str, Way]:
-    trainer = plain_jax.Trainer(data, HIDDEN, BATCH_SIZE, LEARNING_RATE)
+def _jax(data: Dataset, seeds: range, precision: str) -> dict[str, Way]:
+    trainer = plain_jax.Trainer(data, HIDDEN, BATCH_SIZE, LEARNING_RATE, precision)
 
     def judge_all(weights: plain_jax.Weights) -> list[float]:
         return trainer.accuracies(plain_jax.unstacked(weights), data)
 
     return {
-        VMAP: Way(partial(trainer.all_at_once, seeds), judge_all),
-        SCAN: Way(
+        VMAP[precision]: Way(partial(trainer.all_at_once, seeds), judge_all),
+        SCAN[precision]: Way(
             partial(trainer.one_after_another, seeds),
             lambda trained: trainer.accuracies(trained, data),
         ),
     }
 
 
-def _own(data: Dataset, seeds: range, precision: str) -> Way:
+def _own(
+    data: Dataset,
+    seeds: range,
+    precision: str,
+    hidden: Sequence[int] = HIDDEN,
+    batch_size: int = BATCH_SIZE,
+) -> Way:
     train = partial(
         fit,
-        networks.mlp(data.shape, HIDDEN, data.n_classes),
+        networks.mlp(data.shape, hidden, data.n_classes),
         data,
         seeds=seeds,
         epochs=1,
-        batch_size=BATCH_SIZE,
+        batch_size=batch_size,
         learning_rate=LEARNING_RATE,
         evaluate=(),
         precision=precision,
@@ -124,6 +160,31 @@ def _own(data: Dataset, seeds: range, precision: str) -> Way:
         return right.float().mean(1).tolist()
 
     return Way(train, judge)
+
+
+def _against_the_loop(
+    change: Mapping[str, int], device: str, small: bool, rounds: int, say: Callable[[str], None]
+) -> pd.DataFrame:
+    """Times as fast as the `DataLoader` loop, in a smaller workload with one thing changed."""
+    setting = {"width": HIDDEN[0], "batch_size": BATCH_SIZE, "side": None} | dict(change)
+    examples, seeds = (100, range(2)) if small else (2000, range(16))
+    data = workload.data("digits" if small else "mnist", examples, device, setting["side"])
+    hidden, batch_size = (setting["width"],) * 2, setting["batch_size"]
+    loader = plain_torch.from_a_loader(data, batch_size)
+    ways = {DATALOADER: _torch(data, seeds, loader, hidden=hidden).train}
+    ways |= {OWN[p]: _own(data, seeds, p, hidden, batch_size).train for p in PRECISIONS}
+    name = ", ".join(f"{key} {value}" for key, value in change.items()) or "nothing changed"
+    say(f"  {name}")
+    with workload.threads(change.get("threads")):
+        for train in ways.values():
+            train()
+        times = clock.in_turn(ways, rounds, say)
+    rows = []
+    for precision in PRECISIONS:
+        found = clock.ratio(times, DATALOADER, OWN[precision])
+        bounds = {"estimate": found.estimate, "low": found.low, "high": found.high}
+        rows.append({"changed": name, "precision": precision, **bounds})
+    return pd.DataFrame(rows)
 
 
 def _accuracies(way: str, accuracies: list[float]) -> pd.DataFrame:

@@ -22,21 +22,23 @@ def row(question: str, found: Interval, low: float | None = None, high: float | 
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def of_fig1(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
-    """Speed against the other ways, and whether the networks are as good."""
+def fig1_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """Speed against the other ways of the same precision, and whether the networks are as good."""
     times, seconds = tables["times"], tables["times"].groupby("way")["seconds"].mean()
-    jax = seconds[[fig1.VMAP, fig1.SCAN]].idxmin()
     rows = []
-    for own in (fig1.OWN_BF16, fig1.OWN):
-        goal = (50 if device == "cuda" else 4) if own == fig1.OWN_BF16 else None
-        rows.append(
-            row(f"{own}: times as fast as {fig1.BASE}", clock.ratio(times, fig1.BASE, own), goal)
-        )
-        rows.append(row(f"{own}: times as fast as {jax}", clock.ratio(times, jax, own), 1))
+    for precision, own in reversed(fig1.OWN.items()):
+        goal = (50 if device == "cuda" else 4) if precision == "bf16" else None
+        jax = seconds[[fig1.VMAP[precision], fig1.SCAN[precision]]].idxmin()
+        others = {f"the better of JAX's ways in {precision}": (jax, 1)}
+        if precision == "bf16":
+            others[fig1.AUTOCAST] = (fig1.AUTOCAST, 1)
+        others[fig1.DATALOADER] = (fig1.DATALOADER, goal)
+        for name, (way, least) in others.items():
+            rows.append(row(f"{own}: times as fast as {name}", clock.ratio(times, way, own), least))
     rows += [row(f"{way}: GFLOP/s", _rate(tables, way)) for way in seconds.index]
     accuracy = "test accuracy apart from the first way's, over its 95 % half-width"
     return rows + [
-        row(f"{own}: {accuracy}", _apart(tables, own), high=1) for own in (fig1.OWN_BF16, fig1.OWN)
+        row(f"{own}: {accuracy}", _apart(tables, own), high=1) for own in fig1.OWN.values()
     ]
 
 
@@ -49,12 +51,12 @@ def _apart(tables: dict[str, pd.DataFrame], way: str) -> Interval:
     """How far the mean accuracy is from the base's, in half-widths of the difference's interval."""
     accuracies = tables["accuracies"].groupby("way")["accuracy"]
     mean, error = accuracies.mean(), accuracies.sem()
-    half = 1.96 * float(np.hypot(error[way], error[fig1.BASE]))
-    value = abs(float(mean[way] - mean[fig1.BASE])) / half
+    half = 1.96 * float(np.hypot(error[way], error[fig1.DATALOADER]))
+    value = abs(float(mean[way] - mean[fig1.DATALOADER])) / half
     return Interval(value, value, value, 0.95, int(accuracies.count()[way]), "networks")
 
 
-def of_stacking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+def stacking_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     """At the largest M that both reached: stacking, and the choice, against a loop."""
     rows = []
     for network, rates in tables["rates"].groupby("network", sort=False):
@@ -70,7 +72,7 @@ def of_stacking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     return rows
 
 
-def of_looking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+def looking_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     """What records add, and the loss sensitivity against a loop."""
     adds = clock.ratio(tables["records"], looking.WITH, looking.WITHOUT)
     sensitivity = tables["sensitivity"]
@@ -81,12 +83,12 @@ def of_looking(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     ]
 
 
-def of_scale(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+def scale_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     """Slopes of time on size, both in logarithms, and peak memory over what is needed."""
     rows = []
-    for of, times in tables["growth"].groupby("of", sort=False):
+    for size, times in tables["growth"].groupby("size", sort=False):
         slopes = [_slope(t["factor"], t["seconds"]) for _, t in times.groupby("round")]
-        rows.append(row(f"growth with {of}: slope of log time", clock.summary(slopes), high=1.05))
+        rows.append(row(f"growth with {size}: slope of log time", clock.summary(slopes), high=1.05))
     for found in tables["memory"].itertuples():
         value = found.peak_bytes / found.needed_bytes
         question = (
@@ -100,7 +102,7 @@ def _slope(factors: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(factors), np.log(seconds), 1)[0])
 
 
-def of_limit(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+def limit_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     """The share of the roofline that training reaches."""
     groups = tables["limit"].groupby(["width", "precision"], sort=False)
     return [
@@ -111,7 +113,7 @@ def of_limit(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     ]
 
 
-def of_cscores(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+def cscores_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     """Hours that all 1,800 networks take, at the rate of those that were trained."""
     times = tables["time"]
     hours = float((times["seconds"] / times["runs"]).sum() * cscores.RUNS / 3600)
@@ -125,11 +127,11 @@ def of_cscores(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     ]
 
 
-OF = {
-    "fig1": of_fig1,
-    "stacking": of_stacking,
-    "looking": of_looking,
-    "limit": of_limit,
-    "scale": of_scale,
-    "cscores": of_cscores,
+RATIOS = {
+    "fig1": fig1_ratios,
+    "stacking": stacking_ratios,
+    "looking": looking_ratios,
+    "limit": limit_ratios,
+    "scale": scale_ratios,
+    "cscores": cscores_ratios,
 }

@@ -24,7 +24,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     """Times over a factor of 16 in each of three sizes, and peak memory.
 
     Returns:
-        `growth`: of (`examples`, `epochs`, `networks`), factor, round, seconds.
+        `growth`: size (`examples`, `epochs`, `networks`), factor, round, seconds.
         `memory`: width, networks, `peak_bytes` above what the process held with its data, the bytes
         `needed` for parameters, gradients, velocities and activations, and `data_bytes`.
     """
@@ -35,15 +35,15 @@ def _growth(device: str, small: bool, say: Callable[[str], None]) -> pd.DataFram
     name, unit = ("digits", 50) if small else ("mnist", 2500)
     rows = []
     _train(workload.data(name, unit, device), 2, 1)  # warms up
-    for of in ("examples", "epochs", "networks"):
+    for size in ("examples", "epochs", "networks"):
         for number in range(1 if small else 3):
             for factor in FACTORS:
-                sizes = {"examples": 2, "epochs": 1, "networks": 2} | {of: 1}
-                sizes[of] *= factor
+                sizes = {"examples": 2, "epochs": 1, "networks": 2} | {size: 1}
+                sizes[size] *= factor
                 data = workload.data(name, sizes["examples"] * unit, device)
                 seconds = clock.seconds(partial(_train, data, sizes["networks"], sizes["epochs"]))
-                rows.append({"of": of, "factor": factor, "round": number, "seconds": seconds})
-            say(f"  {of}: " + ", ".join(f"{r['seconds']:.2f} s" for r in rows[-len(FACTORS) :]))
+                rows.append({"size": size, "factor": factor, "round": number, "seconds": seconds})
+            say(f"  {size}: " + ", ".join(f"{r['seconds']:.2f} s" for r in rows[-len(FACTORS) :]))
     return pd.DataFrame(rows)
 
 

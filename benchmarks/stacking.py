@@ -30,7 +30,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     """
     rows, chosen = [], []
     for name, batches in BATCHES.items():
-        network, data = _of(name, batches, device)
+        network, data = _network_and_data(name, batches, device)
         together = packing.networks_per_pass(network, data.shape, BATCH_SIZE, data.device)
         workers = packing.passes_side_by_side(data.device)
         chosen.append({"network": name, "together": together, "workers": workers})
@@ -40,7 +40,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     return {"rates": pd.DataFrame(rows), "chosen": pd.DataFrame(chosen)}
 
 
-def _of(name: str, batches: int, device: str) -> tuple[nn.Module, Dataset]:
+def _network_and_data(name: str, batches: int, device: str) -> tuple[nn.Module, Dataset]:
     """Noise for images: what they show does not change the time."""
     shape = (3, 32, 32) if "CNN" in name else (1, 28, 28)
     draws = generator(0, "benchmark")

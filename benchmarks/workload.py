@@ -1,46 +1,56 @@
 """The networks and data that the benchmarks share, and how much arithmetic they need."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 
+from benchmarks import clock
 from memhelpers.data import Dataset, load
+from memhelpers.engine import gradients
 
 
-def data(name: str, examples: int | None, device: str) -> Dataset:
+def data(name: str, examples: int | None, device: str, side: int | None = None) -> Dataset:
     """The first benchmark data: MNIST, or the digits where a test wants it small."""
-    return load(name, train=examples, device=device)
+    return load(name, train=examples, side=side, device=device)
 
 
-def product_peak(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """The best rate of a large matrix product on this machine, in FLOP/s.
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """PyTorch's number of threads for a while; None leaves it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    Both of PyTorch's libraries are tried on a CPU (see `memhelpers.engine.gradients`).
+
+def product_rates(device: str, dtype: torch.dtype, seconds: float = 0.5) -> dict[str, float]:
+    """The best rate of a large matrix product on this machine, in FLOP/s, by library.
+
+    `mm` is PyTorch's own choice (MKL on most processors); `onednn` is tried where this package
+    would use it (see `memhelpers.engine.gradients`).
     """
-    from benchmarks import clock
-    from memhelpers.engine import gradients
-
     side = 8192 if device == "cuda" else 2048
     a, b = (torch.randn(1, side, side, device=device).to(dtype) for _ in range(2))
-    ways = [lambda: torch.mm(a[0], b[0])]
+    libraries = {"mm": lambda: torch.mm(a[0], b[0])}
     if gradients.onednn_is_faster(a, b):
-        ways.append(lambda: gradients.onednn_product(a[0], b[0]))
-    best = 0.0
-    for way in ways:
-        way()
-        once = clock.seconds(way)
-        times = max(1, int(seconds / once))
-        took = min(clock.seconds(lambda: [way() for _ in range(times)]) for _ in range(3))  # noqa: B023
-        best = max(best, 2 * side**3 * times / took)
-    return best
+        libraries["onednn"] = lambda: gradients.onednn_product(a[0], b[0])
+    return {
+        name: 2 * side**3 / _seconds_each(product, seconds) for name, product in libraries.items()
+    }
 
 
 def copy_rate(device: str, seconds: float = 0.5) -> float:
     """The best rate of copying memory, in bytes read and written a second."""
-    from benchmarks import clock
-
     a = torch.zeros(2**28 if device == "cuda" else 2**26, device=device)
     b = torch.empty_like(a)
-    b.copy_(a)
-    once = clock.seconds(lambda: b.copy_(a))
-    times = max(1, int(seconds / once))
-    took = min(clock.seconds(lambda: [b.copy_(a) for _ in range(times)]) for _ in range(3))
-    return 2 * a.numel() * a.element_size() * times / took
+    return 2 * a.numel() * a.element_size() / _seconds_each(lambda: b.copy_(a), seconds)
+
+
+def _seconds_each(work: Callable[[], object], seconds: float) -> float:
+    """The shortest time of one call, each of three measurements lasting about `seconds`."""
+    work()
+    times = max(1, int(seconds / clock.seconds(work)))
+    return min(clock.seconds(lambda: [work() for _ in range(times)]) for _ in range(3)) / times
