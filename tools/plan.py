@@ -1,34 +1,41 @@
 """What is worth recording at the paper's scale, what it costs, and the command that records it.
 
     python -m tools.plan --minutes 9      (make record MINUTES=9)
+    python -m tools.plan --list           what is recorded and what is missing
 
-Goes through the experiments in the order of their value a minute and stops in time; called again,
-it goes on where it stopped, since each finished network lies in a store. It needs torch,
-torchvision, numpy and pandas only.
+The experiments stand in `plan.yml`. The plan goes through them in the order of claims a minute and
+stops in time; called again, it goes on where it stopped, since each finished network lies in a
+store. It needs torch, torchvision, numpy, pandas and PyYAML only.
 """
 
 import argparse
-import json
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from memhelpers import lab
+from memhelpers import claims, lab
 from memhelpers.errors import DataError
-from memhelpers.networks import Shape, mlp_flops
+from memhelpers.networks import mlp_flops
 from memhelpers.runs import records
+from memhelpers.runs.records import Record
 from tools import chapter
 
-MNIST = (1, 28, 28)  # shape of an image
-
-# What a device does in float32 with the networks of this book, in FLOP/s, and how long one update
-# of one batched pass takes at least, in seconds. The CPU's are measured (see the page "How fast");
-# the others are estimates that await a measurement.
-DEVICES = {"2 CPU cores": (2.5e11, 1.5e-4), "T4": (4e12, 1.5e-3), "H200": (3e13, 1e-3)}
+PLAN = Path(__file__).parent / "plan.yml"
+PRESET = "paper"
+CLASSES = 10
+DATASETS = {  # shape of an image, training images
+    "digits": ((1, 8, 8), 1_200),
+    "mnist": ((1, 28, 28), 50_000),
+    "cifar10": ((3, 32, 32), 40_000),
+}
 
 
 @dataclass(frozen=True)
@@ -38,143 +45,171 @@ class Experiment:
     Attributes:
         chapter: number of the chapter, such as "02".
         about: what it is, in a few words.
-        claims: how many claims it judges; its value.
-        networks: how many are trained.
-        updates: of each network, at most.
-        flops: floating-point operations of all, at most.
-        at_once: networks in one batched pass, as a GPU holds them.
-        share: of a device's rate that it reaches; little where it moves memory most of the time.
-        settings: what departs from the paper preset.
+        set: what departs from the paper preset.
     """
 
     chapter: str
     about: str
-    claims: int
-    networks: int
-    updates: int
-    flops: float
-    at_once: int
-    share: float = 1.0
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
 
-    def minutes(self, device: str) -> float:
-        """Estimated minutes on one of `DEVICES`; an upper bound where networks may stop early."""
-        rate, update = DEVICES[device]
-        together = 1 if "CPU" in device else self.at_once
-        passes = -(-self.networks // together)
-        return max(self.flops / (self.share * rate), passes * self.updates * update) / 60
+    def path(self) -> Path:
+        """Its chapter's notebook."""
+        return chapter.find(self.chapter)
+
+    def parameters(self) -> dict[str, Any]:
+        """The values of its chapter's parameters cell."""
+        return chapter.parameters(self.path(), PRESET, self.set)
 
     def record(self) -> str:
         """Name of its recorded run."""
-        return lab.record_name("paper", self.settings.get("data", "mnist"), self.settings)
+        return lab.record_name(PRESET, self.parameters()["data"], self.set)
+
+    def claims(self) -> int:
+        """How many claims are declared for its chapter."""
+        return sum(claim.chapter == self.chapter for claim in claims.load().values())
 
 
-def _fitting() -> Experiment:
-    networks, epochs, examples = 10 * 10, 300, 50_000  # ten conditions, ten seeds
-    flops = networks * epochs * examples * mlp_flops(MNIST, (512, 512), 10)
-    return Experiment(
-        "01", "fitting noise, MNIST", 7, networks, epochs * examples // 100, flops, 100
-    )
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs, from a record of it or of another run of its chapter.
+
+    Attributes:
+        minutes: by the clock; NaN where nothing of the chapter is recorded.
+        processor_minutes: of all cores; NaN where the record does not have them.
+        device: that the record ran on.
+        source: `recorded`, `scaled from <record>` or `not measured`.
+    """
+
+    minutes: float = math.nan
+    processor_minutes: float = math.nan
+    device: str = ""
+    source: str = "not measured"
 
 
-def _easy(shape: Shape, examples: int, width: int, **settings: Any) -> Experiment:
-    networks = 300
-    flops = networks * examples * mlp_flops(shape, (width, width), 10)
-    data = "MNIST" if shape == MNIST else "CIFAR-10"
-    about = f"easy examples, {data}, 2 x {width} units"
-    if "precision" in settings:
-        about += f", {settings['precision']}"
-    return Experiment("02", about, 6, networks, -(-examples // 128), flops, 50, settings=settings)
+def experiments(path: Path | None = None) -> list[Experiment]:
+    """The planned experiments, in the file's order."""
+    return [Experiment(**entry) for entry in yaml.safe_load((path or PLAN).read_text())]
 
 
-def _sensitivity(number: str, about: str, conditions: int, times: int, parts: int) -> Experiment:
-    networks, updates, batch_size = 10 * conditions, 1500, 100
-    # Going back, half of the adjoints are under way on average; each costs about two updates.
-    backward = updates * times / 2 * parts * 2 * batch_size * mlp_flops((1, 14, 14), (16, 16), 10)
-    return Experiment(number, about, 5, networks, updates, networks * backward, 10, 0.03)
+def work(parameters: Mapping[str, Any]) -> float | None:
+    """FLOPs of the networks of one condition: networks x epochs x examples x `mlp_flops`.
+
+    How many conditions there are, and what is measured, is alike within a chapter.
+
+    Args:
+        parameters: of a chapter: `data`, `hidden`, `epochs`, `examples` (None: all), `side` (None:
+            as it is), and `networks` or `seeds`.
+
+    Returns:
+        None where the data are none of `DATASETS` or a parameter is missing.
+    """
+    if parameters.get("data") not in DATASETS or not {"hidden", "epochs"} <= parameters.keys():
+        return None
+    (channels, *sides), examples = DATASETS[parameters["data"]]
+    side = parameters.get("side")
+    shape = (channels, *([side, side] if side else sides))
+    networks = parameters.get("networks") or parameters.get("seeds") or 1
+    passes = networks * parameters["epochs"] * (parameters.get("examples") or examples)
+    return float(passes * mlp_flops(shape, parameters["hidden"], CLASSES))
 
 
-EXPERIMENTS = (
-    _sensitivity("04", "loss sensitivity, MNIST", 3, 40, 1),
-    _sensitivity("05", "loss sensitivity by class, MNIST", 2, 12, 10),
-    _easy(MNIST, 50_000, 512, hidden=(512, 512)),
-    _easy(MNIST, 50_000, 512, hidden=(512, 512), precision="bf16"),
-    _easy(MNIST, 50_000, 4096),
-    _easy((3, 32, 32), 40_000, 4096, data="cifar10"),
-    _fitting(),
-)
+def cost(experiment: Experiment) -> Cost:
+    """What its record says; else that of the nearest record of its chapter, scaled by `work`."""
+    recorded, name = _recorded(experiment), experiment.record()
+    if name in recorded:
+        return _scaled(recorded[name], 1, "recorded")
+    needed = work(experiment.parameters())
+    ratios = {
+        other: needed / done
+        for other, record in recorded.items()
+        if needed and (done := work(record.provenance["parameters"]))
+    }
+    if not ratios:
+        return Cost()
+    nearest = min(ratios, key=lambda other: abs(math.log(ratios[other])))
+    return _scaled(recorded[nearest], ratios[nearest], f"scaled from {nearest}")
+
+
+def _recorded(experiment: Experiment) -> dict[str, Record]:
+    stem = experiment.path().stem
+    return {name: records.load(stem, name) for name in records.available(stem)}
+
+
+def _scaled(record: Record, ratio: float, source: str) -> Cost:
+    ran = record.provenance
+    minutes = (ratio * ran.get(key, math.nan) / 60 for key in ("wall_seconds", "cpu_seconds"))
+    threads = f", {ran['threads']} threads" if "threads" in ran else ""
+    return Cost(*minutes, f"{ran['device']}{threads}", source)
 
 
 def table() -> pd.DataFrame:
-    """Every experiment with its cost, estimated and measured: one row each.
-
-    Columns: chapter, experiment, networks, updates (of each), PFLOP, estimated minutes on each of
-    `DEVICES`, and what the recorded run took, on what.
-    """
+    """Every experiment with its claims and its cost: one row each."""
     rows = []
-    for experiment in EXPERIMENTS:
-        row = {
-            "chapter": experiment.chapter,
-            "experiment": experiment.about,
-            "networks": experiment.networks,
-            "updates": experiment.updates,
-            "PFLOP": experiment.flops / 1e15,
-        }
-        row |= {f"minutes, {name}": experiment.minutes(name) for name in DEVICES}
-        rows.append(row | {"recorded": _recorded(experiment)})
+    for experiment in experiments():
+        costs = cost(experiment)
+        rows.append(
+            {
+                "chapter": experiment.chapter,
+                "experiment": experiment.about,
+                "claims": experiment.claims(),
+                "minutes": costs.minutes,
+                "processor minutes": costs.processor_minutes,
+                "device": costs.device,
+                "cost": costs.source,
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def _recorded(experiment: Experiment) -> str:
-    stem = chapter.find(experiment.chapter).stem
-    if experiment.record() not in records.available(stem):
-        return "not yet"
-    ran = records.load(stem, experiment.record()).provenance
-    return f"{ran['wall_seconds'] / 60:.1f} min, {ran['device']}, {ran['threads']} threads"
+def pending() -> list[Experiment]:
+    """Those not recorded yet, the most claims a minute first; unmeasured ones last."""
+    missing = {e.record(): e for e in experiments() if e.record() not in _recorded(e)}
+
+    def value(experiment: Experiment) -> float:
+        minutes = cost(experiment).minutes
+        return 0.0 if math.isnan(minutes) else experiment.claims() / minutes
+
+    return sorted(missing.values(), key=value, reverse=True)
 
 
-def pending(device: str) -> list[Experiment]:
-    """Those not recorded yet, the most claims a minute first."""
-    missing = [e for e in EXPERIMENTS if _recorded(e) == "not yet"]
-    return sorted(missing, key=lambda e: -e.claims / e.minutes(device))
-
-
-def run(minutes: float, device: str, say: Callable[[str], None]) -> bool:
+def run(minutes: float, say: Callable[[str], None]) -> bool:
     """Record what is missing until the time is over; whether everything is recorded then.
 
     Args:
         minutes: the limit.
-        device: of `DEVICES`, to order by.
         say: takes a line of progress.
     """
     deadline = time.monotonic() + 60 * minutes
-    for experiment in pending(device):
+    for experiment in pending():
         if time.monotonic() > deadline:
             break
-        say(f"{experiment.chapter}, {experiment.about}: about {experiment.minutes(device):.1f} min")
-        say(f"  {_run(experiment, deadline)}")
-    return not pending(device)
+        costs = cost(experiment)
+        about = "" if math.isnan(costs.minutes) else f"about {costs.minutes:.1f} minutes, "
+        say(f"{experiment.chapter}, {experiment.about}: {about}{costs.source}")
+        say(f"  {_record(experiment, deadline)}")
+    return not pending()
 
 
-def _run(experiment: Experiment, deadline: float) -> str:
-    environment = {
-        lab.PRESET: "paper",
-        lab.RECORD: "1",
-        lab.OVERRIDES: json.dumps(dict(experiment.settings)),
-        lab.DEADLINE: str(deadline),
-    }
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
+def _record(experiment: Experiment, deadline: float) -> str:
+    with _environment({lab.PRESET: PRESET, lab.DEADLINE: str(deadline)}):
+        try:
+            chapter.run(experiment.path(), experiment.set, record=True)
+        except lab.Unfinished as left:
+            return f"the time is over: {left}; the next call goes on there"
+        except DataError as error:
+            return f"left out: {error}"
+    return f"recorded as {experiment.record()}"
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        chapter.run(chapter.find(experiment.chapter), experiment.settings)
-    except lab.Unfinished as left:
-        return f"the time is over: {left}; the next call goes on there"
-    except DataError as error:
-        return f"left out: {error}"
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-    return f"recorded as {experiment.record()}"
 
 
 def main() -> None:
@@ -183,13 +218,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="time limit (default: 9)")
     parser.add_argument("--list", action="store_true", help="only show the experiments")
     given = parser.parse_args()
-    if given.minutes <= 0:
+    if not given.minutes > 0:
         parser.error(f"minutes: given {given.minutes}; allowed: a number above 0")
     if not given.list:
-        device = "H200" if lab.device() == "cuda" else "2 CPU cores"
-        done = run(given.minutes, device, lambda line: print(line, flush=True))
+        done = run(given.minutes, lambda line: print(line, flush=True))
         print("Everything is recorded." if done else "Not all is recorded yet: call it again.")
-    print(table().to_string(index=False, float_format="{:.3g}".format))
+    print(table().to_string(index=False, float_format="{:.3g}".format, na_rep="none"))
 
 
 if __name__ == "__main__":
