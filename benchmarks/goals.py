@@ -29,7 +29,7 @@ def fig1_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     for precision, own in reversed(fig1.OWN.items()):
         goal = (50 if device == "cuda" else 4) if precision == "bf16" else None
         jax = seconds[[fig1.VMAP[precision], fig1.SCAN[precision]]].idxmin()
-        others = {f"the better of JAX's ways in {precision}": (jax, 1)}
+        others = {"the better JAX way": (jax, 1)}
         if precision == "bf16":
             others[fig1.AUTOCAST] = (fig1.AUTOCAST, 1)
         others[fig1.DATALOADER] = (fig1.DATALOADER, goal)
