@@ -53,9 +53,9 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
         `varied`: how many times as fast as the `DataLoader` loop this package is, by what is
         changed and precision, with the interval.
     """
-    data = workload.data("digits" if small else "mnist", 300 if small else 10_000, device)
-    seeds, rounds = range(4 if small else 100), 1 if small else 3
-    ways = all_ways(data, seeds)
+    data = workload.data("digits" if small else "mnist", 600 if small else 10_000, device)
+    seeds, rounds = range(3 if small else 100), 1 if small else 3
+    ways = all_ways(data, seeds, 16 if small else BATCH_SIZE)
     # The first call of each way warms it up, and its networks are those that are judged.
     accuracies = [_accuracies(name, way.judge(way.train())) for name, way in ways.items()]
     times = clock.in_turn({name: way.train for name, way in ways.items()}, rounds, say)
@@ -64,19 +64,21 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     return {
         "times": times,
         "accuracies": pd.concat(accuracies, ignore_index=True),
-        "work": pd.DataFrame([_work(data, len(seeds), device)]),
+        "work": pd.DataFrame([_work(data, len(seeds), device, small)]),
         "varied": pd.concat(varied, ignore_index=True),
     }
 
 
-def _work(data: Dataset, members: int, device: str) -> dict[str, float]:
+def _work(data: Dataset, members: int, device: str, small: bool) -> dict[str, float]:
     """FLOPs of all networks, and what a large product reaches; by library where there are two."""
-    fp32 = workload.product_rates(device, torch.float32)
+    fp32, bf16 = (
+        workload.product_rates(device, dtype, small) for dtype in (torch.float32, torch.bfloat16)
+    )
     return {
         "networks": members,
         "flops": networks.mlp_flops(data.shape, HIDDEN, data.n_classes) * members * len(data.train),
         "peak_fp32": max(fp32.values()),
-        "peak_bf16": max(workload.product_rates(device, torch.bfloat16).values()),
+        "peak_bf16": max(bf16.values()),
         **{f"fp32_{library}": rate for library, rate in fp32.items()},
     }
 
@@ -88,17 +90,17 @@ class Way(NamedTuple):
     judge: Callable[[Any], list[float]]
 
 
-def all_ways(data: Dataset, seeds: range) -> dict[str, Way]:
+def all_ways(data: Dataset, seeds: range, batch_size: int = BATCH_SIZE) -> dict[str, Way]:
     """The ways by name; the first is what the others are compared with."""
-    memory = plain_torch.from_memory(data, BATCH_SIZE)
+    memory = plain_torch.from_memory(data, batch_size)
     ways = {
-        DATALOADER: _torch(data, seeds, plain_torch.from_a_loader(data, BATCH_SIZE)),
+        DATALOADER: _torch(data, seeds, plain_torch.from_a_loader(data, batch_size)),
         "PyTorch, in memory, one after another": _torch(data, seeds, memory),
         AUTOCAST: _torch(data, seeds, memory, bf16=True),
     }
     for precision in PRECISIONS:
-        ways |= _jax(data, seeds, precision)
-    return ways | {OWN[p]: _own(data, seeds, p) for p in PRECISIONS}
+        ways |= _jax(data, seeds, precision, batch_size)
+    return ways | {OWN[p]: _own(data, seeds, p, batch_size) for p in PRECISIONS}
 
 
 def _torch(
@@ -121,8 +123,8 @@ def _torch(
     return Way(train, lambda trained: plain_torch.accuracies(trained, data))
 
 
-def _jax(data: Dataset, seeds: range, precision: str) -> dict[str, Way]:
-    trainer = plain_jax.Trainer(data, HIDDEN, BATCH_SIZE, LEARNING_RATE, precision)
+def _jax(data: Dataset, seeds: range, precision: str, batch_size: int) -> dict[str, Way]:
+    trainer = plain_jax.Trainer(data, HIDDEN, batch_size, LEARNING_RATE, precision)
 
     def judge_all(weights: plain_jax.Weights) -> list[float]:
         return trainer.accuracies(plain_jax.unstacked(weights), data)
@@ -140,8 +142,8 @@ def _own(
     data: Dataset,
     seeds: range,
     precision: str,
+    batch_size: int,
     hidden: Sequence[int] = HIDDEN,
-    batch_size: int = BATCH_SIZE,
 ) -> Way:
     train = partial(
         fit,
@@ -172,7 +174,7 @@ def _against_the_loop(
     hidden, batch_size = (setting["width"],) * 2, setting["batch_size"]
     loader = plain_torch.from_a_loader(data, batch_size)
     ways = {DATALOADER: _torch(data, seeds, loader, hidden=hidden).train}
-    ways |= {OWN[p]: _own(data, seeds, p, hidden, batch_size).train for p in PRECISIONS}
+    ways |= {OWN[p]: _own(data, seeds, p, batch_size, hidden).train for p in PRECISIONS}
     name = ", ".join(f"{key} {value}" for key, value in change.items()) or "nothing changed"
     say(f"  {name}")
     with workload.threads(change.get("threads")):

@@ -37,11 +37,10 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
 def _reached(data, width: int, precision: str, small: bool) -> dict[str, float]:
     flops = networks.mlp_flops(data.shape, [width, width], data.n_classes) * BATCH_SIZE
     moved = _bytes(data.shape, width, data.n_classes, precision)
-    seconds = 0.05 if small else 0.4
-    products = workload.product_rates(str(data.device), DTYPES[precision], seconds)
+    products = workload.product_rates(str(data.device), DTYPES[precision], small)
     rates = {
         "flops_per_second": max(products.values()),
-        "bytes_per_second": workload.copy_rate(str(data.device), seconds),
+        "bytes_per_second": workload.copy_rate(str(data.device), small),
     }
     members = 2 if small or width > 1000 else 16
     network = networks.mlp(data.shape, [width, width], data.n_classes)

@@ -26,31 +26,32 @@ def threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def product_rates(device: str, dtype: torch.dtype, seconds: float = 0.5) -> dict[str, float]:
+def product_rates(device: str, dtype: torch.dtype, small: bool = False) -> dict[str, float]:
     """The best rate of a large matrix product on this machine, in FLOP/s, by library.
 
     `mm` is PyTorch's own choice (MKL on most processors); `onednn` is tried where this package
-    would use it (see `memhelpers.engine.gradients`).
+    would use it (see `memhelpers.engine.gradients`). `small` is for a test of the benchmark itself.
     """
-    side = 8192 if device == "cuda" else 2048
+    side = 128 if small else 8192 if device == "cuda" else 2048
     a, b = (torch.randn(1, side, side, device=device).to(dtype) for _ in range(2))
     libraries = {"mm": lambda: torch.mm(a[0], b[0])}
     if gradients.onednn_is_faster(a, b):
         libraries["onednn"] = lambda: gradients.onednn_product(a[0], b[0])
     return {
-        name: 2 * side**3 / _seconds_each(product, seconds) for name, product in libraries.items()
+        name: 2 * side**3 / _seconds_each(product, small) for name, product in libraries.items()
     }
 
 
-def copy_rate(device: str, seconds: float = 0.5) -> float:
+def copy_rate(device: str, small: bool = False) -> float:
     """The best rate of copying memory, in bytes read and written a second."""
-    a = torch.zeros(2**28 if device == "cuda" else 2**26, device=device)
+    a = torch.zeros(2**16 if small else 2**28 if device == "cuda" else 2**26, device=device)
     b = torch.empty_like(a)
-    return 2 * a.numel() * a.element_size() / _seconds_each(lambda: b.copy_(a), seconds)
+    return 2 * a.numel() * a.element_size() / _seconds_each(lambda: b.copy_(a), small)
 
 
-def _seconds_each(work: Callable[[], object], seconds: float) -> float:
-    """The shortest time of one call, each of three measurements lasting about `seconds`."""
+def _seconds_each(work: Callable[[], object], small: bool) -> float:
+    """The shortest time of one call in three measurements of about half a second."""
     work()
+    seconds = 0.01 if small else 0.5
     times = max(1, int(seconds / clock.seconds(work)))
     return min(clock.seconds(lambda: [work() for _ in range(times)]) for _ in range(3)) / times
