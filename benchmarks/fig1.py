@@ -55,7 +55,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
     """
     data = workload.data("digits" if small else "mnist", 600 if small else 10_000, device)
     seeds, rounds = range(3 if small else 100), 1 if small else 3
-    ways = all_ways(data, seeds, 16 if small else BATCH_SIZE)
+    ways = all_ways(data, seeds, 16 if small else BATCH_SIZE, say)
     # The first call of each way warms it up, and its networks are those that are judged.
     accuracies = [_accuracies(name, way.judge(way.train())) for name, way in ways.items()]
     times = clock.in_turn({name: way.train for name, way in ways.items()}, rounds, say)
@@ -90,7 +90,9 @@ class Way(NamedTuple):
     judge: Callable[[Any], list[float]]
 
 
-def all_ways(data: Dataset, seeds: range, batch_size: int = BATCH_SIZE) -> dict[str, Way]:
+def all_ways(
+    data: Dataset, seeds: range, batch_size: int, say: Callable[[str], None]
+) -> dict[str, Way]:
     """The ways by name; the first is what the others are compared with."""
     memory = plain_torch.from_memory(data, batch_size)
     ways = {
@@ -98,8 +100,11 @@ def all_ways(data: Dataset, seeds: range, batch_size: int = BATCH_SIZE) -> dict[
         "PyTorch, in memory, one after another": _torch(data, seeds, memory),
         AUTOCAST: _torch(data, seeds, memory, bf16=True),
     }
-    for precision in PRECISIONS:
-        ways |= _jax(data, seeds, precision, batch_size)
+    if plain_jax.is_on(device := data.device.type):
+        for precision in PRECISIONS:
+            ways |= _jax(data, seeds, precision, batch_size)
+    else:
+        say(f"  JAX is left out: it does not see the {device}")
     return ways | {OWN[p]: _own(data, seeds, p, batch_size) for p in PRECISIONS}
 
 

@@ -21,6 +21,11 @@ Weights = list[tuple[jax.Array, jax.Array]]
 BF16_RESULT = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
 
 
+def is_on(device: str) -> bool:
+    """Whether JAX computes on this device: `cpu` or `cuda`."""
+    return jax.default_backend() == {"cuda": "gpu"}.get(device, device)
+
+
 class Trainer:
     """Trains MLPs of one size on one dataset; compiled at the first call of each way."""
 

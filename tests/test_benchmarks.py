@@ -87,7 +87,7 @@ def test_jax_in_bfloat16_rounds_for_the_products_and_keeps_its_weights_in_float3
 
 def times_of(seconds: dict[str, float]) -> dict[str, pd.DataFrame]:
     """The tables of a made-up run: each way's seconds, the same in three rounds."""
-    ways = fig1.all_ways(workload.data("digits", 100, "cpu"), range(1))
+    ways = fig1.all_ways(workload.data("digits", 100, "cpu"), range(1), 128, lambda line: None)
     rows = [(way, k, seconds.get(way, 8.0)) for way in ways for k in range(3)]
     times = pd.DataFrame(rows, columns=["way", "round", "seconds"])
     accuracies = pd.DataFrame([(w, n, 0.9 + n / 100) for w in ways for n in range(3)])
@@ -113,6 +113,14 @@ def test_each_precision_is_compared_with_the_better_jax_way_of_its_own():
         "at least 1",
         "",
     ]
+
+
+def test_jax_is_left_out_aloud_where_it_computes_elsewhere(monkeypatch):
+    monkeypatch.setattr(plain_jax.jax, "default_backend", lambda: "tpu")
+    said, data = [], workload.data("digits", 100, "cpu")
+    ways = fig1.all_ways(data, range(1), 128, said.append)
+    assert not [way for way in ways if "JAX" in way]
+    assert said == ["  JAX is left out: it does not see the cpu"]
 
 
 def test_a_record_is_named_after_machine_and_day(tmp_path, monkeypatch):
