@@ -35,7 +35,7 @@ VARIED = (
     {"width": 2048},
     {"batch_size": 32},
     {"batch_size": 512},
-    {"side": 14},
+    {"side": 14},  # pixels of an image
 )
 
 
@@ -180,7 +180,8 @@ def _against_the_loop(
     loader = plain_torch.from_a_loader(data, batch_size)
     ways = {DATALOADER: _torch(data, seeds, loader, hidden=hidden).train}
     ways |= {OWN[p]: _own(data, seeds, p, batch_size, hidden).train for p in PRECISIONS}
-    name = ", ".join(f"{key} {value}" for key, value in change.items()) or "nothing changed"
+    name = ", ".join(f"{key} {value}" for key, value in change.items()).replace("_", " ")
+    name = name or "nothing changed"
     say(f"  {name}")
     with workload.threads(change.get("threads")):
         for train in ways.values():
