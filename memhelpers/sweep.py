@@ -19,24 +19,11 @@ import inspect
 import itertools
 import math
 import os
-import pickle
-import secrets
 import signal
 import time
-import traceback
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from typing import Any
@@ -55,16 +42,14 @@ from memhelpers.errors import (
     check_seed,
 )
 from memhelpers.runs import files, fingerprint, machine
-from memhelpers.runs.store import Claims, Entry, Store, decode, encode, join, key_of
+from memhelpers.runs.store import Store, join, key_of, warn
+from memhelpers.runs.work import Functions, Outcome, Run, Task, Work, Workers, named
 from memhelpers.training import History, fit
 
-_OWN = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
+PER_MEMBER = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
 _NOT_SET = ("network", "data", "seeds", "subsets", "together", "workers", "progress")
 _DEFAULTS = {name: given.default for name, given in inspect.signature(fit).parameters.items()}
 SETTINGS = tuple(name for name in _DEFAULTS if name not in _NOT_SET)
-POLL = 0.5  # seconds between looks at what other processes have done
-
-Run = dict[str, Any]
 
 
 class Training:
@@ -218,18 +203,33 @@ def sweep(
             a run, which the next call will do again; locks do not work in the folder; a worker
             process died.
     """
-    plan = _Plan.checked(experiment, runs, measure, depends)
-    pool = _Pool(executor)
-    limit = None if minutes is None else check_positive("minutes", minutes)
-    limits = _Limits(None if together is None else check_positive_int("together", together), limit)
-    functions = pool.ship(experiment, measure)
+    for name, function in (("experiment", experiment), ("measure", measure)):
+        if not callable(function):
+            raise ArgumentError(name, function, "a function")
+    listed = _checked_runs(experiment, runs)
+    seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
+    together = None if together is None else check_positive_int("together", together)
+    workers = Workers(executor)
+    functions = workers.ship(_name(experiment), (experiment, measure))
+    used = {"experiment": experiment, "measure": measure, "fit": fit}
+    used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
+    lines = fingerprint.lines(used, by_function=__name__)
+    code = fingerprint.digest(*lines)
+    keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
+    distinct = dict(zip(keys, listed, strict=True))
+    share = -(-len(distinct) // workers.count())  # here, of one: all of them
+    task = Task(_do, _looks(experiment, together, share), functions)
     held = None if store is None else Store(store)
-    found = {} if held is None else held.find(plan.runs)
-    if progress is None and len(found) < len(plan.runs):
-        progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=len(found))
-    with Claims(held) as claims:
-        work = _Work(plan, functions, pool, held, claims, limits, progress or _silent)
-        return work.run(found)
+    work = Work(distinct, task, workers, held, {"determined_by": lines}, seconds)
+    before = len(work.done)
+    if progress is None and work.units:
+        progress = machine.progress(_name(experiment), already=before)
+    work.finish(progress or (lambda done, total: None))
+    if work.failed:
+        first = next(iter(work.failed.values())).error
+        warn(f"{named([distinct[key] for key in work.failed])} failed ({first}); see `failures`")
+    missing = [run for key, run in distinct.items() if key in set(work.late)]
+    return Sweep(_table(keys, distinct, work), _failures(keys, distinct, work), missing, before)
 
 
 def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
@@ -258,46 +258,11 @@ def _start_worker(threads: int, gpus: list[int], started: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[turn % len(gpus)])
 
 
-def _silent(done: float, total: float) -> None:
-    """No progress is shown."""
+def _name(function: Callable) -> str:
+    return getattr(function, "__qualname__", repr(function))
 
 
 # What is to be done
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The checked runs by key, in the order in which they were given."""
-
-    keys: list[str]  # of every run given; one that is given twice is done once
-    runs: dict[str, Run]
-    determined_by: list[str]
-
-    @classmethod
-    def checked(cls, experiment: Any, runs: Any, measure: Any, depends: Sequence[Any]) -> "_Plan":
-        for name, function in (("experiment", experiment), ("measure", measure)):
-            if not callable(function):
-                raise ArgumentError(name, function, "a function")
-        listed = _checked_runs(experiment, runs)
-        named = {"experiment": experiment, "measure": measure}
-        named |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
-        lines = fingerprint.of(named)
-        code = fingerprint.digest(*lines)
-        keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
-        return cls(keys, dict(zip(keys, listed, strict=True)), lines)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    together: int | None
-    minutes: float | None
-    started: float = field(default_factory=lambda: time.monotonic())
-
-    def allow(self, seconds: float) -> bool:
-        """Whether something that takes so long would end in time."""
-        if self.minutes is None:
-            return True
-        return time.monotonic() + seconds < self.started + 60 * self.minutes
 
 
 def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
@@ -308,10 +273,10 @@ def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
     for run in listed:
         if run.keys() != set(names):
             raise ArgumentError("runs", list(run), f"parameters of the same names: {names}")
-        try:
-            inspect.signature(experiment).bind(**run)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError("runs", list(run), f"what the experiment takes: {error}") from None
+    try:
+        inspect.signature(experiment).bind(**listed[0])
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("runs", names, f"what the experiment takes: {error}") from None
     return [{name: _plain(name, run[name]) for name in names} for run in listed]
 
 
@@ -328,110 +293,72 @@ def _plain(name: str, value: Any) -> Any:
     raise ArgumentError(name, value, "numbers, texts, booleans, None, and tuples of them")
 
 
+def _looks(
+    experiment: Callable, together: int | None, share: int
+) -> Callable[[Run], tuple[Hashable, int] | Outcome]:
+    """The function that says with what a run can be stacked, and how many make a unit.
+
+    Args:
+        experiment: the reader's.
+        together: most runs in a unit; by default as many as fill the processor.
+        share: most runs for each worker then.
+    """
+    walk, sizes = fingerprint.Walk(), {}
+
+    def look(run: Run) -> tuple[Hashable, int] | Outcome:
+        made = _made(experiment, run)
+        if isinstance(made, Outcome):
+            return made
+        try:
+            group = _group(made, walk)
+            if group not in sizes:
+                sizes[group] = together or min(share, _filling(made))
+            return group, sizes[group]
+        except Exception as error:
+            return Outcome.failed(error)
+
+    return look
+
+
+def _group(training: Training, walk: fingerprint.Walk) -> Hashable:
+    """What networks must share to be stacked."""
+    data = training.data
+    alike = (data.shape, data.n_classes, str(data.device), training.subset is None)
+    shared = {k: v for k, v in sorted(training.settings.items()) if k not in PER_MEMBER}
+    try:
+        settings = walk.pin(shared, "settings")
+        return (*alike, settings, *fingerprint.architecture(training.network, walk))
+    except ArgumentError:  # such as a probe that holds a random generator: it goes alone
+        return object()
+
+
+def _filling(training: Training) -> int:
+    """As many networks as fill the processor."""
+    data, size, precision = training.data, *map(training.setting, ("batch_size", "precision"))
+    each = packing.networks_per_pass(training.network, data.shape, size, data.device, precision)
+    return each * packing.passes_side_by_side(data.device)
+
+
 # What is done in a worker
 
 
-@dataclass(frozen=True)
-class _Sketch:
-    """What there is to train: networks of one group can be stacked."""
-
-    group: str
-    portion: int  # as many as fill the processor
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a run: a table, or an error."""
-
-    table: pd.DataFrame | None = None
-    error: str = ""
-    traceback: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def failed(cls, error: BaseException) -> "_Outcome":
-        trace = "".join(traceback.format_exception(error))
-        return cls(error=f"{type(error).__name__}: {error}", traceback=trace)
-
-    @classmethod
-    def of(cls, table: Any, device: torch.device | str, precision: str, **about: Any) -> "_Outcome":
-        """The outcome of a run that gave a table; of a failed one where it cannot be kept."""
-        if not isinstance(table, pd.DataFrame):
-            raise ArgumentError("measure", type(table), "a function that returns a DataFrame")
-        table = table.reset_index(drop=True)
-        files.csv_of(files.check_table("table", table))  # here, so that only this run fails
-        ended = datetime.now(UTC).isoformat(timespec="seconds")
-        ran_on = _environment(str(device), precision)
-        return cls(table, about={**about, "finished": ended, "ran_on": ran_on})
-
-
-@functools.lru_cache(maxsize=16)
-def _environment(device: str, precision: str) -> dict[str, object]:
-    return machine.environment(device, precision)
-
-
-@dataclass(frozen=True)
-class _Shipped:
-    """The two functions on their way to another process; unpacked there once."""
-
-    name: str
-    content: bytes
-
-    def unpack(self) -> tuple[Callable, Callable]:
-        if self.content not in _UNPACKED:
-            try:
-                functions = pickle.loads(self.content)  # noqa: S301 (of the process that started us)
-            except Exception as error:
-                raise _unsendable(self.name, error) from error
-            _UNPACKED.clear()  # the last ones only: they may hold whole data sets
-            _UNPACKED[self.content] = functions
-        return _UNPACKED[self.content]
-
-
-_UNPACKED: dict[bytes, tuple[Callable, Callable]] = {}
-
-
-def _unsendable(name: str, error: BaseException) -> ArgumentError:
-    allowed = (
-        "a function that other processes can load: one defined in a module that they import too, "
-        f"or any if `cloudpickle` is installed ({type(error).__name__}: {error})"
-    )
-    return ArgumentError("experiment", name, allowed)
-
-
-def _unpacked(functions: Any) -> tuple[Callable, Callable]:
-    return functions.unpack() if isinstance(functions, _Shipped) else functions
-
-
-def _look(functions: Any, runs: list[Run]) -> list[_Sketch | _Outcome]:
-    """What the experiment wants trained for each run; its table where it is no training."""
-    experiment, _ = _unpacked(functions)
-    found: list[_Sketch | _Outcome] = []
-    portions: dict[str, int] = {}
-    for run in runs:
-        made = _made(experiment, run)
-        found.append(_sketch(made, portions) if isinstance(made, Training) else made)
-    return found
-
-
 def _do(
-    functions: Any, runs: list[Run], report: Callable[[int, int], None] | None = None
-) -> list[_Outcome]:
-    """Do some runs, those that train stacked."""
-    experiment, measure = _unpacked(functions)
+    functions: Functions,
+    runs: list[Run],
+    stacked: bool,
+    report: Callable[[int, int], None] | None = None,
+) -> list[Outcome]:
+    """Do the runs of a unit; see `Task`."""
+    experiment, measure = functions.load()
     made = [_made(experiment, run) for run in runs]
-    places: dict[str, list[int]] = {}
-    for place, training in enumerate(made):
-        if isinstance(training, Training):
-            places.setdefault(_group(training), []).append(place)
-    for some in places.values():
-        outcomes = _train([made[place] for place in some], measure, report)
-        for place, outcome in zip(some, outcomes, strict=True):
-            made[place] = outcome
-    return made
+    trainings = {place: one for place, one in enumerate(made) if isinstance(one, Training)}
+    if trainings and not stacked:
+        return [Outcome()]
+    outcomes = _train(trainings, measure, report) if trainings else {}
+    return [outcomes.get(place, one) for place, one in enumerate(made)]
 
 
-def _made(experiment: Callable, run: Run) -> Training | _Outcome:
+def _made(experiment: Callable, run: Run) -> Training | Outcome:
     started = time.monotonic()
     try:
         made = experiment(**run)
@@ -439,69 +366,37 @@ def _made(experiment: Callable, run: Run) -> Training | _Outcome:
             return made
         if not isinstance(made, pd.DataFrame):
             raise ArgumentError("experiment", type(made), "one that returns Training or DataFrame")
-        took = round(time.monotonic() - started, 3)
-        return _Outcome.of(made, machine.device(), "fp32", seconds=took, together=1)
+        took = time.monotonic() - started
+        return _outcome(made, machine.device(), "fp32", took, companions=[0], about={})
     except Exception as error:
-        return _Outcome.failed(error)
-
-
-def _sketch(training: Training, portions: dict[str, int]) -> _Sketch | _Outcome:
-    """What there is to train; `portions` keeps the size of each group's, which takes a moment."""
-    try:
-        group = _group(training)
-        if group not in portions:
-            portions[group] = _portion(training)
-        return _Sketch(group, portions[group])
-    except Exception as error:
-        return _Outcome.failed(error)
-
-
-def _portion(training: Training) -> int:
-    """As many networks as fill the processor."""
-    device, settings = training.data.device, training.settings
-    size, precision = settings.get("batch_size", 128), settings.get("precision", "fp32")
-    shape = training.data.shape
-    each = packing.networks_per_pass(training.network, shape, size, device, precision)
-    return each * packing.passes_side_by_side(device)
-
-
-def _group(training: Training) -> str:
-    """Digest of what networks must share to be stacked."""
-    data = training.data
-    parts = [str(list(data.shape)), str(data.n_classes), str(data.device)]
-    parts.append("all" if training.subset is None else "some")
-    try:
-        parts.append(fingerprint.architecture(training.network))
-        shared = {k: v for k, v in training.settings.items() if k not in _OWN}
-        parts += fingerprint.of(dict(sorted(shared.items())))
-    except ArgumentError:  # such as a probe that holds an open file: it goes alone
-        parts.append(secrets.token_hex(8))
-    return fingerprint.digest(*parts)
+        return Outcome.failed(error)
 
 
 def _train(
-    trainings: list[Training],
-    measure: Callable[[History], pd.DataFrame],
+    trainings: dict[int, Training],
+    measure: Callable,
     report: Callable[[int, int], None] | None,
-) -> list[_Outcome]:
+) -> dict[int, Outcome]:
     """Train networks of one group; where that fails, halves of them, until the guilty is alone."""
-    started = time.monotonic()
+    started, places = time.monotonic(), list(trainings)
     try:
-        history = _fit(trainings, report)
+        history = _fit(list(trainings.values()), report)
     except Exception as error:
         if len(trainings) == 1:
-            return [_Outcome.failed(error)]
-        half = len(trainings) // 2
-        parts = (trainings[:half], trainings[half:])
-        return [outcome for part in parts for outcome in _train(part, measure, report)]
-    seconds = round((time.monotonic() - started) / len(trainings), 3)
-    about = {"seconds": seconds, "together": len(trainings)}
-    return [_measured(t, history.only(row), measure, about) for row, t in enumerate(trainings)]
+            return {places[0]: Outcome.failed(error)}
+        halves = places[: len(places) // 2], places[len(places) // 2 :]
+        parts = [{place: trainings[place] for place in half} for half in halves]
+        return _train(parts[0], measure, report) | _train(parts[1], measure, report)
+    took = (time.monotonic() - started) / len(trainings)
+    return {
+        place: _measured(training, history.only(row), measure, took, places)
+        for row, (place, training) in enumerate(trainings.items())
+    }
 
 
 def _fit(trainings: list[Training], report: Callable[[int, int], None] | None) -> History:
     first = trainings[0]
-    own = {name: [training.setting(name) for training in trainings] for name in _OWN}
+    own = {name: [training.setting(name) for training in trainings] for name in PER_MEMBER}
     subsets = None if first.subset is None else [training.subset for training in trainings]
     return fit(
         first.network,
@@ -514,15 +409,16 @@ def _fit(trainings: list[Training], report: Callable[[int, int], None] | None) -
 
 
 def _measured(
-    training: Training, history: History, measure: Callable, about: Mapping[str, Any]
-) -> _Outcome:
+    training: Training, history: History, measure: Callable, took: float, places: list[int]
+) -> Outcome:
     data = training.data
-    told = {"data": "; ".join([data.name, *data.steps]), **about}
     try:
         seen = (history, training)[: _arguments(measure)]
-        return _Outcome.of(measure(*seen), data.device, training.setting("precision"), **told)
+        about = {"data": "; ".join([data.name, *data.steps]), "together": len(places)}
+        precision = training.setting("precision")
+        return _outcome(measure(*seen), data.device, precision, took, places, about)
     except Exception as error:
-        return _Outcome.failed(error)
+        return Outcome.failed(error)
 
 
 def _arguments(measure: Callable) -> int:
@@ -531,414 +427,51 @@ def _arguments(measure: Callable) -> int:
     return min(2, sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in taken))
 
 
-# Who does it
+def _outcome(
+    table: Any,
+    device: torch.device | str,
+    precision: str,
+    took: float,
+    companions: list[int],
+    about: dict[str, Any],
+) -> Outcome:
+    """The outcome of a run that gave a table; of a failed one where it cannot be kept."""
+    if not isinstance(table, pd.DataFrame):
+        raise ArgumentError("measure", type(table), "a function that returns a DataFrame")
+    table = table.reset_index(drop=True)
+    files.kinds("table", table)  # here, so that only this run fails
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}
+    return Outcome(table, about={**about, **told}, companions=companions)
 
 
-class _Here:
-    """An executor that does everything at once, in this process."""
-
-    def submit(self, function: Callable, *arguments: Any) -> Future:
-        future: Future = Future()
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+@functools.lru_cache(maxsize=16)
+def _ran_on(device: str, precision: str) -> dict[str, object]:
+    return machine.environment(device, precision)
 
 
-class _Pool:
-    """Whatever executor was given, as `sweep` needs it."""
-
-    def __init__(self, executor: Any):
-        if executor is not None and not hasattr(executor, "submit"):
-            allowed = "an executor of concurrent.futures, or a client of dask.distributed"
-            raise ArgumentError("executor", executor, allowed)
-        is_client = hasattr(executor, "get_executor")
-        self.executor = executor.get_executor() if is_client else executor or _Here()
-        self.own: Any = None  # a pool in place of one that broke
-
-    @property
-    def is_here(self) -> bool:
-        return isinstance(self.executor, _Here)
-
-    def workers(self) -> int:
-        if self.is_here:
-            return 1
-        client = getattr(self.executor, "_client", None)  # dask's: workers may come and go
-        if client is not None:
-            return max(1, sum(client.nthreads().values()))
-        return getattr(self.executor, "_max_workers", None) or os.cpu_count() or 1
-
-    def room(self) -> int:
-        """How many tasks to have under way: one more than workers, so that none waits for us."""
-        return 1 if self.is_here else self.workers() + 1
-
-    def ship(self, experiment: Callable, measure: Callable) -> Any:
-        """The two functions, in a form in which they reach the workers."""
-        if isinstance(self.executor, _Here | ThreadPoolExecutor):
-            return experiment, measure
-        name = getattr(experiment, "__qualname__", repr(experiment))
-        try:
-            return _Shipped(name, _pickler().dumps((experiment, measure)))
-        except Exception as error:
-            raise _unsendable(name, error) from error
-
-    def renew(self) -> bool:
-        """Replace a pool whose workers died by a new one like it; False where that is not known."""
-        broken = self.executor
-        if not isinstance(broken, ProcessPoolExecutor):
-            return False
-        self.close()
-        kept = (broken._mp_context, broken._initializer, broken._initargs)
-        self.executor = self.own = ProcessPoolExecutor(broken._max_workers, *kept)
-        return True
-
-    def close(self) -> None:
-        if self.own is not None:
-            self.own.shutdown(wait=False, cancel_futures=True)
+# What has come of it
 
 
-def _pickler() -> Any:
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle
-    return cloudpickle
+def _table(keys: list[str], runs: dict[str, Run], work: Work) -> pd.DataFrame:
+    """Parameters beside what was measured; a measured column of the same name gives way."""
+    places = [place for place, key in enumerate(keys) if key in work.done]
+    entries = [work.done[keys[place]] for place in places]
+    rows = np.repeat(places, [entry.rows for entry in entries]).astype(int)
+    chosen = _parameters(keys, runs).iloc[rows].reset_index(drop=True)
+    measured = join(entries)
+    return chosen.join(measured[[name for name in measured.columns if name not in chosen.columns]])
 
 
-@dataclass(frozen=True)
-class _Task:
-    keys: list[str]
-    looks: bool  # to see what there is to train, or to do it
-    alone: bool = False  # nothing else is under way: if the workers die, it is the reason
+def _failures(keys: list[str], runs: dict[str, Run], work: Work) -> pd.DataFrame:
+    places = [place for place, key in enumerate(keys) if key in work.failed]
+    told = [work.failed[keys[place]] for place in places]
+    chosen = _parameters(keys, runs).iloc[places].reset_index(drop=True)
+    errors = pd.Series([outcome.error for outcome in told], dtype=str)
+    traces = pd.Series([outcome.traceback for outcome in told], dtype=str)
+    return chosen.assign(error=errors, traceback=traces)
 
 
-class _Work:
-    """One call of `sweep`: what waits, what is under way, and what has come of it."""
-
-    def __init__(
-        self,
-        plan: _Plan,
-        functions: Any,
-        pool: _Pool,
-        store: Store | None,
-        claims: Claims,
-        limits: _Limits,
-        progress: Callable[[float, float], None],
-    ):
-        self.plan, self.functions, self.pool, self.store = plan, functions, pool, store
-        self.claims, self.limits, self.progress = claims, limits, progress
-        self.done: dict[str, Entry] = {}
-        self.failed: dict[str, _Outcome] = {}
-        self.late: list[str] = []
-        self.unsaved: dict[str, bytes] = {}
-        self.trains: bool | None = None  # whether runs are trainings; None until one was looked at
-        self.sketches: dict[str, _Sketch] = {}
-        self.unseen: deque[list[str]] = deque()  # trainings to look at
-        self.seen: list[str] = []  # looked at, and not in a unit yet
-        self.units: deque[list[str]] = deque()
-        self.suspects: deque[_Task] = deque()  # were under way when workers died
-        self.elsewhere: list[str] = []  # claimed by others
-        self.under_way: dict[Future, _Task] = {}
-        self.pace: dict[str, float] = {}  # seconds a run, by group
-
-    def run(self, found: Mapping[str, Entry]) -> Sweep:
-        """Do everything, and say what has come of it."""
-        self._found(found)
-        self._enqueue(key for key in self.plan.runs if key not in self.done)
-        self._report()
-        try:
-            while self._advance():
-                pass
-        except BaseException:
-            self._keep_what_is_finished()
-            raise
-        finally:
-            self._save_again()
-            self.pool.close()
-        return self._result(len(found))
-
-    def _advance(self) -> bool:
-        """Start what there is room for, and take in what has ended; False when nothing is left."""
-        while len(self.under_way) < self._room() and (task := self._next()) is not None:
-            self._start(task)
-        if self.under_way:
-            ended, _ = wait(self.under_way, return_when=FIRST_COMPLETED)
-            for future in ended:
-                self._take_in(future)
-        elif self.elsewhere and self.limits.allow(0):
-            self._look_elsewhere()
-        else:
-            self.late += self.elsewhere
-            return False
-        return True
-
-    def _room(self) -> int:
-        guarded = self.suspects or any(task.alone for task in self.under_way.values())
-        return 1 if guarded else self.pool.room()
-
-    def _start(self, task: _Task) -> None:
-        runs = [self.plan.runs[key] for key in task.keys]
-        more = [self._report_within(len(runs))] if self.pool.is_here and not task.looks else []
-        try:
-            function = _look if task.looks else _do
-            self.under_way[self.pool.executor.submit(function, self.functions, runs, *more)] = task
-        except BrokenExecutor as error:  # its workers died since
-            self._broken(task, error)
-
-    # What comes next
-
-    def _enqueue(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if self.trains is None or (not self.trains and key not in self.sketches):
-                self.units.append([key])
-            elif key in self.sketches:
-                self.seen.append(key)
-            else:
-                self.unseen.append([key])
-
-    def _next(self) -> _Task | None:
-        if self.suspects:
-            return self.suspects.popleft()
-        if self.unseen:
-            return _Task(self._some_unseen(), looks=True)
-        if self.trains and any(task.looks for task in self.under_way.values()):
-            return None  # what can be stacked is known when all have been looked at
-        if self.seen:
-            self.units.extend(self._packed(self.seen))
-            self.seen = []
-        return self._next_unit()
-
-    def _some_unseen(self) -> list[str]:
-        """A share of the runs to look at: enough of them that sending costs little."""
-        share = max(1, min(50, len(self.unseen) // (4 * self.pool.workers())))
-        return [key for _ in range(share) for key in self.unseen.popleft()]
-
-    def _packed(self, keys: Iterable[str]) -> Iterator[list[str]]:
-        """Units of runs that are stacked.
-
-        All runs of a group are cut into portions, done or not, and the missing ones of a portion
-        are a unit: so a sweep that was broken off between two units packs the rest as it would
-        have.
-        """
-        waiting, groups = set(keys), {}
-        for key in self.plan.runs:
-            group = self._group_of(key)
-            if group is not None:
-                groups.setdefault(group, []).append(key)
-        for members in groups.values():
-            sizes = [self.sketches[key].portion for key in members if key in self.sketches]
-            size = self._unit_size(sizes[0]) if sizes else 1
-            for portion in _cut(members, size):
-                if unit := [key for key in portion if key in waiting]:
-                    yield unit
-
-    def _group_of(self, key: str) -> str | None:
-        if key in self.sketches:
-            return self.sketches[key].group
-        return self.done[key].about.get("group") if key in self.done else None
-
-    def _unit_size(self, portion: int) -> int:
-        if self.limits.together is not None:
-            return self.limits.together
-        if self.pool.is_here:
-            return portion
-        return min(portion, -(-len(self.plan.runs) // self.pool.workers()))
-
-    def _next_unit(self) -> _Task | None:
-        while self.units:
-            unit = self.units.popleft()
-            if not self.limits.allow(self._expected(unit)):
-                self.late += unit
-                continue
-            free = self.claims.take(unit)
-            self.elsewhere += [key for key in unit if key not in free]
-            if free:
-                return _Task(free, looks=self.trains is None)
-        return None
-
-    def _expected(self, unit: list[str]) -> float:
-        """Seconds that a unit will take, at the pace seen so far."""
-        known = self.pace.get(self._group_of(unit[0]) or "") or max(self.pace.values(), default=0)
-        return known * len(unit)
-
-    def _look_elsewhere(self) -> None:
-        """Take what other processes have finished, and what they have given up."""
-        waiting, self.elsewhere = self.elsewhere, []
-        self._found(self.store.find(waiting))
-        left = [key for key in waiting if key not in self.done]
-        if len(left) == len(waiting):
-            time.sleep(POLL)
-        self._enqueue(left)
-        self._report()
-
-    # What has come of it
-
-    def _take_in(self, future: Future) -> None:
-        task = self.under_way.pop(future, None)
-        if task is None:
-            return
-        try:
-            results = future.result()
-        except BrokenExecutor as error:
-            self._broken(task, error)
-        except ArgumentError:  # the functions do not reach the workers
-            raise
-        except Exception as error:
-            self._lost(task, error)
-        else:
-            self._noted(task, results)
-
-    def _noted(self, task: _Task, results: Sequence[_Sketch | _Outcome]) -> None:
-        outcomes = {}
-        for key, result in zip(task.keys, results, strict=True):
-            if isinstance(result, _Sketch):
-                self.sketches[key] = result
-                self.seen.append(key)
-            else:
-                outcomes[key] = result
-        self._know(task, results)
-        self._keep(outcomes)
-        self.claims.release(task.keys)
-        self._report()
-
-    def _know(self, task: _Task, results: Sequence[_Sketch | _Outcome]) -> None:
-        """From the first run that worked: are these trainings, to be looked at and stacked?"""
-        worked = [r for r in results if isinstance(r, _Sketch) or r.table is not None]
-        if self.trains is None and worked:
-            self.trains = isinstance(worked[0], _Sketch)
-            waiting, self.units = self.units, deque()
-            self._enqueue(key for unit in waiting for key in unit)
-        if self.trains is False:  # a training among tables goes alone
-            self.units.extend([key] for key in self.seen)
-            self.seen = []
-
-    def _keep(self, outcomes: Mapping[str, _Outcome]) -> None:
-        contents = {}
-        for key, outcome in outcomes.items():
-            if outcome.table is None:
-                self.failed[key] = outcome
-                continue
-            contents[key] = encode(key, outcome.table, self._about(key, outcome))
-            self.done[key] = decode(contents[key])
-            seconds, group = outcome.about["seconds"], self._group_of(key) or ""
-            self.pace[group] = max(seconds, self.pace.get(group, 0))
-        if contents and self.store is not None:
-            self._save(contents)
-
-    def _about(self, key: str, outcome: _Outcome) -> dict[str, Any]:
-        sketch = self.sketches.get(key)
-        about = {"parameters": self.plan.runs[key], "group": sketch and sketch.group}
-        return {**about, **outcome.about, "determined_by": self.plan.determined_by}
-
-    def _save(self, contents: Mapping[str, bytes]) -> None:
-        try:
-            self.store.put(contents)
-        except OSError as error:
-            self.unsaved |= contents
-            named = self._named(contents)
-            _warn(f"{named} could not be stored ({error}); kept in memory, to be stored at the end")
-
-    def _save_again(self) -> None:
-        for key, content in self.unsaved.items():
-            try:
-                self.store.put({key: content})
-            except OSError as error:
-                named = self._named([key])
-                _warn(f"{named} could not be stored ({error}); the next call does it again")
-
-    def _lost(self, task: _Task, error: Exception) -> None:
-        """A whole task failed, such as by a worker that died thrice: which of its runs is it?"""
-        if len(task.keys) > 1:
-            self.suspects.extend(_Task([key], task.looks, alone=True) for key in task.keys)
-        else:
-            self._noted(task, [_Outcome.failed(error)])
-
-    def _broken(self, task: _Task, error: BrokenExecutor) -> None:
-        """The workers are dead: begin again with new ones, what was under way one by one."""
-        if task.alone:
-            self._lost(task, error)
-        else:
-            self.suspects.append(_Task(task.keys, task.looks, alone=True))
-        for future in list(self.under_way):  # they have the same fate, or had just ended
-            other = self.under_way.pop(future)
-            wait([future])
-            if future.exception() is None:
-                self._noted(other, future.result())
-            else:
-                self.suspects.append(_Task(other.keys, other.looks, alone=True))
-        _warn(f"workers died ({error}); what they worked on is done again, one by one")
-        if not self.pool.renew():
-            raise error
-
-    def _keep_what_is_finished(self) -> None:
-        for future in self.under_way:
-            future.cancel()
-        for future, task in list(self.under_way.items()):
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._noted(task, future.result())
-
-    # What is told
-
-    def _found(self, entries: Mapping[str, Entry]) -> None:
-        self.done |= entries
-
-    def _report(self) -> None:
-        self.progress(len(self.done) + len(self.failed), len(self.plan.runs))
-
-    def _report_within(self, runs: int) -> Callable[[int, int], None]:
-        """For a unit that runs in this process: how far it is, as a part of all."""
-        before, total = len(self.done) + len(self.failed), len(self.plan.runs)
-        return lambda done, of: self.progress(before + runs * done / of, total)
-
-    def _named(self, keys: Iterable[str]) -> str:
-        return _listed([self.plan.runs[key] for key in keys])
-
-    def _result(self, before: int) -> Sweep:
-        if self.failed:
-            first = next(iter(self.failed.values())).error
-            _warn(f"{self._named(self.failed)} failed ({first}); see `failures`")
-        missing = [self.plan.runs[key] for key in self.plan.runs if key in set(self.late)]
-        return Sweep(self._table(), self._failures(), missing, before)
-
-    def _table(self) -> pd.DataFrame:
-        """Parameters beside what was measured; a measured column of the same name gives way."""
-        places = [place for place, key in enumerate(self.plan.keys) if key in self.done]
-        entries = [self.done[self.plan.keys[place]] for place in places]
-        rows = np.repeat(places, [entry.rows for entry in entries]).astype(int)
-        chosen = _parameters(self.plan).iloc[rows].reset_index(drop=True)
-        measured = join(entries)
-        own = [name for name in measured.columns if name not in chosen.columns]
-        return chosen.join(measured[own])
-
-    def _failures(self) -> pd.DataFrame:
-        places = [place for place, key in enumerate(self.plan.keys) if key in self.failed]
-        told = [self.failed[self.plan.keys[place]] for place in places]
-        chosen = _parameters(self.plan).iloc[places].reset_index(drop=True)
-        errors = pd.Series([outcome.error for outcome in told], dtype=str)
-        traces = pd.Series([outcome.traceback for outcome in told], dtype=str)
-        return chosen.assign(error=errors, traceback=traces)
-
-
-def _parameters(plan: _Plan) -> pd.DataFrame:
+def _parameters(keys: list[str], runs: dict[str, Run]) -> pd.DataFrame:
     """One row a run given; types do not depend on which runs are done."""
-    return pd.DataFrame([plan.runs[key] for key in plan.keys])
-
-
-def _cut(keys: list[str], size: int) -> list[list[str]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
-
-
-def _listed(runs: Sequence[Run]) -> str:
-    """Runs by their parameters, the first ones where there are many."""
-    named = ["(" + ", ".join(f"{k}={v!r}" for k, v in run.items()) + ")" for run in runs[:3]]
-    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-    return ("run " if len(runs) == 1 else f"{len(runs)} runs ") + ", ".join(named) + more
-
-
-def _warn(message: str) -> None:
-    """A warning at the line of the reader's call."""
-    depth, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=depth)
+    return pd.DataFrame([runs[key] for key in keys])

@@ -1,12 +1,12 @@
 """What counts as the same computation, and what does not."""
 
-import builtins
 import functools
 import importlib
 import itertools
 import json
 import linecache
 import random
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,29 +52,50 @@ def unused(x):
 '''
 
 
-class Modules:
-    """Imports a source as a new module; its function `experiment` is what is asked about."""
+class Notebook:
+    """Executes a source as a notebook's cell; its function `experiment` is what is asked about."""
 
     numbers = itertools.count()
+
+    def __call__(self, source: str, name: str = "experiment"):
+        place = f"<cell {next(self.numbers)}>"
+        linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
+        namespace = {"__name__": "__main__"}
+        exec(compile(source, place, "exec"), namespace)
+        return namespace[name]
+
+
+class Modules:
+    """Imports a source as a module of the same name each time."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def __call__(self, source: str, name: str = "experiment"):
-        module = f"version_{next(self.numbers)}"
-        (self.folder / f"{module}.py").write_text(source)
+    def __call__(self, source: str, name: str = "experiment", module: str = "reader"):
+        sys.modules.pop(module, None)
+        path = self.folder / f"{module}.py"
+        path.write_text(source)
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)
         importlib.invalidate_caches()
         return getattr(importlib.import_module(module), name)
+
+
+@pytest.fixture(params=["notebook", "module"])
+def made(request, imported):
+    """A function of a notebook's cell, and of a module of the reader's own."""
+    return Notebook() if request.param == "notebook" else imported
 
 
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    return Modules(tmp_path)
+    yield Modules(tmp_path)
+    for module in ("reader", "helper"):
+        sys.modules.pop(module, None)
 
 
 def version(function) -> list[str]:
-    return fingerprint.of({"experiment": function})
+    return fingerprint.lines({"experiment": function})
 
 
 @pytest.mark.parametrize(
@@ -84,13 +105,13 @@ def version(function) -> list[str]:
         ("What it does.", "What it does, in other words."),
         ('"""A module of the reader\'s own."""', ""),
         ("np.sin(x) * rate ", "( np.sin( x ) *rate)  "),
-        ("def unused(x):\n    return x", "def unused(x):\n    return 2 * x"),
-        ("def helper", "\n\n\nfirst = 1\n\ndef helper"),
+        ("def helper", "\n\n\ndef helper"),
     ],
 )
-def test_comments_docstrings_layout_and_what_is_not_used_do_not_count(imported, old, new):
+def test_comments_docstrings_and_layout_do_not_count(made, old, new):
     assert old in MODULE
-    assert version(imported(MODULE.replace(old, new))) == version(imported(MODULE))
+    before = version(made(MODULE))
+    assert version(made(MODULE.replace(old, new))) == before
 
 
 @pytest.mark.parametrize(
@@ -106,68 +127,78 @@ def test_comments_docstrings_layout_and_what_is_not_used_do_not_count(imported, 
         ("import numpy as np", "import torch as np"),
     ],
 )
-def test_what_a_function_does_and_uses_counts(imported, old, new):
+def test_what_a_function_does_and_uses_counts(made, old, new):
     assert old in MODULE
-    assert version(imported(MODULE.replace(old, new))) != version(imported(MODULE))
+    before = version(made(MODULE))
+    assert version(made(MODULE.replace(old, new))) != before
 
 
-def edited(monkeypatch, name: str, change) -> None:
+def test_in_a_notebook_what_is_not_used_does_not_count():
+    more = MODULE.replace("def unused(x):\n    return x", "def unused(x):\n    return 2 * x")
+    assert version(Notebook()(more)) == version(Notebook()(MODULE))
+
+
+def edited(monkeypatch, name: str, change=lambda source: source + "\nmore = 1\n") -> None:
     """Let a module of the package read as if it had been edited."""
     real = fingerprint._source
-    file = sys.modules[f"memhelpers.{name}"].__file__
+    file = importlib.import_module(f"memhelpers.{name}").__file__
     monkeypatch.setattr(fingerprint, "_source", lambda f: change(real(f)) if f == file else real(f))
 
 
-def experiment(seed: int):
+def plain(seed: int):
     return fit(toy_mlp(DATA), DATA, seeds=[seed], epochs=1)
 
 
 DATA = toy_data()
 
 
-@pytest.mark.parametrize("name", ["training", "ensemble", "networks", "seeding"])
+@pytest.mark.parametrize("name", ["engine.ensemble", "engine.curvature", "seeding"])
 def test_an_edit_of_the_engine_counts_whether_or_not_it_is_named(monkeypatch, name):
-    for function in (experiment, lambda seed: seed):
-        with monkeypatch.context() as patch:
-            before = version(function)
-            edited(patch, name, lambda source: source + "\nmore = 1\n")
-            assert version(function) != before
-
-
-@pytest.mark.parametrize("name", ["charts", "figures", "lab", "sweep", "store", "packing", "stats"])
-def test_an_edit_of_what_draws_stores_packs_or_is_not_used_does_not_count(monkeypatch, name):
-    importlib.import_module(f"memhelpers.{name}")
+    experiment = Notebook()("def experiment(seed):\n    return seed")
     before = version(experiment)
-    edited(monkeypatch, name, lambda source: source + "\nmore = 1\n")
-    assert version(experiment) == before
+    edited(monkeypatch, name)
+    assert version(experiment) != before
+
+
+def test_an_edit_of_what_trains_is_another_run(monkeypatch):
+    asked = {"experiment": Notebook()("def experiment(seed):\n    return seed"), "fit": fit}
+    before = fingerprint.lines(asked)
+    edited(monkeypatch, "training")
+    assert fingerprint.lines(asked) != before
+
+
+@pytest.mark.parametrize("name", ["charts", "runs.store", "runs.machine", "page.figures", "sweep"])
+def test_an_edit_of_what_draws_or_stores_does_not_count(monkeypatch, name):
+    source = "from memhelpers.sweep import Training\ndef experiment(s): return Training(s)"
+    before = fingerprint.lines({"e": Notebook()(source)}, by_function="memhelpers.sweep")
+    edited(monkeypatch, name)
+    after = fingerprint.lines({"e": Notebook()(source)}, by_function="memhelpers.sweep")
+    assert after == before
 
 
 def test_a_docstring_of_the_engine_does_not_count(monkeypatch):
+    before = version(plain)
+    edited(monkeypatch, "training", lambda source: source.replace('"""The one', '"""A'))
+    assert version(plain) == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from memhelpers import stats\ndef experiment(s): return stats.bootstrap(s)",
+        "from memhelpers.stats import bootstrap\ndef experiment(s): return bootstrap(s)",
+        "def experiment(s):\n    from memhelpers.stats import bootstrap\n    return bootstrap(s)",
+        "import memhelpers.stats\ndef experiment(s): return memhelpers.stats.bootstrap(s)",
+        "import functools\nfrom memhelpers.stats import bootstrap\n"
+        "experiment = functools.partial(bootstrap, 1)",
+        "from memhelpers import sensitivity, claims\ndef experiment(s): return claims.judge(s)",
+    ],
+)
+def test_a_module_that_is_used_counts_with_those_that_it_imports(monkeypatch, source):
+    experiment = Notebook()(source)
     before = version(experiment)
-    edited(monkeypatch, "training", lambda s: s.replace('"""The one training loop', '"""A loop'))
-    assert version(experiment) == before
-
-
-def test_a_module_that_is_referred_to_counts_with_those_that_it_imports(monkeypatch):
-    from memhelpers import sensitivity
-
-    def measure(seed):
-        return sensitivity.gini(seed)
-
-    before = version(measure)
-    assert any(line.startswith("module memhelpers.engine.curvature = ") for line in before)
-    edited(monkeypatch, "curvature", lambda source: source + "\nmore = 1\n")
-    assert version(measure) != before
-
-
-def test_a_module_that_is_imported_inside_a_function_counts(monkeypatch):
-    def measure(seed):
-        from memhelpers.stats import bootstrap
-
-        return bootstrap
-
-    before = version(measure)
-    assert any(line.startswith("module memhelpers.stats = ") for line in before)
+    edited(monkeypatch, "stats")
+    assert version(experiment) != before
 
 
 def test_a_dataset_counts_by_its_pixels_and_labels_not_by_its_object():
@@ -182,16 +213,8 @@ def test_a_dataset_counts_by_its_pixels_and_labels_not_by_its_object():
 class Config:
     rate: float = 0.1
 
-
-class Plain:
-    def __init__(self, rate):
-        self.rate = rate
-
-
-def nested():
-    looped = [1]
-    looped.append(looped)
-    return looped
+    def faster(self):
+        return 2 * self.rate
 
 
 @pytest.mark.parametrize(
@@ -212,25 +235,22 @@ def nested():
         lambda x: pd.DataFrame({"a": [x, 1], "b": ["x", "y"]}),
         lambda x: pd.Series([x]),
         lambda x: Config(x),
-        lambda x: Plain(x),
         lambda x: Probe("weight_norm", epochs=[x]),
         lambda x: halve_every(x),
         lambda x: functools.partial(max, x),
         lambda x: functools.cache(lambda: x),
-        lambda x: Plain(x).__init__,
-        lambda x: Ensemble.initialize(mlp((1, 2, 2), [2], 2), [x]),
-        lambda x: [nested(), x],
+        lambda x: Config(x).faster,
         lambda x: (lambda: x, np.mean, torch.float32, torch.Size([x])),
     ],
 )
 def test_values_count_by_what_they_are(make):
-    a, same, other = (fingerprint.of({"value": make(x)}) for x in (3, 3, 4))
+    a, same, other = (fingerprint.lines({"value": make(x)}) for x in (3, 3, 4))
     assert a == same
     assert a != other
 
 
 def test_the_device_does_not_count():
-    assert fingerprint.of({"d": torch.device("cpu")}) == fingerprint.of(
+    assert fingerprint.lines({"d": torch.device("cpu")}) == fingerprint.lines(
         {"d": torch.device("cuda", 1)}
     )
 
@@ -239,9 +259,8 @@ def test_a_file_counts_by_its_content(tmp_path):
     found = []
     for name, content in (("a.npz", b"1"), ("b.npz", b"1"), ("b.npz", b"2")):
         (tmp_path / name).write_bytes(content)
-        found.append(fingerprint.of({"path": tmp_path / name}))
+        found.append(fingerprint.lines({"path": tmp_path / name}))
     assert found[0] == found[1] != found[2]
-    assert fingerprint.of({"path": str(tmp_path / "b.npz")}) != found[2]
 
 
 class Weighted(nn.Module):
@@ -257,6 +276,7 @@ class Weighted(nn.Module):
         lambda: np.random.default_rng(0),
         lambda: torch.Generator(),
         lambda: nn.Linear(1, 1),
+        lambda: Ensemble.initialize(mlp((1, 2, 2), [2], 2), [0]),
         Weighted,
         lambda: iter([1]),
         lambda: np.random.default_rng(0).random,
@@ -268,7 +288,7 @@ def test_what_cannot_be_pinned_down_is_refused_by_name(make):
     def uses(seed):
         return culprit
 
-    with pytest.raises(ArgumentError, match=r"uses: culprit.* as a parameter of the run"):
+    with pytest.raises(ArgumentError, match=r"(?s)uses: culprit.* as a parameter of the run"):
         version(uses)
 
 
@@ -286,18 +306,6 @@ def test_a_function_without_source_counts_by_its_instructions():
     assert made[0] == made[1] != made[2]
 
 
-def test_functions_of_a_notebook_count_by_their_source():
-    made = []
-    for place, comment in (("<cell-1>", "# one"), ("<cell-2>", "# two")):
-        source = f"def f(x):\n    return g(x)  {comment}\n\ndef g(x):\n    return x\n"
-        linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
-        namespace = {"__name__": "__main__"}
-        exec(compile(source, place, "exec"), namespace)
-        made.append(version(namespace["f"]))
-        assert linecache.getlines(place)
-    assert made[0] == made[1]
-
-
 def test_a_chapter_run_without_jupyter_has_the_source_of_its_cells(tmp_path):
     def notebook(source):
         cell = {"cell_type": "code", "id": "a", "metadata": {"tags": ["run"]}, "source": [source]}
@@ -310,7 +318,7 @@ def test_a_chapter_run_without_jupyter_has_the_source_of_its_cells(tmp_path):
     assert notebook("def f(seed):\n    return -seed") != first
 
 
-def test_recursion_and_decorators_are_followed(imported):
+def test_recursion_and_decorators_are_followed():
     source = """
 import functools
 
@@ -331,65 +339,127 @@ def odd(n):
 def experiment(seed):
     return even(seed)
 """
-    first = version(imported(source))
-    assert version(imported(source)) == first
+    first = version(Notebook()(source))
+    assert version(Notebook()(source)) == first
     for old, new in (("+ 1", "+ 2"), ("n != 0", "n > 0"), ("even(seed)", "even(seed + 1)")):
-        assert version(imported(source.replace(old, new))) != first
+        assert version(Notebook()(source.replace(old, new))) != first
 
 
-def test_an_imported_helper_module_of_the_readers_own_counts_as_a_whole(imported):
-    helper = imported("def f(x):\n    'One.'\n    return x\n", "f").__module__
-    uses = imported(f"import {helper} as h\ndef experiment(seed): return h.f(seed)\n")
+def test_a_class_of_a_notebook_counts_by_its_methods_and_values():
+    source = """
+import torch
+from dataclasses import dataclass, field
+
+class Net(torch.nn.Module):
+    power = 2
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(9, 3)
+
+    def forward(self, x):
+        return self.inner(x) ** self.power
+
+@dataclass
+class Config:
+    rates: list = field(default_factory=lambda: [0.1])
+
+    @property
+    def first(self):
+        return self.rates[0]
+
+def experiment(seed):
+    return Net(), Config()
+"""
+    first = version(Notebook()(source))
+    assert version(Notebook()(source.replace("return", "return  "))) == first
+    for old, new in (
+        ("power = 2", "power = 3"),
+        ("(x) **", "(x) *"),
+        ("[0.1]", "[1]"),
+        ("[0]", "[1]"),
+    ):
+        assert version(Notebook()(source.replace(old, new))) != first, old
+
+
+def test_an_imported_module_of_the_readers_own_counts_as_a_whole_with_those_it_imports(imported):
+    helper = "def f(x):\n    'One.'\n    return x\n"
+    imported(helper, "f", "helper")
+    uses = imported("from helper import f\ndef experiment(seed): return f(seed)\n")
     before = version(uses)
-    path = imported.folder / f"{helper}.py"
+    path = imported.folder / "helper.py"
     path.write_text("# One more line.\n\ndef f(x):\n    'Another.'\n    return x\n")
     assert version(uses) == before
-    path.write_text("def f(x):\n    'One.'\n    return -x\n")
+    path.write_text(helper.replace("return x", "return -x"))
     with pytest.raises(ArgumentError, match=r"f, edited since .*restart"):  # -x is not what runs
         version(uses)
-    del sys.modules[helper]
-    uses.__globals__["h"] = importlib.import_module(helper)
-    assert version(uses) != before
+    imported(helper.replace("return x", "return -x"), "f", "helper")
+    assert (
+        version(imported("from helper import f\ndef experiment(seed): return f(seed)\n")) != before
+    )
 
 
-def test_a_function_edited_since_counts_as_what_runs(imported):
+def test_a_method_that_was_edited_since_it_was_imported_is_refused(imported):
+    source = "class A:\n    def f(self):\n        return 1\n\ndef experiment(seed): return A()\n"
+    uses = imported(source)
+    version(uses)
+    (imported.folder / "reader.py").write_text(source.replace("return 1", "return 2"))
+    with pytest.raises(ArgumentError, match=r"A.f, edited since .*restart"):
+        version(uses)
+
+
+def test_a_script_edited_since_it_was_started_counts_as_what_runs(tmp_path):
+    script = tmp_path / "script.py"
+
+    def started(source):
+        script.write_text(source)
+        namespace = {"__name__": "__main__"}
+        exec(compile(source, str(script), "exec"), namespace)
+        return namespace["experiment"]
+
     source = "def experiment(seed):\n    return seed\n"
-    runs = imported(source)
-    (imported.folder / f"{runs.__module__}.py").write_text(source.replace("return", "return -"))
-    assert version(runs) != version(imported(source.replace("return", "return -")))
+    runs, before = started(source), version(started(source))
+    script.write_text(source.replace("return", "return -"))
+    other = version(started(source.replace("return", "return -")))
+    script.write_text(source.replace("return", "return -"))
+    assert version(runs) != other
+    assert before != other
 
 
-def test_the_engine_as_it_is_on_disk_is_what_runs():
-    for name in ("training", "sensitivity", "curvature", "corrupt", "stats", "claims"):
+def test_the_package_as_it_is_on_disk_is_what_runs():
+    for name in ("training", "sensitivity", "engine.curvature", "corrupt", "stats", "claims"):
         module = importlib.import_module(f"memhelpers.{name}")
-        functions = list(fingerprint._functions_of(module))
-        known = fingerprint._compiled(fingerprint._source(module.__file__))
-        assert len(functions) > 3
-        assert all(f.__code__.co_qualname in known for f in functions)
-        fingerprint._check_loaded(module.__name__, fingerprint._source(module.__file__))
+        source = fingerprint._source(module.__file__)
+        fingerprint._check_unedited(module.__name__, source)
+        last = [line for line in source.splitlines() if line.startswith("    return ")][-1]
+        with pytest.raises(ArgumentError, match="edited since"):
+            fingerprint._check_unedited(module.__name__, source.replace(last, "    return 99"))
 
 
-def test_the_same_function_of_another_module_or_a_script_is_the_same(imported):
-    assert version(imported(MODULE)) == version(imported(MODULE))
+def architecture(network):
+    return fingerprint.architecture(network, fingerprint.Walk())
 
 
 def test_networks_of_one_architecture_are_told_from_others():
     a, same = mlp((1, 3, 3), [4], 2), mlp((1, 3, 3), [4], 2)
-    assert fingerprint.architecture(a) == fingerprint.architecture(same)
+    assert architecture(a) == architecture(same)
     for other in (mlp((1, 3, 3), [5], 2), nn.Sequential(*a, nn.ReLU())):
-        assert fingerprint.architecture(other) != fingerprint.architecture(a)
+        assert architecture(other) != architecture(a)
 
 
 def test_a_setting_that_a_layer_does_not_show_counts_in_its_architecture():
     from memhelpers.networks import Crop
 
     assert repr(Crop(1)) == repr(Crop(2))
-    assert fingerprint.architecture(Crop(1)) != fingerprint.architecture(Crop(2))
+    assert architecture(Crop(1)) != architecture(Crop(2))
 
 
-def test_builtins_are_no_dependency():
-    def count(seed):
-        return len(range(seed))
+def test_a_class_that_is_made_anew_with_another_value_is_another_architecture():
+    def made(power):
+        class Net(nn.Identity):
+            def forward(self, x):
+                return x**power
 
-    assert not [line for line in version(count) if "len" in line]
-    assert hasattr(builtins, "len")
+        return Net()
+
+    assert architecture(made(2)) != architecture(made(3))

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import time
-import warnings
 from pathlib import Path
 
 import filelock
@@ -18,21 +17,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memhelpers.errors import ArgumentError
-from memhelpers.runs import files, store
-from memhelpers.runs.store import Claims, Store, decode, encode, join, key_of
+from memhelpers.runs.store import Store, decode, encode, join, key_of
 
 TABLE = pd.DataFrame({"loss": [0.1, 1 / 3], "ended": ["fitted", "epochs"], "epochs": [3, 4]})
 KEYS = [key_of(number) for number in range(6)]
 
 
-def contents(*keys: str) -> dict[str, bytes]:
-    return {key: encode(key, TABLE.assign(which=key[:4]), {"seconds": 1.5}) for key in keys}
+def content(key: str) -> bytes:
+    return encode(key, TABLE.assign(which=key[:4]), {"seconds": 1.5})
+
+
+def put(folder: Path, *keys: str) -> Store:
+    held = Store(folder)
+    for key in keys:
+        held.put(key, content(key))
+    return held
+
+
+def back(table: pd.DataFrame) -> pd.DataFrame:
+    return join([decode(encode(KEYS[0], table, {}))])
 
 
 # What goes in comes out
 
-KINDS = ["bool", "int8", "int64", "uint8", "uint64", "float16", "float32", "float64"]
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+KINDS = ["bool", "int8", "int64", "uint8", "uint64", "float32", "float64"]
+TEXTS = st.text()
 
 
 @st.composite
@@ -60,11 +69,11 @@ def tables(draw) -> pd.DataFrame:
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(tables())
 def test_a_table_comes_back_to_the_last_bit(table):
-    entry = decode(encode(KEYS[0], table, {}))
-    pd.testing.assert_frame_equal(entry.table, table, check_exact=True)
+    again = back(table)
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
     for name in table.columns:
         if table[name].dtype.kind == "f":
-            old, new = table[name].to_numpy(), entry.table[name].to_numpy()
+            old, new = table[name].to_numpy(), again[name].to_numpy()
             number = ~np.isnan(old)
             assert old[number].tobytes() == new[number].tobytes()  # the sign of zero, too
 
@@ -78,14 +87,10 @@ def test_tables_are_joined_as_pandas_would(several):
 
 
 def test_a_stored_run_can_be_read_without_this_package(tmp_path):
-    Store(tmp_path).put(contents(KEYS[0]))
+    put(tmp_path, KEYS[0])
     run = json.loads((tmp_path / f"{KEYS[0]}.json").read_text())
-    with (tmp_path / "table.csv").open("w", newline="") as file:
-        file.write(run["table"]["csv"])
-    read = pd.read_csv(tmp_path / "table.csv")
-    assert read["loss"].tolist() == TABLE["loss"].tolist()
+    assert run["columns"]["loss"] == ["float64", TABLE["loss"].tolist()]
     assert run["seconds"] == 1.5
-    assert run["table"]["columns"]["loss"] == "float64"
 
 
 @pytest.mark.parametrize(
@@ -106,30 +111,30 @@ def test_keys_tell_types_apart_and_do_not_depend_on_the_order_of_names():
 
 def test_runs_are_found_by_their_keys(tmp_path):
     folder = tmp_path / "sweeps" / "deep"
-    Store(folder).put(contents(*KEYS[:3]))
+    put(folder, *KEYS[:3])
     found = Store(folder).find(KEYS[1:5])
     assert list(found) == KEYS[1:3]
-    assert found[KEYS[1]].table["which"].tolist() == [KEYS[1][:4]] * 2
+    assert join([found[KEYS[1]]])["which"].tolist() == [KEYS[1][:4]] * 2
     assert found[KEYS[1]].about == {"seconds": 1.5}
 
 
 def test_two_stores_become_one_by_copying_files(tmp_path):
-    Store(tmp_path / "a").put(contents(*KEYS[:2]))
-    Store(tmp_path / "b").put(contents(*KEYS[2:4]))
+    put(tmp_path / "a", *KEYS[:2])
+    put(tmp_path / "b", *KEYS[2:4])
     for path in (tmp_path / "a").glob("*.json"):
         shutil.copy(path, tmp_path / "b")
     assert list(Store(tmp_path / "b").find(KEYS)) == KEYS[:4]
 
 
 def test_thousands_of_runs_are_read_within_a_second(tmp_path):
-    keys = [key_of(["many", number]) for number in range(2000)]
+    keys = [key_of(["many", number]) for number in range(5000)]
     held = Store(tmp_path)
     for key in keys:  # without waiting for the disk
-        held.path(key).write_bytes(encode(key, TABLE, {"determined_by": ["x" * 60] * 30}))
+        held.path(key).write_bytes(encode(key, TABLE, {"determined_by": ["x" * 60] * 15}))
     started = time.process_time()
     table = join(list(held.find(keys).values()))
     assert time.process_time() - started < 1
-    assert len(table) == 4000
+    assert len(table) == 10_000
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
@@ -146,28 +151,28 @@ def damaged(tmp_path: Path, content: bytes) -> str:
     held = Store(tmp_path)
     held.path(KEYS[0]).write_bytes(content)
     with pytest.warns(RuntimeWarning) as warned:
-        assert held.find(KEYS[:1]) == {}
+        assert held.find(KEYS[:1]) == held.find(KEYS[:1]) == {}
     (one,) = warned
     return str(one.message)
 
 
 def test_a_run_that_is_cut_off_anywhere_is_done_again_with_a_warning_that_names_it(tmp_path):
-    content = contents(KEYS[0])[KEYS[0]]
-    for end in range(0, len(content) - 1, 37):
-        message = damaged(tmp_path, content[:end])
+    whole = content(KEYS[0])
+    for end in range(0, len(whole), 17):
+        message = damaged(tmp_path, whole[:end])
         assert "done again" in message
         assert f"{KEYS[0]}.json" in message
 
 
-def test_no_flipped_bit_goes_unnoticed(tmp_path):
-    content = contents(KEYS[0])[KEYS[0]]
-    whole = decode(content)
-    for place in range(0, len(content), 11):
+def test_no_flipped_bit_goes_unnoticed():
+    whole = content(KEYS[0])
+    table = join([decode(whole)])
+    for place in range(0, len(whole), 3):
         for bit in (1, 32):
-            flipped = bytearray(content)
+            flipped = bytearray(whole)
             flipped[place] ^= bit
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                pd.testing.assert_frame_equal(decode(bytes(flipped)).table, whole.table)
+            with contextlib.suppress(ValueError):
+                pd.testing.assert_frame_equal(join([decode(bytes(flipped))]), table)
 
 
 @pytest.mark.parametrize(
@@ -175,12 +180,11 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path):
     [
         (b"", "truncated or garbled"),
         (b"\xff\x00garbage", "truncated or garbled"),
-        (b"[1]", "no run"),
-        (b"{}", "format None"),
-        (contents(KEYS[0])[KEYS[0]].replace(b'"format": 1', b'"format": 2'), "format 2, not 1"),
-        (contents(KEYS[1])[KEYS[1]], "holds another run"),
-        (contents(KEYS[0])[KEYS[0]].replace(b"fitted", b"fatted"), "altered"),
-        (b'{"format": 1, "key": 1, "table": 1}', "altered"),
+        (b"[1]", "no run of format 2"),
+        (b'{"format": 2}', "altered"),
+        (content(KEYS[0]).replace(b'"format": 2', b'"format": 1'), "no run of format 2"),
+        (content(KEYS[1]), "holds another run"),
+        (content(KEYS[0]).replace(b"fitted", b"fatted"), "altered"),
     ],
 )
 def test_damage_is_told_apart(tmp_path, content, said):
@@ -189,173 +193,86 @@ def test_damage_is_told_apart(tmp_path, content, said):
 
 def test_a_damaged_run_is_replaced(tmp_path):
     damaged(tmp_path, b"half")
-    Store(tmp_path).put(contents(KEYS[0]))
+    put(tmp_path, KEYS[0])
     assert list(Store(tmp_path).find(KEYS)) == KEYS[:1]
 
 
-class Crash(BaseException):
-    """The process is gone."""
-
-
-def test_runs_trained_together_are_there_together_whenever_the_process_dies(tmp_path):
-    real = (files.write, Path.replace, Path.unlink)
-    for place in range(40):
-        held, steps = Store(tmp_path / str(place)), iter(range(100))
-
-        def step(steps=steps, place=place):
-            if next(steps) >= place:
-                raise Crash
-
-        def write(path, content, step=step):
-            try:
-                step()
-            except Crash:
-                path.write_bytes(content[: len(content) // 2])
-                raise
-            real[0](path, content)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files, "write", write)
-            patch.setattr(Path, "replace", lambda *a, step=step: (step(), real[1](*a))[1])
-            patch.setattr(Path, "unlink", lambda *a, step=step, **b: (step(), real[2](*a, **b))[1])
-            with contextlib.suppress(Crash):
-                held.put(contents(*KEYS[:3]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            found = Store(tmp_path / str(place)).find(KEYS)
-        assert len(found) in (0, 3)
-        if next(steps) < place:
-            assert len(found) == 3
-            return
-    pytest.fail("it never came to its end")
-
-
 def test_an_error_of_the_disk_leaves_the_former_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    files.replace(path, b"former")
+    held = put(tmp_path, KEYS[0])
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        files.replace(path, b"new")
-    assert path.read_bytes() == b"former"
-    assert list(tmp_path.iterdir()) == [path]
+        held.put(KEYS[0], b"new")
+    assert held.path(KEYS[0]).read_bytes() == content(KEYS[0])
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [f"{KEYS[0]}.json"]
 
 
-def test_old_leftovers_of_a_crash_are_cleared_and_fresh_ones_left(tmp_path):
-    Store(tmp_path)
-    old, fresh = tmp_path / ".a.json.1.tmp", tmp_path / "units" / ".b.json.2.tmp"
-    for path in (old, fresh):
-        path.write_text("half")
-    os.utime(old, (0, 0))
-    assert Store(tmp_path).keys() == set()
-    assert not old.exists()
-    assert fresh.exists()
+# Locks
 
 
-# Claims
-
-
-def test_a_run_is_claimed_by_one_sweep_at_a_time(tmp_path):
-    held = Store(tmp_path)
-    with Claims(held) as one, Claims(held) as two:
-        assert one.take(KEYS[:3]) == KEYS[:3]
-        assert two.take(KEYS[2:4]) == KEYS[3:4]
-        one.release(KEYS[2:3])
-        assert two.take(KEYS[2:4]) == KEYS[2:4]
-        assert one.take(KEYS[:3]) == KEYS[:2]
-    assert [path.name for path in (tmp_path / "claims").iterdir()] == ["all.lock"]
-
-
-def test_a_run_that_another_sweep_has_finished_meanwhile_is_not_claimed(tmp_path):
-    held = Store(tmp_path)
-    with Claims(held) as one, Claims(held) as two:
-        one.take(KEYS[:1])
-        held.put(contents(KEYS[0]))
-        assert two.take(KEYS[:2]) == KEYS[1:2]
-        one.release(KEYS[:1])
-        assert two.take(KEYS[:2]) == KEYS[1:2]
-
-
-def test_a_damaged_run_may_be_claimed_until_another_sweep_has_replaced_it(tmp_path):
-    damaged(tmp_path, b"half")
+def test_a_run_belongs_to_one_sweep_at_a_time(tmp_path):
     one, two = Store(tmp_path), Store(tmp_path)
-    for held in (one, two):
-        with pytest.warns(RuntimeWarning):
-            held.find(KEYS)
-    with Claims(one) as first, Claims(two) as second:
-        assert first.take(KEYS[:1]) == KEYS[:1]
-        one.put(contents(KEYS[0]))
-        first.release(KEYS[:1])
-        assert second.take(KEYS[:1]) == []
+    taken = one.lock(KEYS[:3])
+    assert two.lock(KEYS[2:4]) is None
+    other = two.lock(KEYS[3:4])  # what is refused holds nothing back
+    one.release(taken)
+    two.release([*two.lock(KEYS[2:3]), *other])
+    assert list((tmp_path / "locks").iterdir()) == []
 
 
-def test_without_a_store_everything_is_free():
-    with Claims(None) as claims:
-        assert claims.take(KEYS) == KEYS
-        claims.release(KEYS)
+def test_units_of_many_runs_open_few_files_and_keep_each_other_out_all_the_same(tmp_path):
+    keys = [key_of(["many", number]) for number in range(2000)]
+    one, two = Store(tmp_path), Store(tmp_path)
+    taken = one.lock(keys)
+    assert len(taken) < 100
+    assert two.lock(keys[::-1]) is None
+    one.release(taken)
 
 
-def claim_and_wait(held: Store, tell: int) -> None:
-    """In a child: claim all, with a child of its own that lives on."""
-    with Claims(held) as claims:
-        claims.take(KEYS)
-        grandchild = os.fork()
-        if grandchild:
-            os.write(tell, str(grandchild).encode())
-        time.sleep(60)
+def lock_and_wait(folder: Path, tell: int) -> None:
+    taken = Store(folder).lock(KEYS)
+    os.write(tell, str(len(taken)).encode())
+    time.sleep(60)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_killed_process_claims_nothing_even_if_its_children_live(tmp_path):
+def test_a_killed_process_holds_no_lock(tmp_path):
     held = Store(tmp_path)
     told, tell = os.pipe()
     child = os.fork()
     if not child:
         try:
-            claim_and_wait(held, tell)
+            lock_and_wait(tmp_path, tell)
         finally:
             os._exit(1)
-    grandchild = int(os.read(told, 20))
-    with Claims(held) as claims:
-        assert claims.take(KEYS) == []
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.kill(grandchild, 0)  # lives
-        assert claims.take(KEYS) == KEYS
-    os.kill(grandchild, signal.SIGKILL)
+    os.read(told, 20)
+    assert held.lock(KEYS) is None
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    held.release(held.lock(KEYS))
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOTSUP, "Not supported"), NotImplementedError()])
-def test_where_locks_do_not_work_sweeps_go_on_and_say_so(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOTSUP, "Not supported"), NotImplementedError(), filelock.Timeout("lock")],
+)
+def test_where_locks_do_not_work_one_warning_says_so(tmp_path, monkeypatch, error):
     def acquire(self, *arguments, **options):
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    claims = Claims(Store(tmp_path))
-    with pytest.warns(RuntimeWarning, match="only one sweep at a time"):
-        claims.__enter__()
-    assert claims.take(KEYS) == KEYS
-    claims.release(KEYS)
-    claims.__exit__()
-
-
-def test_locks_that_keep_nobody_out_are_noticed(tmp_path, monkeypatch):
-    class Open:
-        def __init__(self, *a, **b): ...
-        def acquire(self, *a, **b): ...
-        def release(self): ...
-
-    monkeypatch.setattr(store, "_lock", Open)
-    with pytest.warns(RuntimeWarning, match="keep nobody out"), Claims(Store(tmp_path)):
-        pass
+    with pytest.warns(RuntimeWarning, match="only one sweep at a time") as warned:
+        held = Store(tmp_path)
+    assert len(warned) == 1
+    assert held.lock(KEYS) == []
 
 
 def test_locks_that_fail_later_do_not_end_the_sweep(tmp_path, monkeypatch):
-    with Claims(Store(tmp_path)) as claims:
-        claims.take(KEYS[:1])
-        monkeypatch.setattr(claims, "_all", lambda: (_ for _ in ()).throw(OSError("gone")))
-        with pytest.warns(RuntimeWarning, match="gone"):
-            assert claims.take(KEYS) == KEYS
+    held = Store(tmp_path)
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda *a, **b: os.stat("/nowhere"))
+    with pytest.warns(RuntimeWarning, match="No such file"):
+        assert held.lock(KEYS) == []
+    assert held.lock(KEYS) == []

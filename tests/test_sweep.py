@@ -19,30 +19,28 @@ import tqdm
 from torch import nn
 from toys import relabelled, toy_data, toy_mlp
 
-from memhelpers import lab
 from memhelpers import sweep as module
 from memhelpers.engine import packing
 from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
+from memhelpers.runs import machine, work
 from memhelpers.sweep import Training, grid, processes, summary, sweep
 from memhelpers.training import fit, halve_every
 
 pytestmark = pytest.mark.filterwarnings("error")
 DATA = toy_data()
-# Calls of the experiments below, in this process. They find it by the name of a library, since a
-# list of their own would be part of what determines them.
-CALLS = pytest.calls = []
+CALLS = []  # of the experiments below, in this process
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
     CALLS.clear()
-    monkeypatch.setenv(lab.STATIC, "1")
+    monkeypatch.setenv(machine.STATIC, "1")
 
 
 def network_of(width, rate, seed):
-    pytest.calls.append({"width": width, "rate": rate, "seed": seed})
+    CALLS.append({"width": width, "rate": rate, "seed": seed})
     data = relabelled(DATA, seed)
     settings = {"epochs": 2, "batch_size": 8, "learning_rate": rate, "momentum": 0.9}
     return Training(mlp(DATA.shape, [width], DATA.n_classes), data, seed=seed, **settings)
@@ -50,7 +48,7 @@ def network_of(width, rate, seed):
 
 def rows_of(size, seed):
     """An experiment that is no training."""
-    pytest.calls.append({"size": size, "seed": seed})
+    CALLS.append({"size": size, "seed": seed})
     return pd.DataFrame({"value": [size / (seed + 3)] * size, "name": [f"{size}"] * size})
 
 
@@ -63,11 +61,11 @@ def fits(monkeypatch) -> list[list[int]]:
     """The seeds of each call of `fit` that a sweep makes."""
     calls: list[list[int]] = []
 
-    def counted(network, data, *, seeds, **settings):
-        calls.append(list(seeds))
-        return fit(network, data, seeds=seeds, **settings)
+    def counted(trainings, report, real=module._fit):
+        calls.append([training.seed for training in trainings])
+        return real(trainings, report)
 
-    monkeypatch.setattr(module, "fit", counted)
+    monkeypatch.setattr(module, "_fit", counted)
     return calls
 
 
@@ -260,27 +258,25 @@ class Custom(nn.Module):
         ),
         ({"subset": torch.arange(5)}, {"subset": torch.arange(7)}, True),
         ({"subset": torch.arange(5)}, {}, False),
-        ({"network": Custom(1)}, {"network": Custom(1)}, True),
-        ({"network": Custom(1)}, {"network": Custom(2)}, False),
+        ({"network": lambda: Custom(1)}, {"network": lambda: Custom(1)}, True),
+        ({"network": lambda: Custom(1)}, {"network": lambda: Custom(2)}, False),
         ({"data": DATA}, {"data": toy_data(30)}, True),  # `fit` keeps them apart
         (
             {"data": DATA},
-            {"data": toy_data(shape=(1, 4, 4)), "network": mlp((1, 4, 4), [3], 3)},
+            {"data": toy_data(shape=(1, 4, 4)), "network": lambda: mlp((1, 4, 4), [3], 3)},
             False,
         ),
     ],
 )
 def test_what_fit_needs_to_be_alike_is_not_stacked_where_it_differs(fits, one, other, stacked):
     def made(seed, network=None, data=DATA, **settings):
-        network = mlp(DATA.shape, [3], 3) if network is None else network
+        network = network() if network else mlp(DATA.shape, [3], 3)
         return Training(network, data, seed, **{"epochs": 1, **settings})
 
     def experiment(seed):
         return made(seed, **(other if seed else one))
 
-    assert len({module._group(experiment(seed)) for seed in (0, 1)}) == (1 if stacked else 2)
-    outcomes = module._do((experiment, summary), grid(seed=[0, 1]))
-    assert [outcome.error for outcome in outcomes] == ["", ""]
+    assert sweep(experiment, grid(seed=[0, 1])).complete
     assert fits == ([[0, 1]] if stacked else [[0], [1]])
 
 
@@ -342,6 +338,7 @@ def test_the_file_of_a_run_says_what_it_was(tmp_path):
     assert run["together"] == 1
     assert run["ran_on"]["torch"] == torch.__version__
     assert any(line.startswith("experiment = function network_of") for line in run["determined_by"])
+    assert any(line.startswith("memhelpers.engine = source") for line in run["determined_by"])
     assert str(Path.home()) not in path.read_text()
 
 
@@ -427,12 +424,12 @@ def test_without_cloudpickle_a_function_that_cannot_be_sent_is_named(monkeypatch
 def test_a_function_that_does_not_arrive_is_named(monkeypatch):
     lost = pickle.dumps((rows_of, summary)).replace(b"rows_of", b"gone_of")
     with pytest.raises(ArgumentError, match="rows_of"):
-        module._Shipped("rows_of", lost).unpack()
+        work.Functions("rows_of", None, lost).load()
 
 
 def test_functions_are_unpacked_once_in_a_worker():
-    shipped = module._Shipped("rows_of", pickle.dumps((rows_of, summary)))
-    assert shipped.unpack() is shipped.unpack()
+    shipped = work.Functions("rows_of", None, pickle.dumps((rows_of, summary)))
+    assert shipped.load() is shipped.load()
 
 
 def test_trainings_and_tables_may_be_mixed():
@@ -493,7 +490,6 @@ def test_of_networks_trained_together_only_the_guilty_fails(fits):
         (lambda history: 1 / 0, "ZeroDivisionError"),
         (lambda history: 3, "DataFrame"),
         (lambda history: pd.DataFrame({"a": [{}]}), "numbers, booleans or texts"),
-        (lambda history: pd.DataFrame({"a": ["\ud800"]}), "surrogates"),
     ],
 )
 def test_a_measure_that_fails_fails_its_runs(measure, said):
@@ -562,7 +558,7 @@ def test_the_default_bar_starts_from_what_was_done_before(tmp_path, monkeypatch)
         asked.append((what, already))
         return lambda done, total: None
 
-    monkeypatch.setattr(lab, "progress", bar)
+    monkeypatch.setattr(machine, "progress", bar)
     sweep(rows_of, TABLES[:5], store=tmp_path)
     sweep(rows_of, TABLES, store=tmp_path)
     sweep(rows_of, TABLES, store=tmp_path)  # nothing to do: no bar
@@ -570,14 +566,14 @@ def test_the_default_bar_starts_from_what_was_done_before(tmp_path, monkeypatch)
 
 
 def test_without_tqdm_there_is_no_bar(monkeypatch):
-    monkeypatch.delenv(lab.STATIC)
+    monkeypatch.delenv(machine.STATIC)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert sweep(rows_of, TABLES).complete
 
 
 def test_the_bar_shows_what_was_done_before_and_reckons_from_the_rest(monkeypatch, capsys):
-    for name in (lab.STATIC, "CI"):
+    for name in (machine.STATIC, "CI"):
         monkeypatch.delenv(name, raising=False)
 
     class Shown(tqdm.tqdm):  # TQDM_DISABLE counts when tqdm is imported
@@ -585,7 +581,7 @@ def test_the_bar_shows_what_was_done_before_and_reckons_from_the_rest(monkeypatc
             super().__init__(*given, disable=False, **settings)
 
     monkeypatch.setattr(tqdm, "tqdm", Shown)
-    show = lab.progress("runs", already=6)
+    show = machine.progress("runs", already=6)
     show(6, 8)
     time.sleep(0.15)
     show(7, 8)

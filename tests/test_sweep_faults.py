@@ -1,8 +1,8 @@
 """Whatever ends a sweep, the same call goes on from there and ends with the same table.
 
 The faults are real: processes are killed, a disk is full, files are cut. What they befall runs in
-children that are forked off one helper process, this very file run as a script: it has imported
-torch once, and has no threads that a fork could leave behind.
+children that are forked off one helper process: it has imported torch once, and has no threads that
+a fork could leave behind.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ import pytest
 import torch
 from toys import relabelled, toy_data
 
+from memhelpers.engine import packing
 from memhelpers.networks import mlp
 from memhelpers.runs import files, store
 from memhelpers.sweep import Training, grid, sweep
@@ -72,13 +73,6 @@ def killing_value_of(a, b):
     return pd.DataFrame({"value": [a / (b + 3)]})
 
 
-def deadly_value_of(a, b):
-    """Kills its own process each time."""
-    if (a, b) == (2, 1):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return pd.DataFrame({"value": [a / (b + 3)]})
-
-
 def held_value_of(a, b):
     """Takes as long as a file is there."""
     first = note(a=a, b=b) == 0
@@ -100,7 +94,11 @@ def swept(name: str, folder: str, out: str | None = None, **settings) -> None:
     found = sweep(globals()[name], runs, store=folder, **settings)
     assert found.complete
     if out:
-        files.replace(Path(out), store.encode("", found.table, {}))
+        Path(out).write_bytes(store.encode("", found.table, {}))
+
+
+def table_in(out: Path) -> pd.DataFrame:
+    return store.join([store.decode(out.read_bytes())])
 
 
 def killed_at(call: int, write: int, folder: str, out: str) -> None:
@@ -135,17 +133,34 @@ def interrupted(folder: str, workers: int) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     pool = ThreadPoolExecutor(workers) if workers else None
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         sweep(slow_value_of, VALUES, store=folder, executor=pool, progress=stop)
-    except KeyboardInterrupt:
-        os._exit(130)
+        os._exit(0)
+    os._exit(130)
+
+
+def interrupted_passes(folder: str) -> None:
+    """Train networks in passes side by side until Ctrl-C, which comes within the second unit."""
+    torch.set_num_threads(2)
+    packing.networks_per_pass = lambda *a, **b: 1
+    sent = []
+
+    def stop(done, total):
+        if 2 < done < 4 and not sent:
+            sent.append(done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        sweep(network_of, NETWORKS, store=folder, together=2, progress=stop)
+        os._exit(0)
+    os._exit(130)
 
 
 class Nursery:
     """The helper process: forks children on demand."""
 
     def __init__(self) -> None:
-        command = [sys.executable, __file__]
+        command = [sys.executable, "-c", "import test_sweep_faults as faults; faults.serve()"]
         paths = os.pathsep.join(map(str, Path(__file__).parents[:2]))  # as pytest has them
         environment = {**os.environ, "MEMHELPERS_STATIC": "1", "PYTHONPATH": paths}
         self.process = subprocess.Popen(
@@ -197,8 +212,7 @@ def child(name: str, calls: str, arguments: dict) -> None:
 def nursery():
     nursery = Nursery()
     yield nursery
-    nursery.process.stdin.close()
-    nursery.process.wait()
+    nursery.process.communicate()
 
 
 @pytest.fixture
@@ -268,7 +282,6 @@ def test_kill_9_at_a_random_point(nursery, length, undisturbed, tmp_path, point)
         warnings.simplefilter("error")
         found = sweep(network_of, NETWORKS, store=tmp_path / "s", together=2)
     assert found.complete
-    assert found.done_before % 2 == 0  # units are there as a whole
     same(found.table, undisturbed["network_of"])
 
 
@@ -297,7 +310,7 @@ def test_two_processes_on_one_store_share_the_runs(nursery, undisturbed, tmp_pat
     assert once_each(calls)
     assert len({line for path in calls.iterdir() for line in path.read_text().split()}) == 2
     for out in outs:
-        same(store.decode(out.read_bytes()).table, undisturbed["slow_value_of"])
+        same(table_in(out), undisturbed["slow_value_of"])
 
 
 def test_what_a_killed_process_was_doing_is_taken_over_at_once(
@@ -314,7 +327,7 @@ def test_what_a_killed_process_was_doing_is_taken_over_at_once(
     assert nursery.wait(first) == -signal.SIGKILL
     hold.unlink()
     assert nursery.wait(second) == 0
-    same(store.decode(out.read_bytes()).table, undisturbed["held_value_of"])
+    same(table_in(out), undisturbed["held_value_of"])
     counted = executions(calls)
     assert counted.pop("1-0") == 2  # what was in flight, and nothing else, is done again
     assert set(counted.values()) == {1}
@@ -337,31 +350,22 @@ def pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, context)
 
 
-def test_a_worker_of_a_pool_that_is_killed_costs_nothing(undisturbed, tmp_path, calls):
-    with pool(2) as workers, pytest.warns(RuntimeWarning, match="workers died"):
+def test_after_a_worker_of_a_pool_was_killed_the_next_call_goes_on(undisturbed, tmp_path, calls):
+    with pool(2) as workers, pytest.raises(RuntimeError, match=r"finished runs are stored: call"):
+        sweep(killing_value_of, VALUES, store=tmp_path / "s", executor=workers)
+    before = executions(calls)
+    with pool(2) as workers:
         found = sweep(killing_value_of, VALUES, store=tmp_path / "s", executor=workers)
     assert found.complete
+    assert found.done_before > 0
     same(found.table, undisturbed["killing_value_of"])
-    assert max(executions(calls).values()) == 2
-
-
-def test_a_run_that_kills_its_worker_each_time_is_listed_and_the_others_finish(tmp_path, calls):
-    with pool(2) as workers, pytest.warns(RuntimeWarning) as warned:
-        found = sweep(deadly_value_of, VALUES, store=tmp_path / "s", executor=workers)
-    told = [str(warning.message) for warning in warned]
-    assert (
-        len([message for message in told if "workers died" in message]) == 2
-    )  # among others, alone
-    assert "run (a=2, b=1) failed" in told[-1]
-    (failure,) = found.failures.to_dict("records")
-    assert (failure["a"], failure["b"]) == (2, 1)
-    assert "BrokenProcessPool" in failure["error"]
-    assert len(found.table) == len(VALUES) - 1
+    again = executions(calls) - before
+    assert again.total() == len(VALUES) - found.done_before
 
 
 def test_a_worker_of_dask_that_is_killed_costs_nothing(undisturbed, tmp_path, calls):
     distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
     quietly = {"silence_logs": "CRITICAL", "local_directory": str(tmp_path)}
     with (
         distributed.LocalCluster(**settings, **quietly) as cluster,
@@ -399,6 +403,17 @@ def test_a_truncated_and_a_garbled_record_are_done_again(undisturbed, tmp_path, 
         assert sweep(value_of, VALUES, store=tmp_path / "s").done_before == len(VALUES)
 
 
+def test_a_damaged_network_is_trained_again_with_those_that_it_was_trained_with(
+    undisturbed, tmp_path
+):
+    sweep(network_of, NETWORKS, store=tmp_path, together=2)
+    path = next(path for path in tmp_path.glob("*.json") if '"seed": 1' in path.read_text())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.warns(RuntimeWarning, match="done again"):
+        found = sweep(network_of, NETWORKS, store=tmp_path, together=2)
+    same(found.table, undisturbed["network_of"])
+
+
 # No space left
 
 
@@ -422,9 +437,9 @@ def test_on_a_full_disk_the_table_is_complete_and_the_next_call_stores_the_rest(
     folder, enlarge = small_disk
     with pytest.warns(RuntimeWarning) as warned:
         found = sweep(value_of, VALUES, store=folder)
-    told = " ".join(str(warning.message) for warning in warned)
+    (told,) = [str(warning.message) for warning in warned]
     assert "No space left" in told
-    assert "run (a=3, b=3) could not be stored" in told
+    assert "could not be stored" in told
     assert found.complete
     same(found.table, undisturbed["value_of"])
     subprocess.run(enlarge, check=True)
@@ -436,7 +451,7 @@ def test_on_a_full_disk_the_table_is_complete_and_the_next_call_stores_the_rest(
 
 
 @pytest.mark.parametrize("name", ["value_of", "network_of"])
-def test_what_could_not_be_stored_is_stored_at_the_end_if_there_is_space_again(
+def test_what_could_not_be_stored_is_done_again_by_the_next_call(
     undisturbed, tmp_path, monkeypatch, name
 ):
     attempts, real = [], files.write
@@ -450,13 +465,13 @@ def test_what_could_not_be_stored_is_stored_at_the_end_if_there_is_space_again(
 
     monkeypatch.setattr(files, "write", write)
     runs = NETWORKS if name == "network_of" else VALUES
-    with pytest.warns(RuntimeWarning, match="kept in memory"):
+    with pytest.warns(RuntimeWarning, match="could not be stored"):
         found = sweep(globals()[name], runs, store=tmp_path, together=2)
     same(found.table, undisturbed[name])
-    assert not list(tmp_path.glob(".*.tmp"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert sweep(globals()[name], runs, store=tmp_path).done_before == len(runs)
+    again = sweep(globals()[name], runs, store=tmp_path, together=2)
+    assert again.done_before == len(runs) - 3
+    same(again.table, undisturbed[name])
+    assert sweep(globals()[name], runs, store=tmp_path).done_before == len(runs)
 
 
 # Ctrl-C
@@ -476,5 +491,34 @@ def test_ctrl_c_stores_what_is_finished_and_starts_nothing_more(
     same(found.table, undisturbed["slow_value_of"])
 
 
-if __name__ == "__main__":
-    serve()
+def test_ctrl_c_ends_passes_side_by_side(nursery, tmp_path, monkeypatch):
+    pid = nursery.start("interrupted_passes", folder=str(tmp_path / "s"))
+    assert nursery.wait(pid) == 130
+    monkeypatch.setattr(packing, "networks_per_pass", lambda *a, **b: 1)
+    found = sweep(network_of, NETWORKS, store=tmp_path / "s", together=2)
+    assert found.done_before == 2
+    same(found.table, sweep(network_of, NETWORKS, together=2).table)
+
+
+def test_ctrl_c_in_a_run_ends_all_and_is_no_failure(tmp_path):
+    def experiment(a, b):
+        if (a, b) == (2, 1):
+            raise KeyboardInterrupt
+        return value_of(a, b)
+
+    for workers in (None, ThreadPoolExecutor(1)):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(experiment, VALUES, store=tmp_path / "s", executor=workers)
+    assert len(list((tmp_path / "s").glob("*.json"))) == 5
+
+
+def test_ctrl_c_in_a_measure_is_not_tried_again_in_halves(tmp_path):
+    measured = []
+
+    def measure(history):
+        measured.append(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(network_of, NETWORKS, measure=measure, store=tmp_path, together=4)
+    assert measured == [1]

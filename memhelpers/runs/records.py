@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import re
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,7 @@ import numpy as np
 import pandas as pd
 
 from memhelpers.errors import ArgumentError, RecordError
-from memhelpers.runs import machine
-from memhelpers.runs.files import check_table, columns_from, csv_of, kinds_of
-from memhelpers.runs.files import sync as _sync
-from memhelpers.runs.files import write as _write
+from memhelpers.runs import files, machine
 
 FORMAT = 1
 
@@ -59,8 +55,8 @@ def save(
 ) -> Path:
     """Writes a record, as a whole or not at all.
 
-    Everything goes into a temporary folder beside the record, is flushed to the disk, and then
-    takes the record's name. Whatever fails on the way, the former record stays as it was.
+    Everything goes into a folder beside the record, is flushed to the disk, and then takes the
+    record's name. Whatever fails on the way, the former record stays as it was.
 
     Args:
         chapter: slug of the chapter.
@@ -80,16 +76,17 @@ def save(
         ArgumentError: a table or a provenance that cannot be kept.
     """
     folder = _folder(chapter, name, root, writing=True)
-    files, described = {}, {}
+    contents, described = {}, {}
     for table_name, table in _checked(tables).items():
-        content = csv_of(table, digits)
-        files[f"{table_name}.csv"] = content
-        described[table_name] = _described(table, content)
+        columns = files.kinds(f"tables[{table_name!r}]", table)
+        content = contents[f"{table_name}.csv"] = files.to_csv(table, digits)
+        checksum = hashlib.sha256(content).hexdigest()
+        described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
-    files[_PROVENANCE] = _json({**head, **_own(provenance), "tables": described})
+    contents[_PROVENANCE] = _json({**head, **_own(provenance), "tables": described})
     try:
-        _replace(folder, files)
+        _replace(folder, contents)
     except OSError as error:
         raise RecordError(
             f"record {chapter}/{name} was not written: {error.strerror or error}; "
@@ -143,8 +140,8 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     """
     folder = _root(root) / _valid("chapter", chapter)
     found = folder.iterdir() if folder.is_dir() else ()
-    # A record that a crash left under its aside name counts: load finds it there.
-    names = {re.sub(r"^\.(.+)\.old$", r"\1", path.name) for path in found}
+    # A record that a crash left beside its name counts: `load` finds it there.
+    names = {re.sub(r"^\.(.+)\.new$", r"\1", path.name) for path in found}
     return sorted(name for name in names if _NAME.fullmatch(name) and _present(folder / name))
 
 
@@ -197,13 +194,13 @@ def _folder(chapter: str, name: str, root: str | Path | None, writing: bool = Fa
     return _root(root) / _valid("chapter", chapter) / _valid("name", name)
 
 
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+def _fresh(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.new")
 
 
 def _present(folder: Path) -> Path | None:
-    """Where a record lies: under its name, or aside if a crash came between two renames."""
-    found = (path for path in (folder, _aside(folder)) if (path / _PROVENANCE).is_file())
+    """Where a record lies: under its name, or beside it if a crash came before the last step."""
+    found = (path for path in (folder, _fresh(folder)) if (path / _PROVENANCE).is_file())
     return next(found, None)
 
 
@@ -213,18 +210,9 @@ def _present(folder: Path) -> Path | None:
 def _checked(tables: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
     if not isinstance(tables, Mapping) or not tables:
         raise ArgumentError("tables", tables, "at least one table by name")
-    for name, table in tables.items():
+    for name in tables:
         _valid("table", name)
-        check_table(f"tables[{name!r}]", table)
     return tables
-
-
-def _described(table: pd.DataFrame, content: bytes) -> dict[str, object]:
-    return {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "rows": len(table),
-        "columns": kinds_of(table),
-    }
 
 
 def _own(provenance: Mapping[str, object]) -> dict[str, object]:
@@ -249,54 +237,30 @@ def _json(value: Mapping[str, object]) -> bytes:
     return (text + "\n").encode()
 
 
-def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Makes `folder` hold exactly `files`, or leaves it as it was."""
-    before = [parent for parent in (folder.parent, folder.parent.parent) if not parent.exists()]
-    fresh = folder.with_name(f".{folder.name}.new-{secrets.token_hex(4)}")
+def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Make `folder` hold exactly these files, or leave it as it was."""
+    half = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(half, ignore_errors=True)  # what a killed run left
+    _settle(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(folder)
-        fresh.mkdir()
-        for name, content in files.items():
-            _write(fresh / name, content)
-        _sync(fresh)
-        _swap(fresh, folder)
+        half.mkdir(parents=True)
+        for name, content in contents.items():
+            files.write(half / name, content)
+        half.rename(_fresh(folder))
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        for parent in before:
-            _remove_empty(parent)
+        shutil.rmtree(half, ignore_errors=True)
         raise
+    with contextlib.suppress(OSError):  # it is whole, and found beside its name, too
+        _settle(folder)
 
 
-def _clear_leftovers(folder: Path) -> None:
-    """Settles what a killed run left: the former record goes back, unfinished ones go away."""
-    aside = _aside(folder)
-    if _present(folder) == aside:
+def _settle(folder: Path) -> None:
+    """Give a whole record that lies beside its name that name."""
+    fresh = _fresh(folder)
+    if fresh.is_dir():
+        (folder / _PROVENANCE).unlink(missing_ok=True)  # half of the former one is no record
         shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    for leftover in folder.parent.glob(f".{folder.name}.new-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    aside = _aside(folder)
-    if folder.exists():
-        folder.rename(aside)
-    try:
         fresh.rename(folder)
-    except BaseException:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    with contextlib.suppress(OSError):  # The record stands; only the flush of its name failed.
-        _sync(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 # Reading
@@ -327,7 +291,7 @@ def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise RecordError(f"{label}: {path.name} is truncated or altered (its checksum differs)")
     try:
-        return pd.DataFrame(columns_from(content, description["columns"], description["rows"]))
+        return files.from_csv(content, description["columns"], description["rows"])
     except ValueError:
         what = f"{path.name} and {_PROVENANCE}"
         raise RecordError(f"{label}: {what} disagree on rows or columns") from None
