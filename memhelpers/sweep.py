@@ -43,7 +43,7 @@ from memhelpers.errors import (
 )
 from memhelpers.runs import files, fingerprint, machine
 from memhelpers.runs.store import Store, join, key_of, warn
-from memhelpers.runs.work import Functions, Outcome, Run, Task, Work, Workers, named
+from memhelpers.runs.work import Outcome, Run, Work, Workers, named, unpack
 from memhelpers.training import History, fit
 
 PER_MEMBER = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
@@ -210,7 +210,7 @@ def sweep(
     seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
     together = None if together is None else check_positive_int("together", together)
     workers = Workers(executor)
-    functions = workers.ship(_name(experiment), (experiment, measure))
+    functions = workers.pack((experiment, measure))
     used = {"experiment": experiment, "measure": measure, "fit": fit}
     used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
     lines = fingerprint.lines(used, by_function=__name__)
@@ -218,18 +218,20 @@ def sweep(
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))
     share = -(-len(distinct) // workers.count())  # here, of one: all of them
-    task = Task(_do, _looks(experiment, together, share), functions)
+    look = _looks(experiment, together, share)
     held = None if store is None else Store(store)
-    work = Work(distinct, task, workers, held, {"determined_by": lines}, seconds)
+    about = {"determined_by": lines}
+    work = Work(distinct, _do, functions, look, workers, held, about, seconds)
     before = len(work.done)
     if progress is None and work.units:
-        progress = machine.progress(_name(experiment), already=before)
+        progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
     work.finish(progress or (lambda done, total: None))
     if work.failed:
         first = next(iter(work.failed.values())).error
         warn(f"{named([distinct[key] for key in work.failed])} failed ({first}); see `failures`")
-    missing = [run for key, run in distinct.items() if key in set(work.late)]
-    return Sweep(_table(keys, distinct, work), _failures(keys, distinct, work), missing, before)
+    parameters = pd.DataFrame(listed)  # types do not depend on which runs are done
+    tables = _table(parameters, keys, work), _failures(parameters, keys, work)
+    return Sweep(*tables, [distinct[key] for key in distinct if key in set(work.late)], before)
 
 
 def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
@@ -256,10 +258,6 @@ def _start_worker(threads: int, gpus: list[int], started: Any) -> None:
         turn, started.value = started.value, started.value + 1
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[turn % len(gpus)])
-
-
-def _name(function: Callable) -> str:
-    return getattr(function, "__qualname__", repr(function))
 
 
 # What is to be done
@@ -343,13 +341,13 @@ def _filling(training: Training) -> int:
 
 
 def _do(
-    functions: Functions,
+    functions: Any,
     runs: list[Run],
     stacked: bool,
     report: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Do the runs of a unit; see `Task`."""
-    experiment, measure = functions.load()
+    """Do the runs of a unit; see `Work`."""
+    experiment, measure = unpack(functions)
     made = [_made(experiment, run) for run in runs]
     trainings = {place: one for place, one in enumerate(made) if isinstance(one, Training)}
     if trainings and not stacked:
@@ -453,25 +451,18 @@ def _ran_on(device: str, precision: str) -> dict[str, object]:
 # What has come of it
 
 
-def _table(keys: list[str], runs: dict[str, Run], work: Work) -> pd.DataFrame:
+def _table(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFrame:
     """Parameters beside what was measured; a measured column of the same name gives way."""
     places = [place for place, key in enumerate(keys) if key in work.done]
     entries = [work.done[keys[place]] for place in places]
     rows = np.repeat(places, [entry.rows for entry in entries]).astype(int)
-    chosen = _parameters(keys, runs).iloc[rows].reset_index(drop=True)
-    measured = join(entries)
+    chosen, measured = parameters.iloc[rows].reset_index(drop=True), join(entries)
     return chosen.join(measured[[name for name in measured.columns if name not in chosen.columns]])
 
 
-def _failures(keys: list[str], runs: dict[str, Run], work: Work) -> pd.DataFrame:
+def _failures(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFrame:
     places = [place for place, key in enumerate(keys) if key in work.failed]
-    told = [work.failed[keys[place]] for place in places]
-    chosen = _parameters(keys, runs).iloc[places].reset_index(drop=True)
-    errors = pd.Series([outcome.error for outcome in told], dtype=str)
-    traces = pd.Series([outcome.traceback for outcome in told], dtype=str)
-    return chosen.assign(error=errors, traceback=traces)
-
-
-def _parameters(keys: list[str], runs: dict[str, Run]) -> pd.DataFrame:
-    """One row a run given; types do not depend on which runs are done."""
-    return pd.DataFrame([runs[key] for key in keys])
+    failed = [work.failed[keys[place]] for place in places]
+    errors = pd.Series([outcome.error for outcome in failed], dtype=str)
+    traces = pd.Series([outcome.traceback for outcome in failed], dtype=str)
+    return parameters.iloc[places].reset_index(drop=True).assign(error=errors, traceback=traces)

@@ -345,6 +345,19 @@ def experiment(seed):
         assert version(Notebook()(source.replace(old, new))) != first
 
 
+def test_a_function_that_a_library_has_decorated_is_followed():
+    source = """
+import torch
+
+@torch.no_grad()
+def experiment(seed):
+    return seed + 1
+"""
+    first = version(Notebook()(source))
+    assert version(Notebook()(source)) == first
+    assert version(Notebook()(source.replace("+ 1", "+ 2"))) != first
+
+
 def test_a_class_of_a_notebook_counts_by_its_methods_and_values():
     source = """
 import torch

@@ -423,13 +423,13 @@ def test_without_cloudpickle_a_function_that_cannot_be_sent_is_named(monkeypatch
 
 def test_a_function_that_does_not_arrive_is_named(monkeypatch):
     lost = pickle.dumps((rows_of, summary)).replace(b"rows_of", b"gone_of")
-    with pytest.raises(ArgumentError, match="rows_of"):
-        work.Functions("rows_of", None, lost).load()
+    with pytest.raises(ArgumentError, match=r"experiment: given .*gone_of"):
+        work.unpack(lost)
 
 
 def test_functions_are_unpacked_once_in_a_worker():
-    shipped = work.Functions("rows_of", None, pickle.dumps((rows_of, summary)))
-    assert shipped.load() is shipped.load()
+    packed = pickle.dumps((rows_of, summary))
+    assert work.unpack(packed) is work.unpack(packed)
 
 
 def test_trainings_and_tables_may_be_mixed():

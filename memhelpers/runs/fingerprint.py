@@ -34,6 +34,7 @@ from memhelpers import engine
 from memhelpers.errors import ArgumentError
 
 _PACKAGE = __name__.partition(".")[0]
+_LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice)
 _BY_REPR = (torch.dtype, torch.Size, np.dtype, np.generic, enum.Enum)
 _ALLOWED = (
@@ -53,7 +54,7 @@ def lines(named: Mapping[str, Any], by_function: str = "") -> list[str]:
 
     Args:
         named: functions, data sets and other values, by a name for each.
-        by_function: a module of which functions count one by one.
+        by_function: a module of which functions count one by one, and classes by name.
 
     Returns:
         Lines such as "experiment = function network_of 3f2a90c1d2e4b5a6", sorted.
@@ -136,15 +137,13 @@ class Walk:
         return self._code(value, path)
 
     def _container(self, value: Any, path: str) -> str:
-        if isinstance(value, Mapping):
-            items = [
-                f"{self.pin(k, path)}: {self.pin(v, f'{path}[{k!r}]')}" for k, v in value.items()
-            ]
-        else:
-            items = [self.pin(item, f"{path}[{place}]") for place, item in enumerate(value)]
+        known = value.items() if isinstance(value, Mapping) else enumerate(value)
+        items = [(k, self.pin(v, f"{path}[{k!r}]")) for k, v in known]
         if isinstance(value, set | frozenset):
-            items.sort()
-        return f"{type(value).__name__} of {len(items)} {digest(*items)}"
+            tokens = sorted(token for _, token in items)
+        else:
+            tokens = [text for k, token in items for text in (self.pin(k, path), token)]
+        return f"{type(value).__name__} of {len(items)} {digest(*tokens)}"
 
     def _code(self, value: Any, path: str) -> str:
         if isinstance(value, types.ModuleType):
@@ -170,24 +169,27 @@ class Walk:
 
     def _function(self, function: types.FunctionType, path: str) -> str:
         module, name = function.__module__ or "", _short(function.__qualname__)
-        if _in_library(module):
-            return f"library {module}.{name}"
-        token = f"{name} {_of_code(function.__code__)}"
-        if id(function) in self.inside:
-            return token
-        self.inside.add(id(function))
+        code = function.__code__
+        foreign = _is_installed(code.co_filename) and code.co_filename != _origin(module)
+        if foreign or _in_library(module):
+            wrapped = getattr(function, "__wrapped__", None)  # as by `torch.no_grad()`
+            return f"library {module}.{name}" + (f" {self.pin(wrapped, path)}" if wrapped else "")
+        token = f"{name} {_of_code(code)}"
         if self._by_module(module):
             self.module(module)
         elif token not in self.seen:
             self.seen.add(token)
             self._globals(function, token)
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        if id(function) in self.inside:
+            return token
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
         held = {variable: _content(cell) for variable, cell in cells}
         held["defaults"] = (function.__defaults__, function.__kwdefaults__)
-        tokens = [
-            f"{variable} {self.pin(v, f'{name}: {variable}')}" for variable, v in held.items()
-        ]
-        self.inside.remove(id(function))
+        self.inside.add(id(function))
+        try:
+            tokens = [f"{k} {self.pin(value, f'{name}: {k}')}" for k, value in held.items()]
+        finally:
+            self.inside.remove(id(function))
         return f"function {name} {digest(token, *tokens)}"
 
     def _globals(self, function: types.FunctionType, token: str) -> None:
@@ -209,7 +211,7 @@ class Walk:
             return f"library {module}.{name}"
         if self._by_module(module):
             self.module(module)
-        elif kind not in self.seen:
+        elif module != self.by_function and kind not in self.seen:
             self.seen.add(kind)
             for member, value in [("bases", kind.__bases__), *_members(kind)]:
                 token = self.pin(value, f"{name}: {member}")
@@ -301,22 +303,20 @@ def _file_of(name: str) -> str | None:
 
 
 def _origin(name: str) -> str:
-    """Where a module lies; empty where there is none, or no such module."""
+    """Where a module lies; empty where that is a folder, or there is no such module."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return ""
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return (spec.origin or next(iter(folders), "")) if spec else ""
+    return spec.origin or "" if spec else ""
 
 
 @functools.lru_cache(maxsize=4096)
 def _is_installed(origin: str) -> bool:
-    path, known = os.path.realpath(origin), sysconfig.get_paths()
-    folders = [known[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    installed = {"site-packages", "dist-packages"} & {*Path(path).parts}
-    within = path.startswith(tuple(os.path.realpath(folder) + os.sep for folder in folders))
-    return bool(origin) and (origin in ("built-in", "frozen") or within or bool(installed))
+    folders = {*Path(os.path.realpath(origin)).parents}
+    libraries = {Path(os.path.realpath(path)) for path in _LIBRARIES}
+    named = {folder.name for folder in folders} & {"site-packages", "dist-packages"}
+    return origin in ("built-in", "frozen") or bool(named or folders & libraries)
 
 
 def _check_unedited(name: str, source: str) -> None:

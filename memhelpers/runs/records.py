@@ -76,15 +76,19 @@ def save(
         ArgumentError: a table or a provenance that cannot be kept.
     """
     folder = _folder(chapter, name, root, writing=True)
+    if not isinstance(tables, Mapping) or not tables:
+        raise ArgumentError("tables", tables, "at least one table by name")
+    if taken := [key for key in provenance if key in _RESERVED]:
+        raise ArgumentError("provenance", taken, "other keys than " + ", ".join(_RESERVED))
     contents, described = {}, {}
-    for table_name, table in _checked(tables).items():
-        columns = files.kinds(f"tables[{table_name!r}]", table)
+    for table_name, table in tables.items():
+        columns = files.kinds(f"tables[{_valid('table', table_name)!r}]", table)
         content = contents[f"{table_name}.csv"] = files.to_csv(table, digits)
         checksum = hashlib.sha256(content).hexdigest()
         described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
-    contents[_PROVENANCE] = _json({**head, **_own(provenance), "tables": described})
+    contents[_PROVENANCE] = _json({**head, **provenance, "tables": described})
     try:
         _replace(folder, contents)
     except OSError as error:
@@ -207,21 +211,6 @@ def _present(folder: Path) -> Path | None:
 # Writing
 
 
-def _checked(tables: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
-    if not isinstance(tables, Mapping) or not tables:
-        raise ArgumentError("tables", tables, "at least one table by name")
-    for name in tables:
-        _valid("table", name)
-    return tables
-
-
-def _own(provenance: Mapping[str, object]) -> dict[str, object]:
-    taken = [key for key in provenance if key in _RESERVED]
-    if taken:
-        raise ArgumentError("provenance", taken, "other keys than " + ", ".join(_RESERVED))
-    return dict(provenance)
-
-
 def _json(value: Mapping[str, object]) -> bytes:
     def plain(value: object) -> object:
         if isinstance(value, np.generic | np.ndarray):
@@ -274,13 +263,11 @@ def _provenance(folder: Path, label: str) -> dict:
         raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error}") from None
     if version != FORMAT:
         raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
-    if not isinstance(tables, dict) or not all(map(_is_description, tables.values())):
+    needed = {"sha256", "rows", "columns"}
+    described = isinstance(tables, dict) and all(isinstance(t, dict) for t in tables.values())
+    if not described or not all(needed <= table.keys() for table in tables.values()):
         raise RecordError(f"{label}: {_PROVENANCE} does not describe its tables")
     return provenance
-
-
-def _is_description(value: object) -> bool:
-    return isinstance(value, dict) and {"sha256", "rows", "columns"} <= value.keys()
 
 
 def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:

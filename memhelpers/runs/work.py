@@ -67,10 +67,7 @@ class _Here(Executor):
 
 
 class Workers:
-    """Whatever executor was given, as `Work` needs it.
-
-    Args:
-        executor: of `concurrent.futures`, a client of `dask.distributed`, or None.
+    """Whatever executor was given, as `Work` needs it: of `concurrent.futures`, Dask's, or None.
 
     Raises:
         ArgumentError: it is none of these.
@@ -92,79 +89,44 @@ class Workers:
         known = 1 if self.are_here else getattr(self.executor, "_max_workers", None)
         return known or os.cpu_count() or 1
 
-    def ship(self, name: str, functions: Any) -> "Functions":
-        """Functions in a form in which they reach the workers.
+    def pack(self, functions: Any) -> Any:
+        """Functions as they reach the workers, which `unpack` them.
 
         Raises:
-            ArgumentError: they cannot be sent; `name` says which were meant.
+            ArgumentError: they cannot be sent to other processes.
         """
         if isinstance(self.executor, _Here | ThreadPoolExecutor):
-            return Functions(name, functions, None)
+            return functions
         try:
-            return Functions(name, None, _pickler().dumps(functions))
-        except Exception as error:
-            raise _unsendable(name, error) from error
-
-
-@dataclass(frozen=True)
-class Functions:
-    """Functions on their way to a worker; unpacked there once."""
-
-    name: str
-    loaded: Any
-    content: bytes | None
-
-    def load(self) -> Any:
-        """The functions.
-
-        Raises:
-            ArgumentError: they do not arrive, such as those of a module that is not there.
-        """
-        if self.content is None:
-            return self.loaded
+            import cloudpickle as pickler
+        except ImportError:
+            pickler = pickle
         try:
-            return _loads(self.content)
+            return pickler.dumps(functions)
         except Exception as error:
-            raise _unsendable(self.name, error) from error
+            raise _unsendable(error) from error
+
+
+def unpack(functions: Any) -> Any:
+    """What `pack` was given.
+
+    Raises:
+        ArgumentError: it does not arrive, such as a function of a module that is not there.
+    """
+    try:
+        return _loaded(functions) if isinstance(functions, bytes) else functions
+    except Exception as error:
+        raise _unsendable(error) from error
 
 
 @functools.lru_cache(maxsize=1)  # the last ones only: they may hold whole data sets
-def _loads(content: bytes) -> Any:
+def _loaded(content: bytes) -> Any:
     return pickle.loads(content)  # noqa: S301 (of the process that started us)
 
 
-def _pickler() -> Any:
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle
-    return cloudpickle
-
-
-def _unsendable(name: str, error: BaseException) -> ArgumentError:
-    allowed = (
-        "a function that other processes can load: one defined in a module that they import too, "
-        f"or any if `cloudpickle` is installed ({type(error).__name__}: {error})"
-    )
-    return ArgumentError("experiment", name, allowed)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What `Work` does with runs.
-
-    Attributes:
-        do: from functions, runs and whether these are known to train, an outcome each; in a worker.
-            Here, a callback for progress within the unit comes fourth. A single run that is not
-            known to train, but does, is given back without a table and without an error.
-        look: from a run, here, what it shares with those that it can be stacked with and how many
-            of these make a unit; or its outcome, where it does not train or fails.
-        functions: the first argument of `do`.
-    """
-
-    do: Callable[..., list[Outcome]]
-    look: Callable[[Run], tuple[Hashable, int] | Outcome]
-    functions: Functions
+def _unsendable(error: BaseException) -> ArgumentError:
+    allowed = "functions of modules that the workers import too; any others need `cloudpickle`"
+    return ArgumentError("experiment", f"{type(error).__name__}: {error}", allowed)
 
 
 class Work:
@@ -172,7 +134,12 @@ class Work:
 
     Args:
         runs: by key, in the order given.
-        task: how to do them.
+        do: gives outcomes, in a worker, for `functions`, some runs and whether these are known to
+            train; here, a callback for progress within the unit comes fourth. A single run that is
+            not known to train, but does, comes back with neither a table nor an error.
+        functions: see `Workers.pack`.
+        look: gives, here, what a run shares with those that it can be stacked with and how many of
+            them make a unit; or its outcome, where it does not train or fails.
         workers: who does them.
         store: of finished runs, or None.
         about: what every run's file tells.
@@ -188,14 +155,16 @@ class Work:
     def __init__(
         self,
         runs: Mapping[str, Run],
-        task: Task,
+        do: Callable[..., list[Outcome]],
+        functions: Any,
+        look: Callable[[Run], tuple[Hashable, int] | Outcome],
         workers: Workers,
         store: Store | None,
         about: Mapping[str, Any],
         seconds: float,
     ):
-        self.runs, self.task, self.workers, self.store = runs, task, workers, store
-        self.about = about
+        self.runs, self.workers, self.store, self.about = runs, workers, store, about
+        self.do, self.functions, self.look = do, functions, look
         self.ends, self.longest = time.monotonic() + seconds, 0.0
         self.done: dict[str, Entry] = {} if store is None else store.find(runs)
         self.failed: dict[str, Outcome] = {}
@@ -292,7 +261,7 @@ class Work:
             if key in torn:
                 groups[tuple(torn[key])] = (len(torn[key]), torn[key])
                 continue
-            seen = self.task.look(self.runs[key])
+            seen = self.look(self.runs[key])
             if isinstance(seen, Outcome):
                 self._keep([key], [seen])
             else:
@@ -303,9 +272,9 @@ class Work:
     def _start(self, unit: list[str], locks: list) -> None:
         runs, stacked = [self.runs[key] for key in unit], not self.looked.isdisjoint(unit)
         more = [self._report_within(len(runs))] if self.workers.are_here else []
-        arguments = (self.task.functions, runs, stacked, *more)
+        arguments = (self.functions, runs, stacked, *more)
         try:
-            self.under_way[self.workers.executor.submit(self.task.do, *arguments)] = unit, locks
+            self.under_way[self.workers.executor.submit(self.do, *arguments)] = unit, locks
         except BaseException:
             self._release(locks)
             raise
