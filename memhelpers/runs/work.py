@@ -253,10 +253,11 @@ class Work:
 
     def _stack(self) -> None:
         """Look at all that waits, and make units of what can be stacked."""
-        waiting = {*self.trainings, *(key for unit in self.units for key in unit)}
-        self.trainings, self.units = [], deque()
+        units = [self.trainings, *self.units, *self.elsewhere]
+        waiting = {key for unit in units for key in unit} - self.done.keys()
+        self.trainings, self.units, self.elsewhere = [], deque(), []
         torn, groups = self._torn(self.done), {}
-        for key in [key for key in self.runs if key in waiting - self.done.keys()]:
+        for key in [key for key in self.runs if key in waiting]:
             self.looked.add(key)
             if key in torn:
                 groups[tuple(torn[key])] = (len(torn[key]), torn[key])
@@ -284,13 +285,17 @@ class Work:
     def _take_in(self, future: Future) -> None:
         unit, locks = self.under_way.pop(future)
         try:
-            self._keep(unit, future.result())
+            self._keep(unit, self._outcomes(future, len(unit)))
+        finally:
+            self._release(locks)
+
+    def _outcomes(self, future: Future, runs: int) -> list[Outcome]:
+        try:
+            return future.result()
         except (ArgumentError, BrokenExecutor):  # the functions do not arrive, or nothing does
             raise
         except Exception as error:  # such as a worker of Dask that died again and again
-            self._keep(unit, [Outcome.failed(error)] * len(unit))
-        finally:
-            self._release(locks)
+            return [Outcome.failed(error)] * runs
 
     def _keep(self, unit: list[str], outcomes: Sequence[Outcome]) -> None:
         for key, outcome in zip(unit, outcomes, strict=True):
