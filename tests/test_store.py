@@ -116,6 +116,9 @@ def test_runs_are_found_by_their_keys(tmp_path):
     assert list(found) == KEYS[1:3]
     assert join([found[KEYS[1]]])["which"].tolist() == [KEYS[1][:4]] * 2
     assert found[KEYS[1]].about == {"seconds": 1.5}
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*(f"{key}.json" for key in KEYS[:3]), "locks"]
+    )
 
 
 def test_two_stores_become_one_by_copying_files(tmp_path):

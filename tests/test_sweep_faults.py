@@ -16,7 +16,13 @@ import sys
 import time
 import warnings
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -380,6 +386,36 @@ def test_after_a_worker_of_a_pool_was_killed_the_next_call_goes_on(undisturbed, 
     assert again.total() == len(VALUES) - found.done_before
 
 
+class Breaking(Executor):
+    """Does everything at once, but for its last task: there is Ctrl-C, or a worker has died."""
+
+    _max_workers = 20
+
+    def __init__(self, last: int, error: BaseException):
+        self.left, self.error = last, error
+
+    def submit(self, function, *arguments):
+        self.left -= 1
+        if not self.left and isinstance(self.error, KeyboardInterrupt):
+            raise self.error
+        future = Future()
+        if self.left:
+            future.set_result(function(*arguments))
+        else:
+            future.set_exception(self.error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (BrokenExecutor("died"), RuntimeError)],
+)
+def test_what_workers_had_finished_when_all_ended_is_stored(tmp_path, error, raised):
+    with pytest.raises(raised):
+        sweep(value_of, VALUES, store=tmp_path, executor=Breaking(len(VALUES), error))
+    assert sweep(value_of, VALUES, store=tmp_path).done_before == len(VALUES) - 1
+
+
 def test_a_worker_of_dask_that_is_killed_costs_nothing(undisturbed, tmp_path, calls):
     distributed = pytest.importorskip("distributed")
     settings = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
@@ -540,3 +576,16 @@ def test_ctrl_c_in_a_measure_is_not_tried_again_in_halves(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         sweep(network_of, NETWORKS, measure=measure, store=tmp_path, together=4)
     assert measured == [1]
+
+
+def test_ctrl_c_while_networks_train_is_not_tried_again_in_halves():
+    told = []
+
+    def stop(done, total):
+        if isinstance(done, float):  # within a unit
+            told.append(done)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(network_of, NETWORKS, together=4, progress=stop)
+    assert len(told) == 1
