@@ -25,7 +25,7 @@ from memhelpers.sweep import sweep
 
 PRESETS = ("quick", "colab", "paper")
 PRESET = "MEMHELPERS_PRESET"  # the scale
-RECORD = "MEMHELPERS_RECORD"  # set while a chapter is recorded: its parameters and overrides, JSON
+RECORD = "MEMHELPERS_RECORD"  # set while a chapter is recorded: JSON of how it was called
 STORE = "MEMHELPERS_STORE"  # a folder that keeps finished networks
 DEADLINE = "MEMHELPERS_DEADLINE"  # seconds of `time.monotonic`
 
@@ -126,8 +126,8 @@ class Chapter:
             "preset": self.preset,
             **{name: given[name] for name in ("overrides", "parameters")},
             "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
-            "wall_seconds": round(time.monotonic() - self.started[0], 1),
-            "cpu_seconds": round(time.process_time() - self.started[1], 1),
+            "wall_seconds": round(time.monotonic() - self.started[0] + given["spent"][0], 1),
+            "cpu_seconds": round(time.process_time() - self.started[1] + given["spent"][1], 1),
             **machine.environment(self.device, precision),
         }
         records.save(self.slug, run, self.tables, provenance)

@@ -103,14 +103,15 @@ def test_record_does_nothing_but_take_the_tables_over_unless_recording(empty_boo
 
 def test_a_recording_keeps_parameters_overrides_and_what_it_ran_on(monkeypatch):
     given = {"overrides": {"width": 3}, "parameters": {"width": 3, "precision": "bf16"}}
-    monkeypatch.setenv(lab.RECORD, json.dumps(given))
+    monkeypatch.setenv(lab.RECORD, json.dumps(given | {"spent": [100, 50]}))
     lab.Chapter(SLUG, "paper").record({"values": TABLE}, data=toy_data())
     found = lab.recorded(SLUG)["paper-toy-width=3"]
     assert {k: found.provenance[k] for k in given} == given
     assert found.provenance["preset"] == "paper"
     assert found.provenance["precision"] == "bf16"
     assert found.provenance["dataset"]["fingerprint"] == toy_data().fingerprint
-    assert 0 <= found.provenance["wall_seconds"] < 60
+    assert 100 <= found.provenance["wall_seconds"] < 160
+    assert 50 <= found.provenance["cpu_seconds"] < 110
     pd.testing.assert_frame_equal(found.tables["values"], TABLE)
 
 
@@ -317,6 +318,19 @@ def test_a_recorded_chapter_names_its_overrides_and_parameters(notebook, monkeyp
     assert found["overrides"] == {"width": 5}
     tool.run(notebook, preset="paper")  # without: the variable is unset again
     assert len(lab.recorded(SLUG)) == 1
+
+
+def test_a_recording_adds_up_the_time_of_the_calls_that_did_not_finish(notebook, monkeypatch):
+    text = notebook.read_text()
+    stop = "import time; time.sleep(0.2)\\nfrom memhelpers import lab\\nraise lab.Unfinished"
+    notebook.write_text(text.replace("from toys import toy_data", stop))
+    for _ in range(2):
+        with pytest.raises(lab.Unfinished):
+            tool.run(notebook, preset="paper", record=True)
+    notebook.write_text(text)
+    tool.run(notebook, preset="paper", record=True)
+    assert lab.recorded(SLUG)["paper-toy"].provenance["wall_seconds"] >= 0.4
+    assert not list(notebook.parent.parent.rglob("spent/*"))
 
 
 def test_parameters_are_read_without_running_the_rest(notebook):

@@ -15,7 +15,6 @@ from memhelpers.data import load
 from memhelpers.errors import DataError
 from memhelpers.networks import mlp_flops
 from memhelpers.runs import machine, records
-from memhelpers.sweep import grid
 from tests.checkout import ROOT
 from tools import chapter, plan
 from tools.plan import Experiment
@@ -33,9 +32,8 @@ def book(tmp_path, monkeypatch):
     """A plan with three chapters that record a table of files, one a network, in a stub's time."""
     stub = SimpleNamespace(root=tmp_path, wait=0.0, missing_data=())
 
-    def run(path, overrides, record):
-        assert record
-        assert os.environ[lab.PRESET] == "paper"
+    def run(path, overrides, preset, record):
+        assert (preset, record) == ("paper", True)
         if path.stem in stub.missing_data:
             raise DataError("not to be had")
         for network in range(10):
@@ -50,7 +48,7 @@ def book(tmp_path, monkeypatch):
     monkeypatch.setattr(chapter, "find", lambda number: Path(f"{number}-chapter.ipynb"))
     monkeypatch.setattr(chapter, "run", run)
     monkeypatch.setattr(
-        chapter, "parameters", lambda path, preset, changed: PARAMETERS | dict(changed), False
+        chapter, "parameters", lambda path, changed, preset: PARAMETERS | dict(changed)
     )
     monkeypatch.setattr(machine, "data_folder", lambda: tmp_path / "data")
     monkeypatch.setattr(machine, "repository_root", lambda: tmp_path)
@@ -177,22 +175,3 @@ def test_the_environment_is_as_before(book, monkeypatch):
     plan.run(5, lambda line: None)
     assert os.environ[lab.PRESET] == "quick"
     assert lab.DEADLINE not in os.environ
-
-
-def test_a_failed_run_names_its_parameters():
-    def fails(seed):
-        if seed == 1:
-            raise ValueError("no such thing")
-        return pd.DataFrame({"value": [seed]})
-
-    with (
-        pytest.warns(RuntimeWarning),
-        pytest.raises(RuntimeError, match=r"1 of 3 runs failed.*seed = 1:(.|\n)*no such thing"),
-    ):
-        lab.sweep(fails, grid(seed=range(3)))
-
-
-def test_finished_networks_lie_where_the_variable_says(tmp_path, monkeypatch):
-    monkeypatch.setenv(lab.STORE, str(tmp_path / "drive"))
-    lab.sweep(lambda seed: pd.DataFrame({"value": [seed]}), grid(seed=range(3)))
-    assert len(list((tmp_path / "drive").glob("*.json"))) == 3

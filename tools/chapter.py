@@ -11,6 +11,7 @@ import ast
 import json
 import linecache
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,15 +57,31 @@ def run(
         ArgumentError: an override names no parameter.
     """
     namespace: dict[str, Any] = {"__name__": path.stem}
-    with _environment({lab.PRESET: preset}), _environment({lab.RECORD: None}):
+    with environment({lab.PRESET: preset, lab.RECORD: None}), _clocked(path, overrides) as spent:
         for tags, source, place in _cells(path):
             exec(compile(source, place, "exec"), namespace)
             if "parameters" in tags:
                 found = _overridden(namespace, source, overrides or {})
-                if record:
-                    given = {"overrides": dict(overrides or {}), "parameters": found}
-                    os.environ[lab.RECORD] = json.dumps(given)
+                given = {"overrides": dict(overrides or {}), "parameters": found, "spent": spent}
+                os.environ.update({lab.RECORD: json.dumps(given)} if record else {})
     return namespace
+
+
+@contextmanager
+def _clocked(path: Path, overrides: Mapping[str, Any] | None) -> Iterator[list[float]]:
+    """Wall and processor seconds that earlier calls have spent on this run without finishing it."""
+    name = lab.record_name(os.environ.get(lab.PRESET, ""), path.stem, overrides or {})
+    kept = machine.data_folder() / "cache" / "spent" / f"{name}.json"
+    before = json.loads(kept.read_text()) if kept.exists() else [0.0, 0.0]
+    started = time.monotonic(), time.process_time()
+    try:
+        yield before
+    except lab.Unfinished:
+        spent = time.monotonic() - started[0], time.process_time() - started[1]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([a + b for a, b in zip(before, spent, strict=True)]))
+        raise
+    kept.unlink(missing_ok=True)
 
 
 def parameters(
@@ -76,7 +93,7 @@ def parameters(
         ArgumentError: an override names no parameter.
     """
     namespace: dict[str, Any] = {"__name__": path.stem}
-    with _environment({lab.PRESET: preset}):
+    with environment({lab.PRESET: preset}):
         for tags, source, place in _cells(path):
             exec(compile(source, place, "exec"), namespace)
             if "parameters" in tags:
@@ -113,8 +130,8 @@ def _overridden(
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables that have a value; afterwards all of them are as they were."""
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables that have a value; afterwards all of them are as they were before."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update({name: value for name, value in variables.items() if value is not None})
     try:

@@ -10,10 +10,8 @@ store. It needs torch, torchvision, numpy, pandas and PyYAML only.
 
 import argparse
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ import yaml
 from memhelpers import claims, lab
 from memhelpers.errors import DataError
 from memhelpers.networks import mlp_flops
-from memhelpers.runs import records
 from memhelpers.runs.records import Record
 from tools import chapter
 
@@ -58,7 +55,7 @@ class Experiment:
 
     def parameters(self) -> dict[str, Any]:
         """The values of its chapter's parameters cell."""
-        return chapter.parameters(self.path(), PRESET, self.set)
+        return chapter.parameters(self.path(), self.set, preset=PRESET)
 
     def record(self) -> str:
         """Name of its recorded run."""
@@ -115,7 +112,7 @@ def work(parameters: Mapping[str, Any]) -> float | None:
 
 def cost(experiment: Experiment) -> Cost:
     """What its record says; else that of the nearest record of its chapter, scaled by `work`."""
-    recorded, name = _recorded(experiment), experiment.record()
+    recorded, name = lab.recorded(experiment.path().stem), experiment.record()
     if name in recorded:
         return _scaled(recorded[name], 1, "recorded")
     needed = work(experiment.parameters())
@@ -128,11 +125,6 @@ def cost(experiment: Experiment) -> Cost:
         return Cost()
     nearest = min(ratios, key=lambda other: abs(math.log(ratios[other])))
     return _scaled(recorded[nearest], ratios[nearest], f"scaled from {nearest}")
-
-
-def _recorded(experiment: Experiment) -> dict[str, Record]:
-    stem = experiment.path().stem
-    return {name: records.load(stem, name) for name in records.available(stem)}
 
 
 def _scaled(record: Record, ratio: float, source: str) -> Cost:
@@ -163,7 +155,8 @@ def table() -> pd.DataFrame:
 
 def pending() -> list[Experiment]:
     """Those not recorded yet, the most claims a minute first; unmeasured ones last."""
-    missing = {e.record(): e for e in experiments() if e.record() not in _recorded(e)}
+    planned = {(e.path().stem, e.record()): e for e in experiments()}
+    missing = {k: e for k, e in planned.items() if k[1] not in lab.recorded(k[0])}
 
     def value(experiment: Experiment) -> float:
         minutes = cost(experiment).minutes
@@ -191,25 +184,14 @@ def run(minutes: float, say: Callable[[str], None]) -> bool:
 
 
 def _record(experiment: Experiment, deadline: float) -> str:
-    with _environment({lab.PRESET: PRESET, lab.DEADLINE: str(deadline)}):
+    with chapter.environment({lab.DEADLINE: str(deadline)}):
         try:
-            chapter.run(experiment.path(), experiment.set, record=True)
+            chapter.run(experiment.path(), experiment.set, preset=PRESET, record=True)
         except lab.Unfinished as left:
             return f"the time is over: {left}; the next call goes on there"
         except DataError as error:
             return f"left out: {error}"
     return f"recorded as {experiment.record()}"
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def main() -> None:
