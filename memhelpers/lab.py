@@ -236,6 +236,11 @@ def recorded(chapter: str) -> dict[str, Record]:
     return {name: records.load(chapter, name) for name in records.available(chapter)}
 
 
+def recorded_chapters() -> list[str]:
+    """The chapters that have recorded runs, in order."""
+    return sorted(folder.name for folder in machine.data_folder().glob("[0-9][0-9]-*"))
+
+
 def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
     """What a recorded run is called: preset, data and whatever departs from the preset."""
     changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]

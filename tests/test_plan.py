@@ -129,7 +129,7 @@ def test_a_cost_is_that_of_the_nearest_record(book):
     keep("02-chapter", "unknown", {"data": "mine.npz"})
     found = plan.cost(cheap)
     assert (found.minutes, found.processor_minutes) == (4, 6)
-    assert (found.device, found.source) == ("another, threads: 2", "scaled from near")
+    assert (found.device, found.source) == ("another, 2 threads", "scaled from near")
     keep("02-chapter", cheap.record(), cheap.set, wall_seconds=60)
     assert (plan.cost(cheap).minutes, plan.cost(cheap).source) == (1, "recorded")
     assert plan.cost(untried).source == "not measured"
