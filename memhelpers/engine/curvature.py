@@ -77,17 +77,17 @@ class MlpProducts:
             rates.append(rate)
             w, v = weights[weight], directions[weight]
             z = torch.baddbmm(weights[bias][:, None], a, w.mT)
-            moved = _apart(a @ v.flatten(1, 2).mT, v) + directions[bias][:, None]
-            rate = moved if rate is None else moved + _each(rate, w.mT)
-            a, on = z.relu(), (z > 0).to(z.dtype)[:, :, None]
-            logits_rate, rate = rate, rate * on
-        return inputs, [*rates, logits_rate], z.softmax(-1)
+            moved = _apart(a @ v.flatten(1, 2).mT, v).add_(directions[bias][:, None])
+            rate = moved if rate is None else moved.add_(_each(rate, w.mT))
+            if weight != self.layers[-1][0]:  # no ReLU on the logits
+                a, rate = z.relu(), rate * (z > 0).to(z.dtype)[:, :, None]
+        return inputs, [*rates, rate], z.softmax(-1)
 
     def _backward(self, weights, directions, inputs, rates, p: Tensor, y: Tensor):
         batch = y.shape[1]
         signal = (p - nn.functional.one_hot(y, p.shape[-1])) / batch
-        moved = p[:, :, None] * rates[-1] / batch
-        rate = moved - p[:, :, None] * moved.sum(-1, keepdim=True)
+        moved = (p[:, :, None] * rates[-1]).div_(batch)
+        rate = moved.sub_(p[:, :, None] * moved.sum(-1, keepdim=True))
         products: Weights = {}
         for (weight, bias), a, a_rate in zip(
             reversed(self.layers), reversed(inputs), reversed(rates[:-1]), strict=True
@@ -99,7 +99,7 @@ class MlpProducts:
                 crossed = (signal.mT @ a_rate.flatten(2)).unflatten(2, a_rate.shape[2:])
                 products[weight] += crossed.transpose(1, 2)
             sideways = v.transpose(1, 2).flatten(2)  # [m, outputs, k * inputs]
-            rate = _each(rate, w) + (signal @ sideways).unflatten(2, (v.shape[1], -1))
+            rate = _each(rate, w).add_((signal @ sideways).unflatten(2, (v.shape[1], -1)))
             signal = signal @ w
             if a_rate is not None:
                 on = (a > 0).to(a.dtype)
