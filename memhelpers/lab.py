@@ -327,7 +327,8 @@ def _took(provenance: Mapping[str, Any]) -> str:
     """Time by the clock, and the processor's, which other work on the machine does not lengthen."""
     took, cpu = _minutes(provenance["wall_seconds"]), provenance.get("cpu_seconds")
     processor = f" ({_minutes(cpu)} of processor time)" if cpu else ""
-    return f"{took}{processor} on {provenance['device']}, {provenance['threads']} threads"
+    threads = f"{provenance['threads']} thread" + ("s" if provenance["threads"] > 1 else "")
+    return f"{took}{processor} on {provenance['device']}, {threads}"
 
 
 def _minutes(seconds: float) -> str:
