@@ -578,6 +578,22 @@ def test_ctrl_c_in_a_measure_is_not_tried_again_in_halves(tmp_path):
     assert measured == [1]
 
 
+def test_after_ctrl_c_at_any_time_the_next_call_does_not_wait_for_the_last(tmp_path, monkeypatch):
+    real = store.Store.find
+
+    def find(self, keys):
+        if self.held:  # a unit is locked, and looked for once more
+            raise KeyboardInterrupt
+        return real(self, keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "find", find)
+        with pytest.raises(KeyboardInterrupt) as error:
+            sweep(value_of, VALUES, store=tmp_path)
+    assert error.tb is not None  # kept, as in a notebook, with all that its frames hold
+    assert sweep(value_of, VALUES, store=tmp_path).complete
+
+
 def test_ctrl_c_while_networks_train_is_not_tried_again_in_halves():
     told = []
 

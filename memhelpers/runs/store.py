@@ -128,6 +128,7 @@ class Store:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.damaged: set[str] = set()
+        self.held: list[FileLock] = []
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -192,12 +193,14 @@ class Store:
         taken: list[FileLock] = []
         try:
             for key in sorted(keys)[:_LOCKED] if self.locks else ():
-                taken.append(FileLock(self.folder / "locks" / f"{key}.lock"))
-                taken[-1].acquire(timeout=0)
-                if not isinstance(taken[-1], FileLock):  # a file that would outlive the process
+                lock = FileLock(self.folder / "locks" / f"{key}.lock")
+                taken.append(lock)
+                self.held.append(lock)  # before it is taken: Ctrl-C may come at any time
+                lock.acquire(timeout=0)
+                if not isinstance(lock, FileLock):  # a file that would outlive the process
                     raise NotImplementedError("the folder has none")
         except Timeout:
-            self.release(taken[:-1])
+            self.release(taken)
             return None
         except (OSError, NotImplementedError) as error:
             self.release(taken)
@@ -207,10 +210,12 @@ class Store:
 
     def release(self, locks: Sequence[FileLock]) -> None:
         """Give locks back; their runs are stored, or this sweep will not do them."""
-        for lock in locks:
+        for lock in list(locks):
             with contextlib.suppress(OSError):
-                Path(lock.lock_file).unlink(missing_ok=True)
-                lock.release()
+                if lock.is_locked:
+                    Path(lock.lock_file).unlink(missing_ok=True)
+                    lock.release()
+            self.held.remove(lock)
 
     def _do_without_locks(self, reason: str) -> None:
         self.locks = False

@@ -197,6 +197,9 @@ class Work:
                 told = "a worker process died; finished runs are stored: call again with a new"
                 raise RuntimeError(f"{told} executor ({error})") from error
             raise
+        finally:
+            if self.store is not None:
+                self.store.release(self.store.held)
 
     def _advance(self) -> bool:
         """Start what there is room for, and take in what has ended; False when nothing is left."""
@@ -274,20 +277,15 @@ class Work:
         runs, stacked = [self.runs[key] for key in unit], not self.looked.isdisjoint(unit)
         more = [self._report_within(len(runs))] if self.workers.are_here else []
         arguments = (self.functions, runs, stacked, *more)
-        try:
-            self.under_way[self.workers.executor.submit(self.do, *arguments)] = unit, locks
-        except BaseException:
-            self._release(locks)
-            raise
+        self.under_way[self.workers.executor.submit(self.do, *arguments)] = unit, locks
 
     # What has come of it
 
     def _take_in(self, future: Future) -> None:
         unit, locks = self.under_way.pop(future)
-        try:
-            self._keep(unit, self._outcomes(future, len(unit)))
-        finally:
-            self._release(locks)
+        self._keep(unit, self._outcomes(future, len(unit)))
+        if self.store is not None:
+            self.store.release(locks)
 
     def _outcomes(self, future: Future, runs: int) -> list[Outcome]:
         try:
@@ -326,14 +324,9 @@ class Work:
     def _keep_what_is_finished(self) -> None:
         for future in self.under_way:
             future.cancel()
-        for future, (unit, locks) in self.under_way.items():
+        for future, (unit, _) in self.under_way.items():
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._keep(unit, future.result())
-            self._release(locks)
-
-    def _release(self, locks: list) -> None:
-        if self.store is not None:
-            self.store.release(locks)
 
     def _report(self) -> None:
         self.progress(len(self.done) + len(self.failed), len(self.runs))
