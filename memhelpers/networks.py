@@ -12,22 +12,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from memhelpers.engine.templates import Shape, dry_run, initialize, is_plain_mlp, parameter_count
+from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count  # noqa: F401
 from memhelpers.errors import ArgumentError, check_positive_int
-
-__all__ = [
-    "Crop",
-    "Shape",
-    "dry_run",
-    "initialize",
-    "is_plain_mlp",
-    "logistic_regression",
-    "mlp",
-    "mlp_flops",
-    "paper_cnn",
-    "parameter_count",
-    "small_cnn",
-]
 
 
 def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
@@ -61,11 +47,6 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])  # no ReLU on the logits
-
-
-def logistic_regression(shape: Shape, classes: int) -> nn.Sequential:
-    """Linear classifier: an MLP without hidden layers; arguments and errors as there."""
-    return mlp(shape, [], classes)
 
 
 def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:

@@ -26,7 +26,7 @@ from torch.nn.functional import one_hot
 from memhelpers.data import Dataset
 from memhelpers.engine import curvature
 from memhelpers.engine.ensemble import Weights
-from memhelpers.engine.probes import Probe, Readings
+from memhelpers.engine.probes import Probe, Readings, parameters
 from memhelpers.engine.templates import parameter_count
 from memhelpers.errors import ArgumentError, check_choice, check_positive, check_positive_int
 from memhelpers.training import PRECISIONS, check_names, check_seeds, fit
@@ -423,9 +423,9 @@ def _every_step(
         update's examples; not numbers from where a member has diverged.
     """
     probes = {
-        "weights": Probe("parameters", updates="all"),
+        "weights": Probe(parameters, updates="all"),
         "batches": Probe(lambda snapshot: snapshot.batch, updates="all"),
-        "last": Probe("parameters", epochs=[epochs]),
+        "last": Probe(parameters, epochs=[epochs]),
     }
     settings |= {"epochs": epochs, "evaluate": (), "keep_networks": False}
     found = fit(network, datasets, probes=probes, **settings).probes

@@ -213,14 +213,15 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
     rows = rows.sort_values(["member", "epoch"], ignore_index=True)
     rows.insert(1, "seed", np.asarray(settings.seeds)[rows["member"]])
     last = rows.groupby("member").tail(1).reset_index(drop=True)
-    ended = {m: how for log in logs for m, how in log.ended.items()}
     strengths = {kind.name: strengths for kind, strengths in settings.perturb.items()}
     own = {"seed": settings.seeds, **settings.hyperparameters, **strengths}
     members = pd.DataFrame({"member": last["member"], **own})
-    members["epochs"], members["updates"] = last["epoch"], last["update"]
-    members["ended"] = [ended[m] for m in members["member"]]
-    members["train_accuracy"] = last["train_accuracy"]
-    readings = {k: Readings.join([log.readings[k] for log in logs]) for k in settings.probes}
+    members[["epochs", "updates"]] = last[["epoch", "update"]]
+    members[["ended", "train_accuracy"]] = last[["ended", "train_accuracy"]]
+    readings = {name: Readings(len(members)) for name in settings.probes}
+    for name, *reading in (reading for log in logs for reading in log.readings):
+        readings[name].add(*reading)
+    rows = rows.drop(columns="ended")
     return History(members, rows, settings.trajectories, readings, settings.networks)
 
 

@@ -7,14 +7,14 @@ from torch.nn.functional import cross_entropy
 
 from memhelpers.engine import curvature
 from memhelpers.engine.curvature import MlpProducts, general_products, is_plain_mlp, products
-from memhelpers.networks import logistic_regression, mlp, small_cnn
+from memhelpers.networks import mlp, small_cnn
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # within torch
 
 SHAPE, CLASSES = (2, 2, 3), 4
 MEMBERS, BATCH, DIRECTIONS = 3, 5, 2
 NETWORKS = [mlp(SHAPE, [6, 5], CLASSES), mlp(SHAPE, [4, 5, 6], CLASSES), mlp(SHAPE, [7], CLASSES)]
-NETWORKS.append(logistic_regression(SHAPE, CLASSES))
+NETWORKS.append(mlp(SHAPE, [], CLASSES))
 
 
 def problem(network: nn.Module):

@@ -19,7 +19,7 @@ from torch import nn
 from toys import relabelled, toy_data, toy_mlp
 
 from memhelpers.engine.ensemble import Ensemble
-from memhelpers.engine.probes import Probe
+from memhelpers.engine.probes import Probe, weight_norm
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.runs import fingerprint
@@ -236,7 +236,7 @@ class Config:
         lambda x: pd.DataFrame({"a": [x, 1], "b": ["x", "y"]}),
         lambda x: pd.Series([x]),
         lambda x: Config(x),
-        lambda x: Probe("weight_norm", epochs=[x]),
+        lambda x: Probe(weight_norm, epochs=[x]),
         lambda x: halve_every(x),
         lambda x: functools.partial(max, x),
         lambda x: functools.cache(lambda: x),

@@ -15,7 +15,6 @@ from memhelpers.networks import (
     Crop,
     dry_run,
     initialize,
-    logistic_regression,
     mlp,
     paper_cnn,
     parameter_count,
@@ -71,14 +70,6 @@ def test_the_docstring_counts_up_to_the_layers_that_are_there():
         assert ", ".join(built) == layers
 
 
-def test_logistic_regression_is_linear():
-    torch.manual_seed(0)
-    network = logistic_regression((2, 3, 3), 4)
-    a, b, zero = torch.rand(5, 2, 3, 3), torch.rand(5, 2, 3, 3), torch.zeros(5, 2, 3, 3)
-    torch.testing.assert_close(network(a) + network(b), network(a + b) + network(zero))
-    assert parameter_count(network) == 18 * 4 + 4
-
-
 def test_the_papers_cnn_has_its_number_of_parameters_and_its_layers_in_order():
     network = paper_cnn((3, 32, 32), 10)
     assert parameter_count(network) == 1_170_386
@@ -123,7 +114,7 @@ def test_the_small_cnn_takes_images_of_8x8_and_more(shape):
         lambda: mlp((8, 8), [16], 10),
         lambda: mlp((1, 8, 0), [16], 10),
         lambda: mlp(64, [16], 10),
-        lambda: logistic_regression((1, 8, 8), 2.5),
+        lambda: mlp((1, 8, 8), [], 2.5),
         lambda: paper_cnn((1, 28, 28), 10),
         lambda: paper_cnn((3, 32, 31), 10),
         lambda: paper_cnn((3, 32, 32), 0),

@@ -8,7 +8,7 @@ from toys import relabelled, toy_cnn, toy_data, toy_mlp
 from memhelpers.corrupt import random_inputs
 from memhelpers.engine import ensemble as ensembles
 from memhelpers.engine.ensemble import Ensemble, predict
-from memhelpers.engine.probes import Probe, Readings, correct_on
+from memhelpers.engine.probes import Probe, Readings, correct_on, parameters, weight_norm
 from memhelpers.errors import ArgumentError
 from memhelpers.training import fit
 
@@ -75,13 +75,13 @@ def test_a_probe_without_times_is_never_called():
 
 
 def test_before_training_the_weights_are_the_initial_ones():
-    first = probed("parameters").at(0)
+    first = probed(parameters).at(0)
     expected = Ensemble.initialize(toy_mlp(DATA), [0, 1]).flat_parameters()
     assert torch.equal(first, expected)
 
 
 def test_after_training_the_weights_are_the_final_ones():
-    history = fit(toy_mlp(DATA), DATA, seeds=[0, 1], epochs=2, probes={"it": "parameters"})
+    history = fit(toy_mlp(DATA), DATA, seeds=[0, 1], epochs=2, probes={"it": parameters})
     readings = history.probes["it"]
     assert torch.equal(readings.at(2), history.ensemble.flat_parameters())
     assert not torch.equal(readings.at(1), readings.at(2))
@@ -93,7 +93,7 @@ def test_the_weight_norm_is_that_of_all_parameters():
         DATA,
         seeds=[0, 1],
         epochs=1,
-        probes={"norm": Probe("weight_norm", epochs=[1]), "all": Probe("parameters", epochs=[1])},
+        probes={"norm": Probe(weight_norm, epochs=[1]), "all": Probe(parameters, epochs=[1])},
     )
     flat = history.probes["all"].at(1)
     torch.testing.assert_close(history.probes["norm"].at(1), (flat**2).sum(1).sqrt())
@@ -171,21 +171,20 @@ def test_readings_keep_their_precision_and_kind():
 
 def test_readings_refuse_a_time_at_which_nothing_was_read():
     with pytest.raises(ArgumentError, match=r"time: given 1; allowed: one of \[0, 2\]"):
-        probed(Probe("weight_norm", epochs=[0, 2])).at(1)
+        probed(Probe(weight_norm, epochs=[0, 2])).at(1)
 
 
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Probe("weight_nrom"), "probe: given 'weight_nrom'.*'weight_norm', 'parameters'"),
-        (lambda: Probe(3), "probe: given 3.*function"),
-        (lambda: Probe("parameters", epochs="every"), "epochs: given 'every'.*'all'"),
-        (lambda: Probe("parameters", updates=3), r"updates: given 3.*\[0, 1\]"),
-        (lambda: Probe("parameters", epochs=[1], updates=[1]), "updates.*two probes"),
+        (lambda: Probe("weight_norm"), "probe: given 'weight_norm'.*a function"),
+        (lambda: Probe(parameters, epochs="every"), "epochs: given 'every'.*'all'"),
+        (lambda: Probe(parameters, updates=3), r"updates: given 3.*\[0, 1\]"),
+        (lambda: Probe(parameters, epochs=[1], updates=[1]), "updates.*two probes"),
         (lambda: probed("loss"), "probe: given 'loss'"),
-        (lambda: probed(Probe("parameters", epochs=[1, 3])), r"probes\['it'\].epochs: given \[3\]"),
-        (lambda: probed(Probe("parameters", epochs=[-1])), "0 to 2"),
-        (lambda: probed(Probe("parameters", updates=[6])), r"updates: given \[6\].*0 to 5"),
+        (lambda: probed(Probe(parameters, epochs=[1, 3])), r"probes\['it'\].epochs: given \[3\]"),
+        (lambda: probed(Probe(parameters, epochs=[-1])), "0 to 2"),
+        (lambda: probed(Probe(parameters, updates=[6])), r"updates: given \[6\].*0 to 5"),
         (lambda: probed(lambda m: torch.zeros(3)), r"probe: given \(3,\).*\[2, \.\.\.\]"),
         (lambda: probed(lambda m: 0.5), r"probe: given \(\)"),
     ],

@@ -21,7 +21,7 @@ from toys import relabelled, toy_data, toy_mlp
 
 from memhelpers import sweep as module
 from memhelpers.engine import packing
-from memhelpers.engine.probes import Probe
+from memhelpers.engine.probes import Probe, parameters, weight_norm
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.runs import machine, work
@@ -133,7 +133,7 @@ def test_measure_sees_the_history_of_one_network():
         )
 
     def experiment(width, seed):
-        settings = {"epochs": 2, "record": ["correct"], "probes": {"weight_norm": "weight_norm"}}
+        settings = {"epochs": 2, "record": ["correct"], "probes": {"weight_norm": weight_norm}}
         return Training(mlp(DATA.shape, [width], 3), DATA, seed, learning_rate=0.1, **settings)
 
     table = sweep(experiment, grid(width=[3], seed=range(3)), measure=measure).table
@@ -146,7 +146,7 @@ def test_measure_sees_the_history_of_one_network():
 
 def test_only_is_what_the_network_would_have_seen_alone():
     settings = {"epochs": 4, "until": 0.6, "record": ["margin"], "learning_rate": 0.5}
-    probes = {"w": Probe("parameters", epochs="all")}
+    probes = {"w": Probe(parameters, epochs="all")}
     together = fit(toy_mlp(DATA), DATA, seeds=range(4), probes=probes, **settings)
     assert together.members["epochs"].nunique() > 1
     for row in range(4):
@@ -247,13 +247,13 @@ class Custom(nn.Module):
         ({"schedule": halve_every(2)}, {"schedule": halve_every(2)}, True),
         ({"schedule": halve_every(2)}, {"schedule": halve_every(3)}, False),
         (
-            {"probes": {"w": Probe("weight_norm", [0])}},
-            {"probes": {"w": Probe("weight_norm", [0])}},
+            {"probes": {"w": Probe(weight_norm, [0])}},
+            {"probes": {"w": Probe(weight_norm, [0])}},
             True,
         ),
         (
-            {"probes": {"w": Probe("weight_norm", [0])}},
-            {"probes": {"w": Probe("weight_norm", [1])}},
+            {"probes": {"w": Probe(weight_norm, [0])}},
+            {"probes": {"w": Probe(weight_norm, [1])}},
             False,
         ),
         ({"subset": torch.arange(5)}, {"subset": torch.arange(7)}, True),

@@ -27,6 +27,8 @@ from memhelpers.training import (
     fit,
     gaussian_noise,
     halve_every,
+    parameters,
+    weight_norm,
 )
 
 ALL_KINDS = ("loss", "correct", "margin")
@@ -35,7 +37,7 @@ IMAGES = toy_data(n=20, shape=(1, 8, 8))
 BASIC = {"epochs": 3, "batch_size": 8, "learning_rate": 0.2}
 NOISY = {"momentum": 0.9, "weight_decay": 0.01, "schedule": halve_every(2)}
 EVERY_STEP = {
-    "weights": Probe("parameters", updates="all"),
+    "weights": Probe(parameters, updates="all"),
     "batches": Probe(lambda snapshot: snapshot.batch, updates="all"),
 }
 
@@ -252,7 +254,7 @@ def test_the_schedule_scales_the_rate_by_the_epoch_counted_from_0():
         asked.append(epoch)
         return float(epoch == 1)
 
-    probe = {"weights": Probe("parameters", epochs="all")}
+    probe = {"weights": Probe(parameters, epochs="all")}
     weights = full(seeds=[0], schedule=only_the_second, probes=probe).probes["weights"].stacked()
     assert sorted(set(asked)) == [0, 1, 2]
     moved = [not torch.equal(weights[t], weights[t + 1]) for t in range(3)]
@@ -447,7 +449,7 @@ def test_memory_that_runs_out_in_the_midst_of_training_leaves_no_trace(monkeypat
         return forward_backward(self, batch)
 
     monkeypatch.setattr(loop.Pass, "forward_backward", fails_once)
-    probes = {"batches": Probe(lambda m: m.batch, updates=[0, 1]), "norm": "weight_norm"}
+    probes = {"batches": Probe(lambda m: m.batch, updates=[0, 1]), "norm": weight_norm}
     with pytest.warns(RuntimeWarning, match="4 networks together; going on with 2"):
         history = full(
             **settings, together=4, progress=lambda *step: seen.append(step), probes=probes
@@ -612,7 +614,7 @@ def test_progress_rises_to_the_total_also_when_members_stop_early():
         ({"evaluate": ["train"]}, "evaluate: given 'train'"),
         ({"record": "los"}, "record: given 'los'.*margin"),
         ({"precision": "fp16"}, "precision.*bf16"),
-        ({"probes": {"mine": "weight_nrom"}}, "probe.*weight_norm"),
+        ({"probes": {"mine": "weight_norm"}}, "probe.*function"),
         ({"subsets": [torch.arange(3)]}, "subsets"),
         ({"subsets": torch.tensor([0, 22])}, "subsets.*0 to 21"),
         ({"subsets": torch.tensor([-1, 3])}, "subsets"),

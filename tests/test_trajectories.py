@@ -1,16 +1,12 @@
-"""Per-example records: what was not seen says so, and large ones live in a file."""
+"""Per-example records: what was not seen says so, and the margin."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import toy_data, toy_mlp
 
-from memhelpers.engine import trajectories
 from memhelpers.engine.trajectories import Trajectories, margin
-from memhelpers.errors import ArgumentError
-from memhelpers.training import fit
 
 ALL = ["loss", "correct", "margin"]
 CPU = torch.device("cpu")
@@ -40,19 +36,6 @@ def test_pages_go_into_the_rows_of_their_members_and_no_other():
     assert np.isnan(records.loss[1]).all()
 
 
-def test_large_records_are_mapped_to_a_file_and_hold_the_same(monkeypatch):
-    data = toy_data()
-    settings = {"seeds": [0, 1], "epochs": 2, "batch_size": 8, "record": ALL}
-    small = fit(toy_mlp(data), data, **settings).trajectories
-    monkeypatch.setattr(trajectories, "IN_MEMORY", 2 * 2 * len(data.train))  # bytes of `correct`
-    large = fit(toy_mlp(data), data, **settings).trajectories
-    assert isinstance(large.loss, np.memmap)
-    assert isinstance(large.margin, np.memmap)
-    assert not isinstance(large.correct, np.memmap)
-    for kind in ALL:
-        np.testing.assert_array_equal(large.arrays[kind], small.arrays[kind])
-
-
 def test_what_was_not_recorded_is_named_with_the_way_to_get_it():
     records = Trajectories.empty(["loss"], 1, 1, 1)
     with pytest.raises(AttributeError, match=r"record=\['margin'\]"):
@@ -60,11 +43,6 @@ def test_what_was_not_recorded_is_named_with_the_way_to_get_it():
     with pytest.raises(AttributeError, match=r"^los was not recorded$"):
         _ = records.los
     assert not hasattr(records, "correct")
-
-
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ArgumentError, match=r"record: given 'accuracy'.*'loss', 'correct'"):
-        Trajectories.empty(["accuracy"], 1, 1, 1)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

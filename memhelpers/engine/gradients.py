@@ -28,11 +28,9 @@ _SMALL_PRODUCT = 2**20  # multiplications; below, finding oneDNN's kernel takes 
 
 
 def gradients_for(network: nn.Module, precision: str) -> Gradients:
-    """The fastest way at hand for this architecture.
+    """The fastest way at hand for this template.
 
-    Args:
-        network: template of the architecture.
-        precision: `fp32`, `fp64`, or `bf16`: products in bfloat16, weights and losses in float32.
+    In `bf16`, products are in bfloat16, weights and losses in float32.
     """
     return MlpGradients(network, precision) if is_plain_mlp(network) else by_autograd(precision)
 
@@ -87,7 +85,8 @@ class MlpGradients:
         images = self._rounded(all_perturbed(x, 0, noise).flatten(2))
         activations = [(images, images)]  # before and after the noise
         for layer, (weight, bias) in enumerate(self.layers, start=1):
-            z = self._layer(weight, activations[-1][1], bias)
+            w, shift = self.weights[weight].mT, self.weights[bias]
+            z = self._product(weight, activations[-1][1], w, shift)
             if layer < len(self.layers):
                 activations.append(_perturbed_for_backward(z.relu_(), layer, noise))
         losses, signal = _softmax_losses(z, y)
@@ -121,33 +120,23 @@ class MlpGradients:
             self.room[key] = torch.empty_like(gradient, dtype=torch.float32)
         return self.room[key].copy_(gradient)
 
-    def _layer(self, weight: str, a: Tensor, bias: str) -> Tensor:
-        """Images or activations [m, b, inputs] times weights [m, outputs, inputs], plus bias."""
-        w, shift = self.weights[weight], self.weights[bias]
-        if onednn_is_faster(a, w.mT):
-            return onednn_product(a[0], w[0].T, shift[0])[None]
-        out = self._buffer(weight, a, w.mT)
-        if len(a) > 1:
-            return torch.baddbmm(shift[:, None], a, w.mT, out=out)
-        torch.addmm(shift[0], a[0], w[0].T, out=out[0])
-        return out
-
-    def _product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """[m, i, j] times [m, j, k]."""
+    def _product(self, name: str, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+        """[m, i, j] times [m, j, k], plus a bias [m, k]; in the same place at each update."""
         if onednn_is_faster(a, b):
-            return onednn_product(a[0], b[0])[None]
-        out = self._buffer(name, a, b)
-        if len(a) > 1:
-            return torch.bmm(a, b, out=out)
-        torch.mm(a[0], b[0], out=out[0])
-        return out
-
-    def _buffer(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """Room for the product of a and b, the same at each update."""
+            return onednn_product(a[0], b[0], None if bias is None else bias[0])[None]
         shape = (len(a), a.shape[1], b.shape[2])
         if (name, *shape) not in self.room:
             self.room[name, *shape] = a.new_empty(shape)
-        return self.room[name, *shape]
+        out = self.room[name, *shape]
+        if len(a) > 1 and bias is not None:
+            torch.baddbmm(bias[:, None], a, b, out=out)
+        elif len(a) > 1:
+            torch.bmm(a, b, out=out)
+        elif bias is not None:
+            torch.addmm(bias[0], a[0], b[0], out=out[0])
+        else:
+            torch.mm(a[0], b[0], out=out[0])
+        return out
 
 
 def _perturbed_for_backward(relu: Tensor, layer: int, noise: Noise) -> tuple[Tensor, Tensor]:

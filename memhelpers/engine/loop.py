@@ -19,7 +19,7 @@ from memhelpers.engine import packing, perturbations
 from memhelpers.engine.ensemble import Ensemble, Weights, predict
 from memhelpers.engine.gradients import NamedGradients, example_losses, gradients_for
 from memhelpers.engine.perturbations import Kind, Noise
-from memhelpers.engine.probes import Probe, Readings, Snapshot
+from memhelpers.engine.probes import Probe, Snapshot
 from memhelpers.engine.templates import is_plain_mlp
 from memhelpers.engine.trajectories import Trajectories, margin
 from memhelpers.seeding import generator
@@ -109,7 +109,7 @@ def train(settings: Settings, members: list[int]) -> "Log":
         networks.keep(log.still_running(networks))
         if not len(networks.members):
             break
-    log.finish(networks)
+    settings.advance(members, len(members) * settings.epochs)
     return log
 
 
@@ -232,10 +232,9 @@ class Log:
 
     def __init__(self, settings: Settings, members: list[int]):
         self.settings, self.members = settings, members
-        self.rows: list[pd.DataFrame] = []
-        self.ended: dict[int, str] = {}
+        self.rows: list[pd.DataFrame] = []  # one an epoch
         self.counted = 0  # member-epochs
-        self.readings = {name: Readings(len(settings.seeds)) for name in settings.probes}
+        self.readings: list[tuple[str, int, Tensor, Tensor]] = []  # probe, time, members, values
         self._start_epoch(len(members))
 
     def _start_epoch(self, members: int) -> None:
@@ -252,8 +251,8 @@ class Log:
         self.correct += correct.sum(1)
         self.seen += batch.shape[1]
         for kind, page in self.pages.items():
-            values = {"loss": loss, "correct": correct}.get(kind)
-            values = margin(logits, y) if values is None else values
+            seen = {"loss": loss, "correct": correct}
+            values = margin(logits, y) if kind == "margin" else seen[kind]
             page.scatter_(1, batch, values.to(page.dtype))
 
     def end_epoch(self, networks: Pass, epoch: int) -> None:
@@ -267,45 +266,37 @@ class Log:
         }
         for name, parts in self.settings.evaluate.items():
             row[f"{name}_loss"], row[f"{name}_accuracy"] = networks.evaluate(parts)
-        self.rows.append(pd.DataFrame(row))
         diverged = ~(np.isfinite(row["train_loss"]) & networks.finite())
         fitted = row["train_accuracy"] >= self.settings.until
-        self.ended |= dict.fromkeys(row["member"][fitted & ~diverged].tolist(), "fitted")
-        self.ended |= dict.fromkeys(row["member"][diverged].tolist(), "diverged")
+        last = "epochs" if epoch == self.settings.epochs else ""  # empty: it goes on
+        row["ended"] = np.select([diverged, fitted], ["diverged", "fitted"], last)
+        self.rows.append(pd.DataFrame(row))
         self.settings.trajectories.store(networks.members, epoch, self.pages)
         self.counted += len(networks.members)
         self.settings.advance(self.members, self.counted)
 
     def still_running(self, networks: Pass) -> Tensor:
         """Which members go on, [m]; the networks of the others are put aside."""
-        running = torch.tensor([m not in self.ended for m in networks.members.tolist()])
-        self._put_aside(networks, ~running)
+        running = torch.tensor((self.rows[-1]["ended"] == "").tolist())
+        kept, device = self.settings.networks, self.settings.device
+        if kept is not None and not bool(running.all()):
+            left = networks.ensemble.select(~running.to(device))
+            members = networks.members[~running].to(device)
+            kept.store(members, left.parameters | left.buffers)
         self._start_epoch(int(running.sum()))
         return running
-
-    def _put_aside(self, networks: Pass, leaving: Tensor) -> None:
-        kept, device = self.settings.networks, self.settings.device
-        if kept is not None and bool(leaving.any()):
-            left = networks.ensemble.select(leaving.to(device))
-            members = networks.members[leaving].to(device)
-            kept.store(members, left.parameters | left.buffers)
 
     def read_probes(
         self, networks: Pass, epoch: int | None = None, batch: Tensor | None = None
     ) -> None:
         """Call the probes that are due: before an update (`batch`) or at the end of an epoch."""
-        update = networks.update
+        members, update = networks.members, networks.update
+        time = update if epoch is None else epoch
         for name, probe in self.settings.probes.items():
-            if probe.is_due(epoch=epoch, update=update if epoch is None else None):
-                now = Snapshot(networks.ensemble, networks.members, epoch, update, batch, networks)
-                time = update if epoch is None else epoch
-                self.readings[name].add(time, networks.members, probe.read(now))
-
-    def finish(self, networks: Pass) -> None:
-        """Note those who ran to the last epoch."""
-        self.ended |= dict.fromkeys(networks.members.tolist(), "epochs")
-        self._put_aside(networks, torch.ones(len(networks.members), dtype=torch.bool))
-        self.settings.advance(self.members, len(self.members) * self.settings.epochs)
+            times = probe.updates if epoch is None else probe.epochs
+            if times == "all" or time in times:
+                now = Snapshot(networks.ensemble, members, epoch, update, batch, networks)
+                self.readings.append((name, time, members, probe.read(now)))
 
 
 def _add(total: Tensor, factors: list[float], step: Tensor) -> Tensor:
@@ -325,11 +316,10 @@ def _factors(factors: list[float], weight: Tensor) -> Tensor | float:
 
 def _bank(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The distinct tensors stacked, and for each given one its place among them."""
-    places: dict[int, int] = {}
-    which = [places.setdefault(id(tensor), len(places)) for tensor in tensors]
-    distinct = list({id(tensor): tensor for tensor in tensors}.values())
-    stacked = distinct[0][None] if len(distinct) == 1 else torch.stack(distinct)
-    return stacked, torch.tensor(which, device=tensors[0].device)
+    distinct = {id(tensor): tensor for tensor in tensors}
+    places = {key: place for place, key in enumerate(distinct)}
+    stacked = torch.stack([*distinct.values()]) if len(distinct) > 1 else tensors[0][None]
+    return stacked, torch.tensor([places[id(t)] for t in tensors], device=tensors[0].device)
 
 
 def _take(bank: Tensor, which: Tensor, batch: Tensor) -> Tensor:

@@ -52,26 +52,22 @@ class Probe:
     """A function of a `Snapshot` and when to call it.
 
     Args:
-        function: returns one row a member still training, [m, ...]; or the name of a standard
-            probe, `weight_norm` or `parameters`.
+        function: returns one row a member still training, [m, ...]; such as `weight_norm`.
         epochs: after which epochs (0: before training); `all`; or none.
         updates: before which updates, counted from 0; `all`; or none. Instead of epochs: readings
             are filed by one kind of time.
 
     Raises:
-        ArgumentError: an unknown name, no function at all, or times that are not as above.
+        ArgumentError: no function, or times that are not as above.
     """
 
-    function: Function | str
+    function: Function
     epochs: Iterable[int] | str = ()
     updates: Iterable[int] | str = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.function, str):
-            check_choice("probe", self.function, STANDARD)
-            object.__setattr__(self, "function", STANDARD[self.function])
-        elif not callable(self.function):
-            raise ArgumentError("probe", self.function, f"a function, or one of {[*STANDARD]}")
+        if not callable(self.function):
+            raise ArgumentError("probe", self.function, "a function, such as weight_norm")
         for name in ("epochs", "updates"):
             times = getattr(self, name)
             if isinstance(times, str):
@@ -82,11 +78,6 @@ class Probe:
                 raise ArgumentError(name, times, f"several {name}, such as [0, 1], or 'all'")
         if self.epochs and self.updates:
             raise ArgumentError("updates", self.updates, "epochs or updates; two probes for both")
-
-    def is_due(self, *, epoch: int | None = None, update: int | None = None) -> bool:
-        """Whether to call it after `epoch` or before `update`."""
-        time, times = (epoch, self.epochs) if update is None else (update, self.updates)
-        return times == "all" or time in times
 
     def read(self, snapshot: Snapshot) -> Tensor:
         """The function's value, one row a member, on the CPU.
@@ -124,17 +115,13 @@ def correct_on(positions: Tensor) -> Function:
     return correct
 
 
-STANDARD = {"weight_norm": weight_norm, "parameters": parameters}
-
-
-def as_probe(name: str, given: Probe | Function | str, epochs: int, updates: int) -> Probe:
+def as_probe(name: str, given: Probe | Function, epochs: int, updates: int) -> Probe:
     """A probe from what `fit` was given under `name`, for that many epochs and updates.
 
     Raises:
-        ArgumentError: an unknown name, no function at all, or a time that is never reached.
+        ArgumentError: it is no function, or a time is never reached.
     """
-    if not isinstance(given, Probe):
-        given = Probe(given, epochs="all")
+    given = given if isinstance(given, Probe) else Probe(given, epochs="all")
     for kind, last in (("epochs", epochs), ("updates", updates - 1)):
         times = getattr(given, kind)
         never = [time for time in times if times != "all" and not 0 <= time <= last]
@@ -154,23 +141,13 @@ class Readings:
         """Note the value [m, ...] of some members at one time."""
         self._rows.setdefault(time, []).append((members, value))
 
-    @classmethod
-    def join(cls, parts: list["Readings"]) -> "Readings":
-        """The readings of all passes as one."""
-        joined = cls(parts[0].members)
-        for part in parts:
-            for time, rows in part._rows.items():
-                joined._rows.setdefault(time, []).extend(rows)
-        return joined
-
     def only(self, member: int) -> "Readings":
         """The readings of one member, as if it had been the only one."""
         alone = Readings(1)
         for time, rows in self._rows.items():
             for members, value in rows:
-                mine = members == member
-                if bool(mine.any()):
-                    alone.add(time, torch.tensor([0]), value[mine])
+                if member in members:
+                    alone.add(time, torch.tensor([0]), value[members == member])
         return alone
 
     @property

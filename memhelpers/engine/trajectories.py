@@ -4,7 +4,6 @@ The values are those of the forward pass that training does anyway: each example
 epoch, just before the update that uses it.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memhelpers.errors import check_choice
-
-KINDS = {"loss": np.float32, "correct": np.int8, "margin": np.float32}
-UNSEEN = {"loss": np.nan, "correct": -1, "margin": np.nan}
-IN_MEMORY = 2**31  # bytes; a larger array is mapped to a temporary file
+# The type of the values, and the one that stands for "not seen".
+KINDS = {"loss": ("float32", np.nan), "correct": ("int8", -1), "margin": ("float32", np.nan)}
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,10 @@ class Trajectories:
     def empty(
         cls, kinds: Sequence[str], members: int, epochs: int, examples: int
     ) -> "Trajectories":
-        """Arrays filled with "not seen"; those above 2 GB live in a temporary file.
-
-        Raises:
-            ArgumentError: a kind is none of `loss`, `correct` and `margin`.
-        """
+        """Arrays filled with "not seen", for some of `KINDS`."""
         shape = (members, epochs, examples)
-        return cls({k: _unseen(check_choice("record", k, KINDS), shape) for k in kinds})
+        unseen = {kind: KINDS[kind] for kind in kinds}
+        return cls({k: np.full(shape, value, dtype) for k, (dtype, value) in unseen.items()})
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:
@@ -52,13 +45,12 @@ class Trajectories:
 
     def pages(self, members: int, device: torch.device) -> dict[str, Tensor]:
         """Empty pages [m, example] on the device, for one epoch of a pass."""
-        page = {}
+        pages = {}
         for kind, array in self.arrays.items():
-            dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
-            page[kind] = torch.full(
-                (members, array.shape[2]), UNSEEN[kind], dtype=dtype, device=device
-            )
-        return page
+            dtype, unseen = KINDS[kind]
+            shape = (members, array.shape[2])
+            pages[kind] = torch.full(shape, unseen, dtype=getattr(torch, dtype), device=device)
+        return pages
 
     def store(self, members: Tensor, epoch: int, pages: dict[str, Tensor]) -> None:
         """Write the pages of one epoch into the rows of `members`."""
@@ -71,13 +63,3 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     own = logits.gather(-1, y[..., None])[..., 0]
     others = logits.scatter(-1, y[..., None], -torch.inf)
     return own - others.amax(-1)
-
-
-def _unseen(kind: str, shape: tuple[int, int, int]) -> np.ndarray:
-    dtype = np.dtype(KINDS[kind])
-    if np.prod(shape) * dtype.itemsize > IN_MEMORY:
-        array = np.memmap(tempfile.TemporaryFile(), dtype, mode="w+", shape=shape)  # noqa: SIM115
-    else:
-        array = np.empty(shape, dtype)
-    array[...] = UNSEEN[kind]
-    return array
