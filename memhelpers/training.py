@@ -178,7 +178,7 @@ def fit(
             "momentum": _numbers("momentum", momentum, seeds, below=1),
             "weight_decay": _numbers("weight_decay", weight_decay, seeds),
         },
-        schedule=schedule or constant,
+        schedule=schedule or (lambda epoch: 1.0),
         init=check_choice("init", init, INITIALIZATIONS),
         perturb=strengths_by_kind(_perturbations(perturb, seeds), network),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
@@ -195,11 +195,6 @@ def fit(
         stop=settings.stopped.set,
     )
     return _history(settings, logs)
-
-
-def constant(epoch: int) -> float:
-    """The schedule that leaves the learning rate alone."""
-    return 1.0
 
 
 def halve_every(epochs: int) -> Callable[[int], float]:
@@ -285,12 +280,8 @@ def _positions(subset: Tensor, examples: int) -> Tensor:
     if index.dtype == torch.bool and index.shape == (examples,):
         index = index.nonzero()[:, 0]
     whole = index.dim() == 1 and not (index.is_floating_point() or index.dtype == torch.bool)
-    if (
-        not whole
-        or len(index) == 0
-        or len(index.unique()) < len(index)
-        or (int(index.min()) < 0 or int(index.max()) >= examples)
-    ):
+    known = set(index.tolist()) & set(range(examples)) if whole else set()
+    if not known or len(known) < len(index):
         allowed = f"different positions from 0 to {examples - 1}, or a mask [{examples}]"
         raise ArgumentError("subsets", subset.tolist(), f"at least one example: {allowed}")
     return index.long()

@@ -22,7 +22,6 @@ from memhelpers.errors import ArgumentError
 from memhelpers.training import (
     PRECISIONS,
     Probe,
-    constant,
     dropout,
     fit,
     gaussian_noise,
@@ -682,7 +681,7 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             until=0.9,
             batch_size=4,
             hyperparameters=dict.fromkeys(("learning_rate", "momentum", "weight_decay"), each),
-            schedule=constant,
+            schedule=halve_every(1),
             init="glorot_uniform",
             perturb=strengths_by_kind(
                 [dropout(0.5) + gaussian_noise(1, "input")] * members, network_for(data)

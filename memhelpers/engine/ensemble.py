@@ -45,15 +45,7 @@ class Ensemble:
     ) -> "Ensemble":
         """Draw every member's weights from its own seed, whatever the other members are.
 
-        Args:
-            network: the template, on the CPU.
-            seeds: one a member.
-            init: see `networks.initialize`.
-            device: where the members go.
-            dtype: of their weights.
-
-        Raises:
-            ArgumentError: unknown `init`, or a layer that it does not know.
+        See `networks.initialize` for `init`, which is called on the template, and its errors.
         """
         ensemble = cls.empty(network, len(seeds), device, dtype)
         for row, seed in enumerate(seeds):
@@ -73,16 +65,12 @@ class Ensemble:
     ) -> "Ensemble":
         """Room for `members` networks, which `store` fills."""
         trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
-        room = {
-            name: torch.empty(
-                (members, *value.shape),
-                device=device,
-                dtype=dtype if value.is_floating_point() else value.dtype,
-            )
-            for name, value in network.state_dict().items()
-        }
-        parameters = {name: value for name, value in room.items() if name in trained}
-        return cls(network, parameters, {k: v for k, v in room.items() if k not in trained})
+        ensemble = cls(network, {}, {})
+        for name, value in network.state_dict().items():
+            kind = dtype if value.is_floating_point() else value.dtype
+            room = torch.empty((members, *value.shape), device=device, dtype=kind)
+            (ensemble.parameters if name in trained else ensemble.buffers)[name] = room
+        return ensemble
 
     def store(self, rows: int | Tensor, weights: Weights) -> None:
         """Set the members at `rows` to `weights`: parameters and buffers by name."""
@@ -93,23 +81,15 @@ class Ensemble:
         return len(next(iter(self.parameters.values())))
 
     def __call__(
-        self,
-        x: Tensor,
-        *,
-        shared: bool = False,
-        training: bool = False,
-        noise: Noise | None = None,
+        self, x: Tensor, *, shared: bool = False, training: bool = False, noise: Noise | None = None
     ) -> Tensor:
-        """Logits of all members.
+        """Logits of all members, [m, b, classes].
 
         Args:
             x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] where `shared`.
             shared: all members see the same images.
             training: batch norm uses the batch's statistics and updates the running ones.
-            noise: on the images and after each ReLU (see `perturbations`); none by default.
-
-        Returns:
-            [m, b, classes].
+            noise: on the images and after each ReLU (see `perturbations`).
         """
         self.network.train(training)
         stacked = (self.parameters, self.buffers, noise or {})

@@ -30,25 +30,14 @@ class Stopped(Exception):
 
 
 def networks_per_pass(
-    network: nn.Module,
-    shape: Shape,
-    batch_size: int,
-    device: torch.device,
-    precision: str = "fp32",
+    network: nn.Module, shape: Shape, batch_size: int, device: torch.device, precision: str = "fp32"
 ) -> int:
-    """How many members to train in one batched pass.
+    """How many members to train in one batched pass, for images of `shape` (C, H, W).
 
     Stacking pays while a single network leaves the processor waiting for the next instruction. On
     a CPU that ends when the members' weights, gradients and activations outgrow the cache; on a
-    GPU it goes on until memory is full, and `run` halves the number when that happens.
-
-    Args:
-        network: template of the architecture.
-        shape: (C, H, W) of one image.
-        batch_size: images an update.
-        device: where they train.
-        precision: of the products; in bf16 they are over sooner, and the steps between them take a
-            larger share, so more are stacked.
+    GPU it goes on until memory is full, and `run` halves the number when that happens. In bf16 the
+    products are over sooner and the steps between take a larger share, so more are stacked.
     """
     activations = dry_run(network, shape)[1]
     # Weights, gradients, velocities and a step; activations, their gradients and work space.
@@ -90,14 +79,13 @@ def run(
 
     Raises:
         MemoryError: not even one network fits.
-        KeyboardInterrupt: the user has interrupted; all passes are given up at once.
-        Exception: the first error of `train`; likewise.
+        Exception: the first error of `train`, or Ctrl-C; all passes are given up at once.
 
     Warns:
         RuntimeWarning: memory ran out, and the members are trained in smaller passes.
     """
     queue = _Queue(groups, together)
-    workers = min(workers, queue.passes())
+    workers = min(workers, sum(-(-len(group) // together) for group in groups))
     if workers == 1:
         return queue.work(train)
     with _one_core_each(workers) as pool:
@@ -121,9 +109,6 @@ class _Queue:
         self.together = together
         self.lock = threading.Lock()
 
-    def passes(self) -> int:
-        return sum(-(-len(group) // self.together) for group in self.waiting)
-
     def take(self) -> list[int]:
         """The members of the next pass; none when all are done."""
         with self.lock:
@@ -140,8 +125,7 @@ class _Queue:
             raise MemoryError("not even one network fits; lower batch_size or width") from error
         with self.lock:
             self.waiting.appendleft(members)
-            smaller = min(self.together, len(members) // 2)
-            self.together = smaller
+            self.together = smaller = min(self.together, len(members) // 2)
         warnings.warn(
             f"memory ran out with {len(members)} networks together; going on with {smaller}",
             RuntimeWarning,
@@ -171,13 +155,12 @@ def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads whose PyTorch uses one core each; the caller's has its cores back afterwards."""
     cores, turn = torch.get_num_threads(), sys.getswitchinterval()
     sys.setswitchinterval(_TURN_SECONDS)
-    with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
-        try:
+    try:
+        with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
             yield pool
-        finally:
-            pool.shutdown()
-            sys.setswitchinterval(turn)
-            torch.set_num_threads(cores)  # the threads have changed it for those to come
+    finally:
+        sys.setswitchinterval(turn)
+        torch.set_num_threads(cores)  # the threads have changed it for those to come
 
 
 def out_of_memory(error: Exception) -> bool:
