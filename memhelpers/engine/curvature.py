@@ -77,7 +77,8 @@ class MlpProducts:
             rates.append(rate)
             w, v = weights[weight], directions[weight]
             z = torch.baddbmm(weights[bias][:, None], a, w.mT)
-            moved = _apart(a @ v.flatten(1, 2).mT, v).add_(directions[bias][:, None])
+            moved = (a @ v.flatten(1, 2).mT).unflatten(2, v.shape[1:3])
+            moved.add_(directions[bias][:, None])
             rate = moved if rate is None else moved.add_(_each(rate, w.mT))
             if weight != self.layers[-1][0]:  # no ReLU on the logits
                 a, rate = z.relu(), rate * (z > 0).to(z.dtype)[:, :, None]
@@ -89,9 +90,8 @@ class MlpProducts:
         moved = (p[:, :, None] * rates[-1]).div_(batch)
         rate = moved.sub_(p[:, :, None] * moved.sum(-1, keepdim=True))
         products: Weights = {}
-        for (weight, bias), a, a_rate in zip(
-            reversed(self.layers), reversed(inputs), reversed(rates[:-1]), strict=True
-        ):
+        backward = zip(self.layers[::-1], inputs[::-1], rates[-2::-1], strict=True)
+        for (weight, bias), a, a_rate in backward:
             w, v = weights[weight], directions[weight]
             products[bias] = rate.sum(1)
             products[weight] = (rate.flatten(2).mT @ a).unflatten(1, rate.shape[2:])
@@ -110,8 +110,3 @@ class MlpProducts:
 def _each(rate: Tensor, matrix: Tensor) -> Tensor:
     """[m, b, k, i] times [m, i, o] for every b and k."""
     return (rate.flatten(1, 2) @ matrix).unflatten(1, rate.shape[1:3])
-
-
-def _apart(columns: Tensor, direction: Tensor) -> Tensor:
-    """[m, b, k * outputs] to [m, b, k, outputs], for a direction [m, k, outputs, inputs]."""
-    return columns.unflatten(2, direction.shape[1:3])

@@ -14,8 +14,7 @@ from memhelpers.engine.ensemble import Ensemble, Weights
 from memhelpers.engine.perturbations import Noise, all_perturbed
 from memhelpers.engine.templates import is_plain_mlp
 
-# By and by the gradients of each member's mean loss by each parameter, with its name; a parameter
-# may be changed as soon as its gradient is here.
+# Gradients of each member's mean loss, parameter by parameter; each may be changed at once.
 NamedGradients = Iterator[tuple[str, Tensor]]
 # Losses [m, b] in nats, logits [m, b, classes], and the gradients.
 Found = tuple[Tensor, Tensor, NamedGradients]
@@ -58,7 +57,7 @@ def by_autograd(precision: str) -> Gradients:
 
 
 class MlpGradients:
-    """Gradients of plain ReLU networks, written out (see `networks.is_plain_mlp`).
+    """Gradients of plain ReLU networks, written out (see `templates.is_plain_mlp`).
 
     With a_0 the images and a_l = relu(a_{l-1} W_l' + b_l), the backward signal of the last layer is
     d_L = (softmax(z) - onehot(y)) / b; then dL/dW_l = d_l' a_{l-1}, dL/db_l = sum of d_l over the
@@ -149,8 +148,7 @@ def _perturbed_for_backward(relu: Tensor, layer: int, noise: Noise) -> tuple[Ten
 
 def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy [m, b], and the derivative of its mean over b by the logits."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    log_p = wide.log_softmax(-1)
+    log_p = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
     labels = y[..., None]
     losses = -log_p.gather(-1, labels)[..., 0]
     signal = log_p.exp_()

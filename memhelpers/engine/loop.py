@@ -121,9 +121,8 @@ class Pass:
         self.members = torch.tensor(members)
         seeds = [settings.seeds[m] for m in members]
         network = copy.deepcopy(settings.network)  # one a thread: calls change it for a time
-        self.ensemble = Ensemble.initialize(
-            network, seeds, settings.init, settings.device, settings.dtype
-        )
+        place = settings.device, settings.dtype
+        self.ensemble = Ensemble.initialize(network, seeds, settings.init, *place)
         network.to("meta")  # only what is computed is needed from now on; its weights take room
         self.gradients = gradients_for(network, settings.precision)
         self.rates = {k: [v[m] for m in members] for k, v in settings.hyperparameters.items()}
@@ -190,9 +189,8 @@ class Pass:
 
     def finite(self) -> np.ndarray:
         """Whose weights are all finite, [m]: their sum is only then."""
-        weights = self.ensemble.parameters.values()
-        sums = torch.stack([w.detach().flatten(1).sum(1) for w in weights])
-        return sums.isfinite().all(0).cpu().numpy()
+        sums = [w.detach().flatten(1).sum(1) for w in self.ensemble.parameters.values()]
+        return torch.stack(sums).isfinite().all(0).cpu().numpy()
 
     def evaluate(self, parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Mean loss and accuracy of every member on its part; not a number where it is empty."""
@@ -246,12 +244,11 @@ class Log:
 
     def note(self, batch: Tensor, loss: Tensor, logits: Tensor, y: Tensor) -> None:
         """Add one batch to the epoch's sums and to the per-example pages."""
-        correct = logits.argmax(-1) == y
+        seen = {"loss": loss, "correct": logits.argmax(-1) == y}
         self.loss += loss.sum(1)
-        self.correct += correct.sum(1)
+        self.correct += seen["correct"].sum(1)
         self.seen += batch.shape[1]
         for kind, page in self.pages.items():
-            seen = {"loss": loss, "correct": correct}
             values = margin(logits, y) if kind == "margin" else seen[kind]
             page.scatter_(1, batch, values.to(page.dtype))
 

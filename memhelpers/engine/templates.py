@@ -1,7 +1,9 @@
 """What the engine must know of a template: its sizes, its initial weights, whether it is an MLP."""
 
+from functools import partial
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -80,8 +82,7 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
         ArgumentError: the scheme is unknown, or a layer is of another kind, random (its noise would
             have no seed of its own), or not on the CPU.
     """
-    away = {str(p.device) for p in network.parameters()} - {"cpu"}
-    if away:
+    if away := {str(p.device) for p in network.parameters()} - {"cpu"}:
         raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
     draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
     for module in network.modules():
@@ -96,16 +97,8 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
             raise ArgumentError("network", type(module).__name__, allowed)
 
 
-def _lecun_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    return nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
-
-
-def _he_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
-    return nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-
-
 INITIALIZATIONS = {
     "glorot_uniform": nn.init.xavier_uniform_,
-    "he_normal": _he_normal,
-    "lecun_normal": _lecun_normal,
+    "he_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "lecun_normal": partial(nn.init.kaiming_normal_, nonlinearity="linear"),
 }
