@@ -179,14 +179,14 @@ def test_images_and_charts_have_alt_text(page):
     labels = page.locator(".mem-chart").evaluate_all("all => all.map(e => e.ariaLabel)")
     assert all(labels)
     captions = page.locator("figure.mem-figure").evaluate_all(
-        "all => all.map(figure => figure.querySelector('figcaption')?.innerText)"
+        "all => all.map(figure => figure.querySelector('figcaption')?.textContent)"
     )
     assert all(captions)
 
 
 @every_chapter
 def test_the_keyboard_reaches_and_moves_a_control(page):
-    control = page.locator(".vega-bindings :is(input, select)").first
+    control = page.locator(".vega-bindings :is(input, select):visible").first
     page.locator("article h1").evaluate("h1 => { h1.tabIndex = -1; h1.focus(); }")
     for _ in range(200):
         page.keyboard.press("Tab")
@@ -332,7 +332,7 @@ def _luminance(colour: str) -> float:
 
 @every_chapter
 def test_charts_follow_the_theme_switch_and_keep_what_was_chosen(page):
-    control = page.locator(".vega-bindings :is(input, select)").first
+    control = page.locator(".vega-bindings :is(input, select):visible").first
     control.evaluate(MOVE)
     chosen = control.evaluate("control => control.value")
     before = page.locator(LABEL).first.evaluate(FILL)
