@@ -24,7 +24,6 @@ from memhelpers.engine.perturbations import (  # noqa: F401 - a reader says thes
     Perturbation,
     dropout,
     gaussian_noise,
-    perturbation,
     strengths_by_kind,
 )
 from memhelpers.engine.probes import (  # noqa: F401
@@ -150,13 +149,14 @@ def fit(
         RuntimeWarning: memory ran out, and the members are trained in smaller passes.
     """
     seeds = check_seeds(seeds)
-    datasets = _one_each("data", data, seeds, Dataset)
+    datasets = _one_each("data", data, seeds, Dataset, "Dataset")
     _check_alike(network, datasets)
     visited = _visited(subsets, datasets, seeds)
     check_positive_int("epochs", epochs)
     _check_batches(network, visited, check_positive_int("batch_size", batch_size))
     check_choice("precision", precision, PRECISIONS)
     updates = epochs * -(-max(map(len, visited)) // batch_size)
+    noises = _one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
     shape, device = datasets[0].shape, datasets[0].device
     if together is None:
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
@@ -180,7 +180,7 @@ def fit(
         },
         schedule=schedule or (lambda epoch: 1.0),
         init=check_choice("init", init, INITIALIZATIONS),
-        perturb=strengths_by_kind(_perturbations(perturb, seeds), network),
+        perturb=strengths_by_kind(noises, network),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
         record=check_names("record", record, KINDS),
@@ -208,8 +208,7 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
     rows = rows.sort_values(["member", "epoch"], ignore_index=True)
     rows.insert(1, "seed", np.asarray(settings.seeds)[rows["member"]])
     last = rows.groupby("member").tail(1).reset_index(drop=True)
-    strengths = {kind.name: strengths for kind, strengths in settings.perturb.items()}
-    own = {"seed": settings.seeds, **settings.hyperparameters, **strengths}
+    own = {"seed": settings.seeds, **settings.hyperparameters, **settings.perturb}
     members = pd.DataFrame({"member": last["member"], **own})
     members[["epochs", "updates"]] = last[["epoch", "update"]]
     members[["ended", "train_accuracy"]] = last[["ended", "train_accuracy"]]
@@ -270,7 +269,7 @@ def _visited(subsets: object, datasets: list[Dataset], seeds: list[int]) -> list
     if subsets is None:
         everything = {n: torch.arange(n) for n in {len(data.train) for data in datasets}}
         return [everything[len(data.train)] for data in datasets]
-    each = zip(_one_each("subsets", subsets, seeds, Tensor), datasets, strict=True)
+    each = zip(_one_each("subsets", subsets, seeds, Tensor, "tensor"), datasets, strict=True)
     return [_positions(subset, len(data.train)) for subset, data in each]
 
 
@@ -287,11 +286,10 @@ def _positions(subset: Tensor, examples: int) -> Tensor:
     return index.long()
 
 
-def _one_each(argument: str, given: object, seeds: list[int], kind: type) -> list:
+def _one_each(argument: str, given: object, seeds: list[int], kind: type, what: str) -> list:
     if isinstance(given, kind):
         return [given] * len(seeds)
     items = list(given) if isinstance(given, Iterable) else [given]
-    what = "number" if kind is Real else kind.__name__
     allowed = f"one {what}, or one a seed ({len(seeds)})"
     for item in items:
         if not isinstance(item, kind):
@@ -301,17 +299,10 @@ def _one_each(argument: str, given: object, seeds: list[int], kind: type) -> lis
     return items
 
 
-def _perturbations(given: object, seeds: list[int]) -> list[Perturbation]:
-    items = [given] * len(seeds) if given is None or isinstance(given, Perturbation) else given
-    if isinstance(items, Iterable):
-        items = [Perturbation() if item is None else item for item in items]
-    return _one_each("perturb", items, seeds, Perturbation)
-
-
 def _numbers(
     argument: str, given: float | Sequence[float], seeds: list[int], below: float = np.inf
 ) -> list[float]:
-    numbers = [float(v) for v in _one_each(argument, given, seeds, Real)]
+    numbers = [float(v) for v in _one_each(argument, given, seeds, Real, "number")]
     if any(not 0 <= v < below for v in numbers):
         limit = "finite" if np.isinf(below) else f"below {below:g}"
         raise ArgumentError(argument, given, f"{limit} numbers of at least 0")

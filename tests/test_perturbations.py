@@ -6,19 +6,14 @@ from test_gradients import assert_same, batch_for, ensemble_of
 from torch import nn
 from toys import assert_same_runs, toy_cnn, toy_data, toy_mlp
 
+from memhelpers.engine import ensemble as ensembles
 from memhelpers.engine import perturbations
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.gradients import MlpGradients, by_autograd
-from memhelpers.engine.perturbations import perturbed, strengths_by_kind
+from memhelpers.engine.perturbations import perturbed
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
-from memhelpers.training import (
-    Perturbation,
-    dropout,
-    fit,
-    gaussian_noise,
-    perturbation,
-)
+from memhelpers.training import Perturbation, dropout, fit, gaussian_noise
 
 DATA = toy_data()
 IMAGES = toy_data(n=20, shape=(1, 8, 8))
@@ -32,16 +27,7 @@ def input_noise(deviation):
     return gaussian_noise(deviation, where="input")
 
 
-def wave(a, layer, strength, draws):
-    """A reader's own noise, which is neither a factor nor a term."""
-    return a + strength * (a * draws).sin() / layer
-
-
-def own_noise(strength):
-    return perturbation(wave, strength, draws="uniform")
-
-
-KINDS = [dropout, input_dropout, input_noise, gaussian_noise, own_noise]
+KINDS = [dropout, input_dropout, input_noise, gaussian_noise]
 
 
 def plain_cnn(data):
@@ -147,15 +133,14 @@ def test_gaussian_noise_has_the_deviation_that_was_asked_for():
 
 def test_draws_differ_between_seeds_updates_layers_and_kinds_and_places():
     shape, seen = (4, 250), []
-    own = perturbation(lambda a, layer, strength, draws: a + 2 * draws, 1.0)
-    for given in (input_noise(1) + dropout(0), gaussian_noise(1), own):
+    for given in (input_noise(1) + dropout(0), gaussian_noise(1)):
         noise = noise_of(given, [0, 1])
         for update in (0, 1, 2**20):
             for layer in (0, 1, 2):
                 at = perturbations.at_update(update, noise)
                 out = perturbations.all_perturbed(torch.zeros(2, *shape), layer, at)
                 seen += [row for row in out.reshape(-1, 250) if row.any()]
-    assert len(seen) == 3 * 2 * 4 * (1 + 2 + 2)  # updates, seeds, rows; images, twice two layers
+    assert len(seen) == 3 * 2 * 4 * (1 + 2)  # updates, seeds, rows; images and two layers
     related = torch.corrcoef(torch.stack(seen)) - torch.eye(len(seen))
     assert related.abs().max() < 0.35
 
@@ -169,34 +154,39 @@ def test_uniform_draws_are_splitmix64s():
     assert low.tolist() == [z % 2**24 for z in published]
 
 
-@pytest.mark.parametrize("case", ["mlp", "cnn", "batch norm"])
-def test_gaussian_noise_acts_after_each_relu_and_input_noise_on_the_images(case):
-    seen = []
+def layers_seen(monkeypatch, network, data):
+    """The layers at which noise acts in one update, with the shapes of their activations."""
+    seen, acting = [], perturbations.perturbed
 
-    def noted(a, layer, strength, draws):
-        assert draws.shape == a.shape
-        assert layer == 0 or bool((a >= 0).all())
-        seen.append((layer, tuple(a.shape[1:])))
-        return a
+    def noted(a, layer, noise):
+        if perturbations._acting(layer, noise):
+            assert layer == 0 or bool((a >= 0).all())
+            seen.append((layer, tuple(a.shape[1:])))
+        return acting(a, layer, noise)
 
-    for where in ("input", "hidden"):
-        given = perturbation(noted, 1.0, where=where)
-        full(case, seeds=[0], perturb=given, epochs=1, batch_size=20 if case != "mlp" else 22)
+    monkeypatch.setattr(perturbations, "perturbed", noted)
+    monkeypatch.setattr(ensembles, "perturbed", noted)
+    both = dropout(0.1) + input_noise(0.1)
+    fit(network, data, seeds=[0], epochs=1, batch_size=30, perturb=both, evaluate=())
+    return seen
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_noise_acts_on_the_images_and_after_each_relu(monkeypatch, case):
+    build, data = CASES[case]
     shapes = {
         "mlp": [(0, (1, 3, 3)), (1, (8,)), (2, (7,))],
         "cnn": [(0, (1, 8, 8)), (1, (4, 6, 6))],
         "batch norm": [(0, (1, 8, 8)), (1, (4, 8, 8)), (2, (4, 4, 4)), (3, (64,))],
     }
-    assert seen == shapes[case]
+    assert layers_seen(monkeypatch, build(data), data) == shapes[case]
 
 
-def test_a_relu_that_is_used_twice_counts_twice():
-    seen, relu = [], nn.ReLU()
+def test_a_relu_that_is_used_twice_counts_twice(monkeypatch):
+    relu = nn.ReLU()
     network = nn.Sequential(nn.Flatten(), nn.Linear(9, 5), relu, nn.Linear(5, 4), relu)
     network.append(nn.Linear(4, 3))
-    noted = perturbation(lambda a, layer, s, draws: seen.append(layer) or a, 1.0)
-    fit(network, DATA, seeds=[0], epochs=1, batch_size=22, perturb=noted)
-    assert seen == [1, 2]
+    assert [layer for layer, _ in layers_seen(monkeypatch, network, DATA)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("make", KINDS)
@@ -235,13 +225,10 @@ def test_the_ensemble_that_is_returned_has_no_noise_left():
         (lambda: dropout(1), "rate: given 1; allowed: one number from 0 to below 1"),
         (lambda: input_dropout(-0.1), "rate: given -0.1"),
         (lambda: dropout([0.1, 0.2]), r"rate: given \[0.1, 0.2\].*perturb=\[...\].*a seed"),
-        (lambda: input_noise(-1), "deviation: given -1.*at least 0"),
-        (lambda: gaussian_noise(float("inf")), "deviation: given inf.*finite"),
+        (lambda: input_noise(-1), "deviation: given -1.*from 0"),
+        (lambda: gaussian_noise(float("inf")), "deviation: given inf.*below inf"),
         (lambda: gaussian_noise(float("nan")), "deviation: given nan"),
-        (lambda: perturbation("noise", 1.0), "function: given 'noise'"),
-        (lambda: perturbation(wave, "1"), "strength: given '1'"),
-        (lambda: perturbation(wave, 1.0, draws="gamma"), "draws: given 'gamma'.*'uniform'"),
-        (lambda: perturbation(wave, 1.0, where="output"), "where: given 'output'.*'hidden'"),
+        (lambda: dropout(0.1, where="output"), "where: given 'output'.*'hidden'"),
         (
             lambda: dropout(0.1) + dropout(0.2),
             r"perturb: given 'hidden_dropout \+ hidden_dropout'.*once",
@@ -249,13 +236,6 @@ def test_the_ensemble_that_is_returned_has_no_noise_left():
         (lambda: full(seeds=[0, 1], perturb=0.5), "perturb: given 0.5.*Perturbation"),
         (lambda: full(seeds=[0, 1], perturb=[dropout(0.5)]), "perturb: given '1 items'.*a seed"),
         (lambda: full(seeds=[0], perturb=["dropout"]), "perturb: given 'dropout'"),
-        (
-            lambda: strengths_by_kind(
-                [perturbation(lambda a, *rest: a, 1.0), perturbation(lambda a, *rest: a, 1.0)],
-                toy_mlp(DATA),
-            ),
-            "perturb: given 'hidden_<lambda>'.*one function of each name",
-        ),
         (
             lambda: fit(mlp(DATA.shape, [], 3), DATA, seeds=[0], epochs=1, perturb=dropout(0.1)),
             "perturb: given 'hidden_dropout for a network without them'.*nn.ReLU",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from memhelpers.engine import packing, perturbations
 from memhelpers.engine.ensemble import Ensemble, Weights, predict
 from memhelpers.engine.gradients import NamedGradients, example_losses, gradients_for
-from memhelpers.engine.perturbations import Kind, Noise
+from memhelpers.engine.perturbations import Noise
 from memhelpers.engine.probes import Probe, Snapshot
 from memhelpers.engine.templates import is_plain_mlp
 from memhelpers.engine.trajectories import Trajectories, margin
@@ -45,7 +45,7 @@ class Settings:
     hyperparameters: dict[str, list[float]]
     schedule: Callable[[int], float]
     init: str
-    perturb: dict[Kind, list[float]]
+    perturb: dict[str, list[float]]
     probes: dict[str, Probe]
     precision: str
     record: list[str]

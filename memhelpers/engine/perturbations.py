@@ -1,15 +1,14 @@
-"""Noise in the forward pass of training: dropout, Gaussian noise, or a reader's own.
+"""Noise in the forward pass of training: dropout and Gaussian noise.
 
 Draw number n of a member is a hash of n and of the member's key (SplitMix64, Steele et al. 2014),
 computed where the activations are. A member so draws the same numbers whoever trains beside it and
 on every device, and an update needs nothing from the one before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from math import isfinite
 from numbers import Real
 
 import torch
@@ -20,39 +19,22 @@ from torch.utils._pytree import tree_map
 from memhelpers.errors import ArgumentError, check_choice
 from memhelpers.seeding import generator
 
-# (activations [b, ...], layer, strength [], draws [b, ...]) -> activations [b, ...], of one member.
-Function = Callable[[Tensor, int, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of noise, whatever its strength; see `perturbation`."""
-
-    function: Function
-    draws: str
-    where: str
-
-    @property
-    def name(self) -> str:
-        """Such as `hidden_dropout`; also the purpose of its draws."""
-        return f"{self.where}_{self.function.__name__.strip('_')}"
-
-
-# What one update needs of each kind: the places of its first draws and the strengths, [m] each.
-Noise = dict[Kind, tuple[Tensor, Tensor]]
+# What one update needs of each kind of noise, such as `hidden_dropout`: the places of its first
+# draws and the strengths, [m] each.
+Noise = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """The kinds of noise of one member, with their strengths; `a + b` has those of both."""
+    """The noise of one member: kinds and strengths; `a + b` has those of both."""
 
-    strengths: tuple[tuple[Kind, float], ...] = ()
+    strengths: tuple[tuple[str, float], ...] = ()
 
     def __add__(self, other: "Perturbation") -> "Perturbation":
         both = self.strengths + other.strengths
-        names = [kind.name for kind, _ in both]
-        if len(set(names)) < len(names):
-            raise ArgumentError("perturb", " + ".join(names), "each kind of noise once a member")
+        if len(dict(both)) < len(both):
+            kinds = " + ".join(kind for kind, _ in both)
+            raise ArgumentError("perturb", kinds, "each kind of noise once a member")
         return Perturbation(both)
 
 
@@ -69,77 +51,47 @@ def dropout(rate: float, where: str = "hidden") -> Perturbation:
     Source:
         Srivastava et al. 2014; Arpit et al. 2017, Sec. 5.
     """
-    return perturbation(_dropout, _strength("rate", rate, 1), draws="uniform", where=where)
+    return _perturbation("dropout", where, "rate", rate, below=1)
 
 
 def gaussian_noise(deviation: float, where: str = "hidden") -> Perturbation:
-    """Gaussian noise of that standard deviation is added to each activation or pixel value.
+    """Gaussian noise of that standard deviation, at least 0, is added to each activation or pixel.
 
-    Arguments, errors and source as in `dropout`; the deviation is any number of at least 0.
+    Arguments, errors and source as in `dropout`.
     """
-    return perturbation(_noise, _strength("deviation", deviation), where=where)
+    return _perturbation("noise", where, "deviation", deviation)
 
 
-def perturbation(
-    function: Function, strength: float, *, draws: str = "normal", where: str = "hidden"
+def _perturbation(
+    kind: str, where: str, argument: str, strength: object, below: float = torch.inf
 ) -> Perturbation:
-    """Noise of the reader's own, for `fit(..., perturb=)`.
-
-    Args:
-        function: gives the noisy activations of one member from its activations [b, ...], the layer
-            (0: the images; l: after the l-th ReLU), the strength and the draws [b, ...]; made of
-            differentiable tensor operations, the same for all values.
-        strength: at least 0, where the function is to leave the activations as they are.
-        draws: `normal` (mean 0, variance 1) or `uniform` (from 0 to below 1), one an activation.
-        where: `hidden` or `input`, as in `dropout`.
-
-    Raises:
-        ArgumentError: an argument is outside what is allowed.
-    """
-    if not callable(function):
-        raise ArgumentError("function", function, "f(activations, layer, strength, draws)")
-    check_choice("draws", draws, DRAWS)
     check_choice("where", where, ["hidden", "input"])
-    return Perturbation(((Kind(function, draws, where), _strength("strength", strength)),))
-
-
-def _dropout(a: Tensor, layer: int, rate: Tensor, draws: Tensor) -> Tensor:
-    return a * (draws >= rate) / (1 - rate)
-
-
-def _noise(a: Tensor, layer: int, deviation: Tensor, draws: Tensor) -> Tensor:
-    return a + deviation * draws
-
-
-def _strength(argument: str, value: object, below: float = torch.inf) -> float:
-    if not isinstance(value, Real) or not 0 <= value < below:
-        limit = f"from 0 to below {below}" if isfinite(below) else "that is finite and at least 0"
-        allowed = f"one number {limit}; perturb=[...] takes one perturbation a seed"
-        raise ArgumentError(argument, value, allowed)
-    return float(value)
+    if not isinstance(strength, Real) or not 0 <= strength < below:
+        allowed = f"one number from 0 to below {below}; perturb=[...] takes one perturbation a seed"
+        raise ArgumentError(argument, strength, allowed)
+    return Perturbation(((f"{where}_{kind}", float(strength)),))
 
 
 def strengths_by_kind(
-    perturb: Sequence[Perturbation], network: nn.Module
-) -> dict[Kind, list[float]]:
+    perturb: Sequence[Perturbation | None], network: nn.Module
+) -> dict[str, list[float]]:
     """Strengths of all members, by kind of noise; 0 where a member has no such noise.
 
     Raises:
-        ArgumentError: two functions have one name, or hidden noise finds no `nn.ReLU`.
+        ArgumentError: hidden noise finds no `nn.ReLU`.
     """
-    kinds = list(dict.fromkeys(kind for given in perturb for kind, _ in given.strengths))
-    for kind in kinds:
-        if [other.name for other in kinds].count(kind.name) > 1:
-            raise ArgumentError("perturb", kind.name, "one function of each name")
-        if kind.where == "hidden" and not any(isinstance(m, nn.ReLU) for m in network.modules()):
-            allowed = "a network with nn.ReLU layers, after which the noise acts"
-            raise ArgumentError("perturb", f"{kind.name} for a network without them", allowed)
-    return {kind: [dict(given.strengths).get(kind, 0.0) for given in perturb] for kind in kinds}
+    members = [dict(given.strengths) if given else {} for given in perturb]
+    kinds = list(dict.fromkeys(kind for strengths in members for kind in strengths))
+    hidden = [kind for kind in kinds if kind.startswith("hidden")]
+    if hidden and not any(isinstance(module, nn.ReLU) for module in network.modules()):
+        allowed = "a network with nn.ReLU layers, after which the noise acts"
+        raise ArgumentError("perturb", f"{hidden[0]} for a network without them", allowed)
+    return {kind: [strengths.get(kind, 0.0) for strengths in members] for kind in kinds}
 
 
-def first_draws(seeds: Sequence[int], kind: Kind) -> Tensor:
+def first_draws(seeds: Sequence[int], kind: str) -> Tensor:
     """Where each member's draws of that kind begin, [m]."""
-    draws = [generator(seed, f"perturb {kind.name}") for seed in seeds]
+    draws = [generator(seed, f"perturb {kind}") for seed in seeds]
     return torch.stack([torch.randint(-(2**63), 2**63 - 1, (), generator=d) for d in draws])
 
 
@@ -149,10 +101,14 @@ def at_update(update: int, noise: Noise) -> Noise:
 
 
 def perturbed(a: Tensor, layer: int, noise: Noise) -> Tensor:
-    """Activations [b, ...] of one member with their noise."""
+    """Activations [b, ...] of one member after the l-th ReLU (0: its images), with their noise."""
     for kind, (first, strength) in _acting(layer, noise).items():
-        draws = DRAWS[kind.draws](first + _steps(layer << 32), a.shape).to(strength.dtype)
-        a = kind.function(a, layer, strength, draws).to(a.dtype)
+        start = first + _steps(layer << 32)
+        if kind.endswith("dropout"):
+            kept = _uniform(start, a.shape).to(strength.dtype) >= strength
+            a = (a * kept / (1 - strength)).to(a.dtype)
+        else:
+            a = (a + strength * _normal(start, a.shape).to(strength.dtype)).to(a.dtype)
     return a
 
 
@@ -167,17 +123,18 @@ def all_perturbed(a: Tensor, layer: int, noise: Noise) -> Tensor:
 
 
 def _acting(layer: int, noise: Noise) -> Noise:
-    return {kind: n for kind, n in noise.items() if kind.where == ("hidden" if layer else "input")}
+    where = "hidden" if layer else "input"
+    return {kind: found for kind, found in noise.items() if kind.startswith(where)}
 
 
 @contextmanager
 def after_each_relu(network: nn.Module, noise: Noise) -> Iterator[None]:
     """Within, hidden noise acts in the calls of `network` for one member."""
     layers = count(1)
-    relus = [module for module in network.modules() if isinstance(module, nn.ReLU)] if noise else []
     hooks = [
-        relu.register_forward_hook(lambda *seen: perturbed(seen[-1], next(layers), noise))
-        for relu in relus
+        module.register_forward_hook(lambda *seen: perturbed(seen[-1], next(layers), noise))
+        for module in network.modules()
+        if noise and isinstance(module, nn.ReLU)
     ]
     try:
         yield
@@ -200,7 +157,6 @@ def _normal(first: Tensor, shape: torch.Size) -> Tensor:
     return both[: shape.numel()].view(shape)
 
 
-DRAWS = {"normal": _normal, "uniform": _uniform}
 _STEP = 0x9E3779B97F4A7C15 - 2**64  # SplitMix64's
 
 
