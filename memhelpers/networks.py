@@ -56,12 +56,7 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     3x3 max pooling, then dense layers of 384 and 192 units with batch norm and ReLU. Padding and
     stride are not in the paper; here none and the pool's size (declared choice).
 
-    Args:
-        shape: (C, H, W) of one image.
-        classes: number of logits.
-
-    Raises:
-        ArgumentError: the images are smaller than 32x32, or a number is not positive and whole.
+    Arguments and errors as in `mlp`; the images are at least 32x32.
 
     Source:
         Arpit et al. 2017, Sec. 2; Zhang et al. 2017, appendix A.
@@ -69,7 +64,7 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     channels, height, width = _check_shape(shape)
     if min(height, width) < 32:
         raise ArgumentError("shape", shape, "images of at least 32x32 pixels (see small_cnn)")
-    sides = [_side_after(_side_after(s - 4, 5, 3), 5, 3) for s in (height, width)]
+    sides = [((side - 8) // 3 - 4) // 3 for side in (height, width)]
     return nn.Sequential(
         OrderedDict(
             crop=Crop(2),
@@ -90,13 +85,8 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
 def small_cnn(shape: Shape, classes: int, channels: int = 32) -> nn.Sequential:
     """The paper's CNN shrunk to 8x8 images: two 3x3 convolutions, one dense layer of 64 units.
 
-    Args:
-        shape: (C, H, W) of one image.
-        classes: number of logits.
-        channels: of each convolution.
-
-    Raises:
-        ArgumentError: the images are smaller than 8x8, or a number is not positive and whole.
+    Arguments and errors as in `mlp`, and `channels` of each convolution; the images are at least
+    8x8.
     """
     if min(_check_shape(shape)[1:]) < 8:
         raise ArgumentError("shape", shape, "images of at least 8x8 pixels")
@@ -124,10 +114,10 @@ class Crop(nn.Module):
 
 
 def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:
-    """Floating-point operations of training `mlp` on one image: the matrix products it needs.
+    """Floating-point operations of training `mlp` on one image, two a multiplication and addition.
 
-    Two a multiplication and addition; forward, gradient by the weights, and gradient by the inputs
-    of every layer but the first.
+    Counted are the matrix products: forward, gradient by the weights, and gradient by the inputs of
+    every layer but the first.
     """
     widths = [prod(shape), *hidden, classes]
     products = [a * b for a, b in pairwise(widths)]
@@ -138,10 +128,6 @@ def _check_shape(shape: Shape) -> Shape:
     if not isinstance(shape, Sequence) or len(shape) != 3:
         raise ArgumentError("shape", shape, "(channels, height, width) of an image")
     return tuple(check_positive_int("shape", size) for size in shape)
-
-
-def _side_after(side: int, kernel: int, pool: int) -> int:
-    return (side - kernel + 1) // pool
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, pool: int, padding: int = 0) -> list:

@@ -55,11 +55,10 @@ class History:
     Attributes:
         members: one row a member: its seed, hyperparameters and strengths of noise, `epochs` and
             `updates` it ran, `ended` (`fitted`: `until` was reached; `diverged`: its loss or
-            weights became infinite or not a number; `epochs`: all were run) and its last
-            `train_accuracy`.
+            weights are not finite; `epochs`: all were run) and its last `train_accuracy`.
         epochs: one row a member and epoch: loss (nats) and accuracy on the training part, as met
             during the epoch, and after it on the clean parts asked for.
-        trajectories: `loss`, `correct` and `margin`, [member, epoch, example], where asked for.
+        trajectories: per-example quantities, [member, epoch, example], where asked for.
         probes: the readings of each probe.
         ensemble: the final networks in the order of `members`, where the data is; or None.
     """
@@ -109,37 +108,30 @@ def fit(
         network: template of the architecture (see `networks`), on the CPU.
         data: one dataset for all members, or one for each, of one image shape, number of classes
             and device; that is where the networks train.
-        seeds: one a member; fixes its initial weights and its order of the data.
+        seeds: one a member; fixes its initial weights, its order of the data and its noise.
         epochs: passes over the data, at most.
-        until: training accuracy at which a member stops, measured over an epoch as its examples
-            come up; such a member costs nothing from then on.
+        until: training accuracy, met during an epoch, at which a member stops and costs no more.
         batch_size: examples an update; the last batch of an epoch may be smaller, none is dropped.
-        learning_rate: of plain SGD; one value, or one a member.
-        momentum: fraction of the last step that is kept; likewise.
-        weight_decay: l2 penalty's factor, added to the gradient; likewise.
+        learning_rate: of plain SGD; one value, or one a member, as are the next two.
+        momentum: fraction of the last step that is kept.
+        weight_decay: l2 penalty's factor, added to the gradient.
         schedule: factor on the learning rate as a function of the epoch, counted from 0.
-        subsets: for each member the positions [k] of its training examples, or a mask [n] over
-            them; all of them by default.
+        subsets: for each member the positions [k] of its training examples, or a mask [n].
         init: see `networks.initialize`.
         perturb: noise in the forward pass of training, for all members or one a member, such as
             `[dropout(0.5), dropout(0.2, where="input") + gaussian_noise(0.1), None]`. Training
             losses, accuracies and trajectories are those with noise; evaluation has none.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
-        probes: by name; a `Probe`, or a function of a `Snapshot` or the name of a standard probe,
-            which are then called before training and after each epoch.
+        probes: by name; a `Probe`, or a function of a `Snapshot`, which is then called before
+            training and after each epoch.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `packing.networks_per_pass`.
-        workers: batched passes that run side by side, in one thread and on one core each; by
-            default `packing.passes_side_by_side`. With more than one, `schedule` and the functions
-            of `probes` are called from several threads.
-        keep_networks: return the final weights; without, there need be room for those of the
-            passes under way only.
-        progress: called with (member-epochs done, member-epochs in all); those that a member is
-            spared by `until` count as done when its pass ends.
-
-    Returns:
-        What was seen, and the final networks.
+        workers: passes that run side by side, one core each, `schedule` and `probes` in their
+            threads; by default `packing.passes_side_by_side`.
+        keep_networks: return the final weights; they take room for all members.
+        progress: called with (member-epochs done, member-epochs in all); those that `until` spares
+            a member count as done when its pass ends.
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
@@ -154,9 +146,14 @@ def fit(
     visited = _visited(subsets, datasets, seeds)
     check_positive_int("epochs", epochs)
     _check_batches(network, visited, check_positive_int("batch_size", batch_size))
-    check_choice("precision", precision, PRECISIONS)
+    dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = _one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
+    evaluate, record = (
+        check_names("evaluate", evaluate, PARTS),
+        check_names("record", record, KINDS),
+    )
+    examples = max(len(dataset.train) for dataset in datasets)
     shape, device = datasets[0].shape, datasets[0].device
     if together is None:
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
@@ -167,9 +164,7 @@ def fit(
         seeds=seeds,
         train=[dataset.train for dataset in datasets],
         visited=visited,
-        evaluate={
-            k: [d.parts[k] for d in datasets] for k in check_names("evaluate", evaluate, PARTS)
-        },
+        evaluate={name: [dataset.parts[name] for dataset in datasets] for name in evaluate},
         epochs=epochs,
         until=np.inf if until is None else check_fraction("until", until),
         batch_size=batch_size,
@@ -183,8 +178,8 @@ def fit(
         perturb=strengths_by_kind(noises, network),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
-        record=check_names("record", record, KINDS),
-        keep_networks=keep_networks,
+        trajectories=Trajectories.empty(record, len(seeds), epochs, examples),
+        networks=Ensemble.empty(network, len(seeds), device, dtype) if keep_networks else None,
         progress=progress or (lambda done, total: None),
     )
     logs = packing.run(
@@ -220,21 +215,19 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
-    """Returns the seeds, one a network; the same may come twice.
+    """The seeds, one a network; the same may come twice.
 
     Raises:
         ArgumentError: there is none, or one is no whole number of at least 0.
     """
-    if not isinstance(seeds, Iterable):
-        raise ArgumentError("seeds", seeds, "one whole number a network, such as range(10)")
-    checked = [check_seed("seeds", seed) for seed in seeds]
+    checked = [check_seed("seeds", s) for s in seeds] if isinstance(seeds, Iterable) else []
     if not checked:
-        raise ArgumentError("seeds", checked, "at least one seed")
+        raise ArgumentError("seeds", seeds, "whole numbers, one a network, such as range(10)")
     return checked
 
 
 def check_names(argument: str, given: str | Iterable[str], allowed: Iterable[str]) -> list[str]:
-    """Returns the names as a list, also where a single one was given.
+    """The names as a list, also where a single one was given.
 
     Raises:
         ArgumentError: one is not among those allowed.

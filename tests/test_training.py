@@ -18,6 +18,7 @@ from memhelpers.data import Dataset, Part
 from memhelpers.engine import loop
 from memhelpers.engine.ensemble import Ensemble, predict
 from memhelpers.engine.perturbations import strengths_by_kind
+from memhelpers.engine.trajectories import Trajectories
 from memhelpers.errors import ArgumentError
 from memhelpers.training import (
     PRECISIONS,
@@ -688,8 +689,8 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             ),
             probes={},
             precision="fp32",
-            record=list(ALL_KINDS),
-            keep_networks=True,
+            trajectories=Trajectories.empty(ALL_KINDS, members, 2, 20),
+            networks=Ensemble.empty(network_for(data), members, "cuda"),
             progress=lambda done, total: None,
         )
         monkeypatch.setattr(copy, "deepcopy", lambda network: network)  # in this mode ends Python

@@ -1,8 +1,8 @@
 """Many networks as one: the fourth step of the data flow.
 
 An `Ensemble` holds the weights of m networks of one architecture stacked along a first dimension
-and runs them all in one batched pass. No operation crosses that dimension, so members do not
-influence each other: one that diverges does no harm, and an ensemble gives what single runs give.
+and runs them all in one batched pass. No operation crosses that dimension, so an ensemble gives
+what single runs give, and a member that diverges does no harm.
 """
 
 from collections.abc import Sequence
@@ -43,10 +43,7 @@ class Ensemble:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "Ensemble":
-        """Draw every member's weights from its own seed, whatever the other members are.
-
-        See `networks.initialize` for `init`, which is called on the template, and its errors.
-        """
+        """Draw every member's weights from its own seed, by `networks.initialize`."""
         ensemble = cls.empty(network, len(seeds), device, dtype)
         for row, seed in enumerate(seeds):
             templates.initialize(network, generator(seed, "init"), init)
@@ -120,11 +117,9 @@ class Ensemble:
 
 @torch.no_grad()
 def predict(ensemble: Ensemble, x: Tensor) -> Tensor:
-    """Logits of all members on the same images, [m, n, classes], in evaluation mode.
+    """Logits [m, n, classes] of all members on the same images [n, C, H, W], in evaluation mode.
 
-    Args:
-        ensemble: m networks.
-        x: [n, C, H, W], on their device; passed in portions that bound the memory it takes.
+    Images lie on the members' device and pass in portions that bound the memory it takes.
     """
     dtype = next(iter(ensemble.parameters.values())).dtype
     portions = x.split(ensemble.images_per_pass(x.shape[1:]))

@@ -27,10 +27,7 @@ _SMALL_PRODUCT = 2**20  # multiplications; below, finding oneDNN's kernel takes 
 
 
 def gradients_for(network: nn.Module, precision: str) -> Gradients:
-    """The fastest way at hand for this template.
-
-    In `bf16`, products are in bfloat16, weights and losses in float32.
-    """
+    """The fastest way at hand; in `bf16`, products are in bfloat16, the rest in float32."""
     return MlpGradients(network, precision) if is_plain_mlp(network) else by_autograd(precision)
 
 
@@ -61,10 +58,9 @@ class MlpGradients:
 
     With a_0 the images and a_l = relu(a_{l-1} W_l' + b_l), the backward signal of the last layer is
     d_L = (softmax(z) - onehot(y)) / b; then dL/dW_l = d_l' a_{l-1}, dL/db_l = sum of d_l over the
-    batch, and d_{l-1} = d_l W_l where a_{l-1} > 0. Nothing is kept for a graph, no gradient by the
-    images is computed, the buffers are used again at the next update, and each gradient is handed
-    over at once, so that its weights are changed while both are still in the cache. Noise on the
-    activations is differentiated by autograd, for itself.
+    batch, and d_{l-1} = d_l W_l where a_{l-1} > 0. Buffers are used again at the next update, and
+    each gradient is handed over at once, so that its weights are changed while both are still in
+    the cache. Noise on the activations is differentiated by autograd, for itself.
     """
 
     def __init__(self, network: nn.Module, precision: str):

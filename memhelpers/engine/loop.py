@@ -48,22 +48,15 @@ class Settings:
     perturb: dict[str, list[float]]
     probes: dict[str, Probe]
     precision: str
-    record: list[str]
-    keep_networks: bool
+    trajectories: Trajectories
+    networks: Ensemble | None  # room for the final ones
     progress: Callable[[int, int], None]
-    trajectories: Trajectories = field(init=False)
-    networks: Ensemble | None = field(init=False)  # room for the final ones
     rounded: dict[int, Tensor] = field(init=False)  # images in bf16, by the id of the given ones
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        members, examples = len(self.seeds), max(len(part.y) for part in self.train)
-        self.trajectories = Trajectories.empty(self.record, members, self.epochs, examples)
-        self.networks = None
-        if self.keep_networks:
-            self.networks = Ensemble.empty(self.network, members, self.device, self.dtype)
         by_hand = self.precision == "bf16" and is_plain_mlp(self.network)  # else autocast does it
         distinct = {id(part.x): part.x for part in self.train} if by_hand else {}
         self.rounded = {key: x.bfloat16() for key, x in distinct.items()}
@@ -86,7 +79,7 @@ class Settings:
         return list(groups.values())
 
     def advance(self, members: list[int], done: int) -> None:
-        """Note that a pass has `done` member-epochs behind it; passes report side by side."""
+        """Note that a pass, of several side by side, has `done` member-epochs behind it."""
         with self._lock:
             before = sum(self._done.values())
             self._done[members[0]] = done
@@ -127,7 +120,13 @@ class Pass:
         self.gradients = gradients_for(network, settings.precision)
         self.rates = {k: [v[m] for m in members] for k, v in settings.hyperparameters.items()}
         self.velocity: Weights = {}
-        self.noise = self._noise(members)
+        self.noise: Noise = {}  # that of the first update
+        for kind, each in settings.perturb.items():
+            own = [each[m] for m in members]
+            if any(own):
+                first = perturbations.first_draws(seeds, kind).to(settings.device)
+                strengths = torch.tensor(own, dtype=settings.dtype).to(settings.device)
+                self.noise[kind] = first, strengths
         self.orders = [generator(seed, "order") for seed in seeds]
         self.update = 0
         parts = [settings.train[m] for m in members]
@@ -137,17 +136,6 @@ class Pass:
         self.images = self.x
         if settings.rounded:  # converted once, not anew in each update
             self.images, _ = _bank([settings.rounded[id(part.x)] for part in parts])
-
-    def _noise(self, members: list[int]) -> Noise:
-        """The noise of the first update; no kind that leaves all members as they are."""
-        settings, noise = self.settings, {}
-        for kind, strengths in settings.perturb.items():
-            own = [strengths[m] for m in members]
-            first = perturbations.first_draws([settings.seeds[m] for m in members], kind)
-            if any(own):
-                own = torch.tensor(own, dtype=settings.dtype)
-                noise[kind] = first.to(settings.device), own.to(settings.device)
-        return noise
 
     def batches(self) -> Iterator[Tensor]:
         """One epoch of positions, [m, b] each; every member goes through its own order."""

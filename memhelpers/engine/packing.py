@@ -1,8 +1,7 @@
 """How members are packed: how many share one batched pass, and how many passes run side by side.
 
-The only place where this is chosen; the rules are those that the benchmarks measure (see the page
-"How fast"), and `fit` takes other numbers as `together` and `workers`. How members are packed
-changes their results by rounding at most.
+The only place where this is chosen, by rules that the benchmarks measure (see the page "How fast").
+How members are packed changes their results by rounding at most.
 """
 
 import sys
@@ -34,10 +33,9 @@ def networks_per_pass(
 ) -> int:
     """How many members to train in one batched pass, for images of `shape` (C, H, W).
 
-    Stacking pays while a single network leaves the processor waiting for the next instruction. On
-    a CPU that ends when the members' weights, gradients and activations outgrow the cache; on a
-    GPU it goes on until memory is full, and `run` halves the number when that happens. In bf16 the
-    products are over sooner and the steps between take a larger share, so more are stacked.
+    On a CPU, stacking pays until the members' weights, gradients and activations outgrow the cache,
+    and longer in bf16, where products are over sooner; on a GPU until memory is full, and `run`
+    halves the number when that happens.
     """
     activations = dry_run(network, shape)[1]
     # Weights, gradients, velocities and a step; activations, their gradients and work space.
@@ -49,10 +47,9 @@ def networks_per_pass(
 
 
 def passes_side_by_side(device: torch.device) -> int:
-    """One a core on a CPU, as many as PyTorch may use; one on a GPU, which a pass fills by itself.
+    """One a core on a CPU, where cores that share one small product would wait for each other.
 
-    Two cores that share one small product wait for each other after each; two that train different
-    networks never do.
+    One on a GPU, which a pass fills by itself.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 
@@ -70,7 +67,7 @@ def run(
     Args:
         groups: members that may share a pass.
         train: trains some members of a group in one pass; called from `workers` threads.
-        together: most members in a pass; halved for all when memory runs out.
+        together: most members in a pass; halved for all, with a warning, when memory runs out.
         workers: threads. With one, everything runs in the caller's.
         stop: makes the calls of `train` that are under way raise `Stopped`.
 
@@ -80,9 +77,6 @@ def run(
     Raises:
         MemoryError: not even one network fits.
         Exception: the first error of `train`, or Ctrl-C; all passes are given up at once.
-
-    Warns:
-        RuntimeWarning: memory ran out, and the members are trained in smaller passes.
     """
     queue = _Queue(groups, together)
     workers = min(workers, sum(-(-len(group) // together) for group in groups))

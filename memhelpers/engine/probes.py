@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memhelpers.engine.ensemble import Ensemble
-from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Snapshot:
     Attributes:
         ensemble: the networks that are still training, m of them; not to be changed.
         members: their places among all members, [m], on the CPU.
-        epoch: epochs done, at the end of an epoch (0: before training); None before an update.
-        update: updates done so far.
+        epoch: epochs done (0: before training); None before an update.
+        update: updates done.
         batch: before an update, the positions of the examples it will use, [m, b]; else None.
     """
 
@@ -54,8 +54,7 @@ class Probe:
     Args:
         function: returns one row a member still training, [m, ...]; such as `weight_norm`.
         epochs: after which epochs (0: before training); `all`; or none.
-        updates: before which updates, counted from 0; `all`; or none. Instead of epochs: readings
-            are filed by one kind of time.
+        updates: before which updates, counted from 0, instead of after epochs; `all`; or none.
 
     Raises:
         ArgumentError: no function, or times that are not as above.
@@ -70,21 +69,16 @@ class Probe:
             raise ArgumentError("probe", self.function, "a function, such as weight_norm")
         for name in ("epochs", "updates"):
             times = getattr(self, name)
-            if isinstance(times, str):
-                check_choice(name, times, ["all"])
-            elif isinstance(times, Iterable):
-                object.__setattr__(self, name, frozenset(times))
-            else:
+            if times == "all":
+                continue
+            if isinstance(times, str) or not isinstance(times, Iterable):
                 raise ArgumentError(name, times, f"several {name}, such as [0, 1], or 'all'")
+            object.__setattr__(self, name, frozenset(times))
         if self.epochs and self.updates:
             raise ArgumentError("updates", self.updates, "epochs or updates; two probes for both")
 
     def read(self, snapshot: Snapshot) -> Tensor:
-        """The function's value, one row a member, on the CPU.
-
-        Raises:
-            ArgumentError: it does not return one row a member.
-        """
+        """The function's value on the CPU; an `ArgumentError` if it has not one row a member."""
         value = torch.as_tensor(self.function(snapshot)).detach().cpu()
         if not value.dim() or len(value) != len(snapshot.members):
             raise ArgumentError("probe", tuple(value.shape), f"[{len(snapshot.members)}, ...]")
@@ -104,8 +98,7 @@ def parameters(snapshot: Snapshot) -> Tensor:
 def correct_on(positions: Tensor) -> Function:
     """Probe function: is each training example at `positions` [n] classified as labelled?
 
-    They are classified together, at one time, unlike the trajectories, which see each example when
-    it comes up for training.
+    All at one time, where trajectories see each example when it comes up for training.
     """
 
     def correct(snapshot: Snapshot) -> Tensor:
@@ -116,11 +109,7 @@ def correct_on(positions: Tensor) -> Function:
 
 
 def as_probe(name: str, given: Probe | Function, epochs: int, updates: int) -> Probe:
-    """A probe from what `fit` was given under `name`, for that many epochs and updates.
-
-    Raises:
-        ArgumentError: it is no function, or a time is never reached.
-    """
+    """What `fit` was given under `name`, as a probe, whose times are all reached."""
     given = given if isinstance(given, Probe) else Probe(given, epochs="all")
     for kind, last in (("epochs", epochs), ("updates", updates - 1)):
         times = getattr(given, kind)

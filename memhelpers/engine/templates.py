@@ -36,17 +36,13 @@ def parameter_count(network: nn.Module) -> int:
 
 @torch.no_grad()
 def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
-    """Pass one image through the template, on torch's meta device, where nothing is computed.
+    """The number of logits, and of all numbers that the layers put out for one image.
 
-    Args:
-        network: the template, in evaluation mode from here on.
-        shape: (C, H, W) of the image.
-
-    Returns:
-        The number of logits, and of all numbers that its layers put out for one image.
+    The image passes on torch's meta device, where nothing is computed. The template is in
+    evaluation mode from here on.
 
     Raises:
-        ArgumentError: the network does not take such an image, or gives no [n, classes].
+        ArgumentError: the network does not take an image of `shape`, or gives no [n, classes].
     """
     outputs: list[int] = []
     layers = [module for module in network.modules() if not list(module.children())]
@@ -74,7 +70,7 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
 
     Args:
         network: on the CPU; modules that hold parameters must be linear, convolution or batch norm.
-        generator: source of the draws, on the CPU, so that they are the same on every device.
+        generator: source of the draws, on the CPU.
         scheme: `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
             `he_normal` or `lecun_normal`.
 
