@@ -2,8 +2,7 @@
 
 Fifth step of the data flow. Members share an architecture and a batch size; each has its own seed,
 data or labels, subset, learning rate, momentum, weight decay and noise. What is recorded comes out
-of the forward pass that training does anyway; `probes` see anything else. The loop itself is
-`engine.loop.train`.
+of the forward pass that training does anyway; `probes` see anything else.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -135,10 +134,8 @@ def fit(
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
-        MemoryError: not even one network fits.
-
-    Warns:
-        RuntimeWarning: memory ran out, and the members are trained in smaller passes.
+        MemoryError: not even one network fits. As long as one does, a `RuntimeWarning` says that
+            members are trained in smaller passes.
     """
     seeds = check_seeds(seeds)
     datasets = _one_each("data", data, seeds, Dataset, "Dataset")
@@ -215,11 +212,7 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
-    """The seeds, one a network; the same may come twice.
-
-    Raises:
-        ArgumentError: there is none, or one is no whole number of at least 0.
-    """
+    """The seeds as a list; an `ArgumentError` if there is none, or one is no whole number."""
     checked = [check_seed("seeds", s) for s in seeds] if isinstance(seeds, Iterable) else []
     if not checked:
         raise ArgumentError("seeds", seeds, "whole numbers, one a network, such as range(10)")
@@ -227,11 +220,7 @@ def check_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def check_names(argument: str, given: str | Iterable[str], allowed: Iterable[str]) -> list[str]:
-    """The names as a list, also where a single one was given.
-
-    Raises:
-        ArgumentError: one is not among those allowed.
-    """
+    """The names as a list, where one may be given alone; an `ArgumentError` for an unknown one."""
     names = [given] if isinstance(given, str) else list(given)
     return [str(check_choice(argument, name, allowed)) for name in names]
 
@@ -297,6 +286,5 @@ def _numbers(
 ) -> list[float]:
     numbers = [float(v) for v in _one_each(argument, given, seeds, Real, "number")]
     if any(not 0 <= v < below for v in numbers):
-        limit = "finite" if np.isinf(below) else f"below {below:g}"
-        raise ArgumentError(argument, given, f"{limit} numbers of at least 0")
+        raise ArgumentError(argument, given, f"numbers from 0 to below {below:g}")
     return numbers

@@ -383,7 +383,7 @@ def test_a_member_that_diverges_has_not_fitted():
     assert history.members["ended"].tolist() == ["diverged"]
 
 
-def test_shared_images_are_rounded_to_bf16_once(monkeypatch):
+def test_images_are_rounded_to_bf16_once_a_pass(monkeypatch):
     rounded, bfloat16 = [], torch.Tensor.bfloat16
 
     def counted(self):
@@ -391,8 +391,8 @@ def test_shared_images_are_rounded_to_bf16_once(monkeypatch):
         return bfloat16(self)
 
     monkeypatch.setattr(torch.Tensor, "bfloat16", counted)
-    full(seeds=range(5), precision="bf16")
-    assert rounded == [DATA.train.x.shape]
+    full(seeds=range(5), precision="bf16", together=5)
+    assert rounded == [(1, *DATA.train.x.shape)]
 
 
 # --- Too little memory

@@ -4,8 +4,8 @@ For a direction v in the space of the weights, the mean loss L(theta, x) of a ba
 
     H v = d/dtheta <grad L, v>    and    M v = d/dx <grad L, v>,
 
-the Hessian-vector product and its mixed companion. Both come from moving the weights along v and
-watching the gradients (Pearlmutter 1994), here for k directions of each of m networks together.
+the Hessian-vector product and its mixed companion, both the change of the gradients along v
+(Pearlmutter 1994), here for k directions of each of m networks together.
 """
 
 from collections.abc import Callable

@@ -153,10 +153,7 @@ def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def onednn_is_faster(a: Tensor, b: Tensor) -> bool:
-    """Whether to leave a float32 product to oneDNN.
-
-    PyTorch gives it to MKL, which on other makers' processors reaches half of oneDNN's rate.
-    """
+    """Whether oneDNN takes a float32 product: MKL reaches half its rate on some processors."""
     alone = len(a) == 1 and a.dtype == torch.float32 and a.device.type == "cpu"
     return _ONEDNN is not None and alone and a.numel() * b.shape[2] > _SMALL_PRODUCT
 

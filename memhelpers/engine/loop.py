@@ -51,15 +51,9 @@ class Settings:
     trajectories: Trajectories
     networks: Ensemble | None  # room for the final ones
     progress: Callable[[int, int], None]
-    rounded: dict[int, Tensor] = field(init=False)  # images in bf16, by the id of the given ones
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        by_hand = self.precision == "bf16" and is_plain_mlp(self.network)  # else autocast does it
-        distinct = {id(part.x): part.x for part in self.train} if by_hand else {}
-        self.rounded = {key: x.bfloat16() for key, x in distinct.items()}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -133,9 +127,9 @@ class Pass:
         self.x, self.which_x = _bank([part.x for part in parts])
         self.y, self.which_y = _bank([part.y for part in parts])
         self.x = self.x.to(settings.dtype)
-        self.images = self.x
-        if settings.rounded:  # converted once, not anew in each update
-            self.images, _ = _bank([settings.rounded[id(part.x)] for part in parts])
+        # Rounded once, not anew in each update; autocast does it for other networks.
+        by_hand = settings.precision == "bf16" and is_plain_mlp(network)
+        self.images = self.x.bfloat16() if by_hand else self.x
 
     def batches(self) -> Iterator[Tensor]:
         """One epoch of positions, [m, b] each; every member goes through its own order."""
@@ -183,14 +177,13 @@ class Pass:
     def evaluate(self, parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Mean loss and accuracy of every member on its part; not a number where it is empty."""
         loss, accuracy = np.full((2, len(self.members)), np.nan)
-        used: dict[tuple[int, int], tuple[list[int], Any]] = {}
+        sharing: dict[tuple[int, int], list[int]] = {}
         for row, member in enumerate(self.members.tolist()):
-            part = parts[member]
-            used.setdefault((id(part.x), id(part.y)), ([], part))[0].append(row)
-        for rows, part in used.values():
+            sharing.setdefault((id(parts[member].x), id(parts[member].y)), []).append(row)
+        for rows in sharing.values():
+            part, networks = parts[int(self.members[rows[0]])], self.ensemble
             if not len(part.y):
                 continue
-            networks = self.ensemble
             if len(rows) < len(self.members):
                 networks = networks.select(torch.tensor(rows, device=self.settings.device))
             logits, y = predict(networks, part.x), part.y.expand(len(rows), -1)

@@ -68,7 +68,7 @@ def run(
         groups: members that may share a pass.
         train: trains some members of a group in one pass; called from `workers` threads.
         together: most members in a pass; halved for all, with a warning, when memory runs out.
-        workers: threads. With one, everything runs in the caller's.
+        workers: threads; one is the caller's.
         stop: makes the calls of `train` that are under way raise `Stopped`.
 
     Returns:
@@ -87,7 +87,8 @@ def run(
         try:
             wait(working, return_when=FIRST_EXCEPTION)
         finally:  # all are done, one has failed, or Ctrl-C was pressed
-            queue.clear()
+            with queue.lock:
+                queue.waiting.clear()
             stop()
     errors = [error for done in working if (error := done.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
@@ -113,10 +114,8 @@ class _Queue:
                 self.waiting.appendleft(group[self.together :])
             return group[: self.together]
 
-    def put_back(self, members: list[int], error: Exception) -> None:
+    def put_back(self, members: list[int]) -> None:
         """Let members whose pass found too little memory wait again, for smaller passes."""
-        if len(members) == 1:
-            raise MemoryError("not even one network fits; lower batch_size or width") from error
         with self.lock:
             self.waiting.appendleft(members)
             self.together = smaller = min(self.together, len(members) // 2)
@@ -126,10 +125,6 @@ class _Queue:
             stacklevel=5,  # the caller of `fit`, where there is one worker
         )
 
-    def clear(self) -> None:
-        with self.lock:
-            self.waiting.clear()
-
     def work(self, train: Callable[[list[int]], Any]) -> list[Any]:
         """Train one pass after another until none is left."""
         results: list[Any] = []
@@ -138,9 +133,10 @@ class _Queue:
                 results.append(train(members))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
-                    self.clear()
                     raise
-                self.put_back(members, error)
+                if len(members) == 1:
+                    raise MemoryError("not even one network fits; lower batch_size") from error
+                self.put_back(members)
         return results
 
 

@@ -33,8 +33,7 @@ class Perturbation:
     def __add__(self, other: "Perturbation") -> "Perturbation":
         both = self.strengths + other.strengths
         if len(dict(both)) < len(both):
-            kinds = " + ".join(kind for kind, _ in both)
-            raise ArgumentError("perturb", kinds, "each kind of noise once a member")
+            raise ArgumentError("perturb", [kind for kind, _ in both], "each kind once a member")
         return Perturbation(both)
 
 

@@ -66,17 +66,14 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
 
 @torch.no_grad()
 def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
-    """Draw all weights of `network` in place; biases 0, batch norm as the identity.
+    """Draw all weights of `network` in place, on the CPU; biases 0, batch norm as the identity.
 
-    Args:
-        network: on the CPU; modules that hold parameters must be linear, convolution or batch norm.
-        generator: source of the draws, on the CPU.
-        scheme: `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
-            `he_normal` or `lecun_normal`.
+    Schemes are `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
+    `he_normal` and `lecun_normal`.
 
     Raises:
-        ArgumentError: the scheme is unknown, or a layer is of another kind, random (its noise would
-            have no seed of its own), or not on the CPU.
+        ArgumentError: the scheme is unknown, or a layer is neither linear, convolution nor batch
+            norm, random (its noise would have no seed of its own), or not on the CPU.
     """
     if away := {str(p.device) for p in network.parameters()} - {"cpu"}:
         raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
