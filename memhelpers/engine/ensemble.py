@@ -83,7 +83,8 @@ class Ensemble:
         """Logits of all members, [m, b, classes].
 
         Args:
-            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W], `shared` by all.
+            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] where `shared`.
+            shared: all members see the same images.
             training: batch norm uses the batch's statistics and updates the running ones.
             noise: on the images and after each ReLU (see `perturbations`).
         """
