@@ -26,15 +26,14 @@ class Interval:
 
     Args:
         estimate: the statistic on all units.
-        low: lower end; -inf where the units are too few to say.
-        high: upper end; inf where the units are too few to say.
+        low: lower end, or -inf.
+        high: upper end, or inf.
         level: nominal coverage, such as 0.95.
         n: number of independent units behind it.
         unit: what these units are, in the plural ("seeds", "networks").
 
     Raises:
-        ArgumentError: the estimate is not finite, an end is NaN, the ends are in the wrong order,
-            the level is not between 0 and 1, or n is below 1.
+        ArgumentError: the estimate is not finite, not low <= high, level not in (0, 1), or n < 1.
     """
 
     estimate: float
@@ -59,42 +58,37 @@ class Interval:
 
 
 def bootstrap(
-    values: object,
-    statistic: str | Callable[[np.ndarray], float] = "mean",
-    *,
-    level: float = LEVEL,
-    resamples: int = 9999,
-    seed: int = 0,
-    unit: str = "seeds",
+    values: object, *, level: float = LEVEL, resamples: int = 9999, seed: int = 0
 ) -> Interval:
-    """The bias-corrected and accelerated (BCa) bootstrap interval over seeds, for small samples.
+    """The bias-corrected and accelerated (BCa) bootstrap interval of the mean over seeds.
 
     The plain interval is too narrow for few seeds: it reads a normal quantile where Student's
     belongs, and the resamples' variance lacks the factor n / (n - 1). BCa is asked for the level
-    that the quantile widened by both has: for the mean of normal values, 5, 10 and 20 seeds then
-    cover about 91, 94 and 95 % instead of 85, 91 and 94 %. No resample leaves the range of the
-    values, so below 6 seeds no interval of this kind reaches 95 %.
+    that the quantile widened by both has: for normal values, 5, 10 and 20 seeds then cover about
+    91, 94 and 95 % instead of 85, 91 and 94 %. No resample leaves the range of the values, so
+    below 6 seeds no interval of this kind reaches 95 %.
 
     Args:
-        values: one value per unit, [n], or one row per unit, [n, ...], for a callable.
-        statistic: "mean", "median", or a function of rows [m, ...] that returns a number.
+        values: one value per seed, [n].
         level: nominal coverage.
         resamples: number of bootstrap resamples.
         seed: of the resampling.
-        unit: what a value belongs to, for display.
 
     Returns:
-        The interval; of width 0 where the values agree exactly, without ends where n is 1. Where
-        BCa is undefined (leaving one out never moves the statistic), the percentile interval.
+        The interval; of width 0 where the values agree exactly, without ends where n is 1.
 
     Raises:
-        ArgumentError: no value, a NaN or infinite one, or a statistic that is not a finite number.
+        ArgumentError: no value, or a NaN or infinite one.
 
     Source: Efron, "Better bootstrap confidence intervals", 1987 (BCa); Hesterberg, "What teachers
         should know about the bootstrap", 2015, Sec. 3.3 (the widening).
     """
-    rows = _finite("values", values)
-    return _bca(rows, _on_indices(statistic, rows), level, resamples, seed, unit)
+    rows = _finite("values", values, 1)
+
+    def mean(index: np.ndarray, axis: int = -1) -> np.ndarray:
+        return rows[index].mean(axis)
+
+    return _bca(rows[:, None], mean, level, resamples, seed)
 
 
 def paired(a: object, b: object, how: str = "difference", **options: Any) -> Interval:
@@ -105,9 +99,8 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
     Args:
         a: one value per seed, [n].
         b: one value per seed, [n], in the same order.
-        how: "difference", the mean of a - b; "ratio", the mean of a over the mean of b;
-            "log_ratio", the mean of log(a / b).
-        **options: level, resamples, seed and unit, as of `bootstrap`.
+        how: "difference", the mean of a - b; "ratio", the mean of a over the mean of b.
+        **options: level, resamples and seed, as of `bootstrap`.
 
     Returns:
         The interval, as of `bootstrap`.
@@ -116,7 +109,7 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
         ArgumentError: lengths differ, a value is NaN or infinite, or a ratio is asked for values
             that are not all above 0.
     """
-    check_choice("how", how, ("difference", "ratio", "log_ratio"))
+    check_choice("how", how, ("difference", "ratio"))
     first, second = _finite("a", a, 1), _finite("b", b, 1)
     if len(first) != len(second):
         raise ArgumentError("b", f"{len(second)} values", f"{len(first)} values, one for each of a")
@@ -125,8 +118,6 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
     for argument, values in (("a", first), ("b", second)):
         if values.min() <= 0:
             raise ArgumentError(argument, float(values.min()), "values above 0, for a ratio")
-    if how == "log_ratio":
-        return bootstrap(np.log(first / second), **options)
 
     def ratio(index: np.ndarray, axis: int = -1) -> np.ndarray:
         return first[index].mean(axis) / second[index].mean(axis)
@@ -213,7 +204,7 @@ def extreme_excess(correct: object, low: float = 0.05, high: float = 0.95) -> fl
     """How many more examples are nearly always wrong or right than equally hard ones would be.
 
     Args:
-        correct: whether network r is right on example i, [R, n], values 0 or 1; or `Halves`.
+        correct: as of `overdispersion`.
         low: success rates p_i up to this one count as extreme.
         high: success rates from this one on count as extreme.
 
@@ -223,8 +214,6 @@ def extreme_excess(correct: object, low: float = 0.05, high: float = 0.95) -> fl
 
     Raises:
         ArgumentError: other values or shape, or not 0 <= low < high <= 1.
-
-    Source: Arpit et al. 2017, Sec. 3.1, Fig. 1.
     """
     if not 0 <= low < high <= 1:
         raise ArgumentError("low, high", (low, high), "0 <= low < high <= 1")
@@ -257,8 +246,8 @@ def half_sample(
     chance only (overdispersion 1), it is wider than need be, by up to the square root of 3.
 
     Args:
-        correct: whether network r is right on example i, [R, n], values 0 or 1; or a list of such
-            arrays, one for each condition, which are halved independently of each other.
+        correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
+            each condition, which are halved independently of each other.
         statistic: a function of `Halves` (one argument for each condition) that returns a number
             for each half, [H], as `overdispersion`, `extreme_excess` and their ratios do. One that
             depends on the number of networks should be given the full number, as by `runs`.
@@ -358,22 +347,21 @@ def kaplan_meier(times: object, observed: object) -> pd.DataFrame:
 
 def _bca(
     rows: np.ndarray,
-    statistic: Callable[..., np.ndarray | float],
+    statistic: Callable[..., np.ndarray],
     level: float = LEVEL,
     resamples: int = 9999,
     seed: int = 0,
-    unit: str = "seeds",
 ) -> Interval:
-    """BCa over the rows' indices, which `statistic` takes."""
+    """BCa over the indices of the rows, which `statistic` takes."""
     _check_level(level)
     check_positive_int("resamples", resamples)
     rng = np.random.default_rng(check_seed("seed", seed))
     n = len(rows)
-    estimate = _number(statistic(np.arange(n)))
+    estimate = float(statistic(np.arange(n)))
     if n < 2:
-        return Interval(estimate, -math.inf, math.inf, level, n, unit)
+        return Interval(estimate, -math.inf, math.inf, level, n)
     if (rows == rows[0]).all():
-        return Interval(estimate, estimate, estimate, level, n, unit)
+        return Interval(estimate, estimate, estimate, level, n)
     widened, indices = _widened(level, n), (np.arange(n),)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         # Where BCa is undefined, scipy warns and returns NaN (or ends in the wrong order, under
@@ -386,7 +374,7 @@ def _bca(
     if not low <= high:
         ends = [(1 - widened) / 2, (1 + widened) / 2]
         low, high = map(float, np.quantile(result.bootstrap_distribution, ends))
-    return Interval(estimate, low, high, level, n, unit)
+    return Interval(estimate, low, high, level, n)
 
 
 def _widened(level: float, n: int) -> float:
@@ -394,16 +382,6 @@ def _widened(level: float, n: int) -> float:
     quantile = scipy.stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
     # Kept off 1, which BCa does not take: at 2 or 3 units the interval is the range anyway.
     return min(1 - 2 * float(scipy.stats.norm.sf(quantile)), 1 - 1e-12)
-
-
-def _on_indices(statistic: object, rows: np.ndarray) -> Callable[..., np.ndarray | float]:
-    if callable(statistic):
-        return lambda index: _number(statistic(rows[index]))
-    check_choice("statistic", statistic, ("mean", "median"))
-    if rows.ndim != 1:
-        raise ArgumentError("values", rows.shape, f"shape [n] for the {statistic}")
-    function = {"mean": np.mean, "median": np.median}[statistic]
-    return lambda index, axis=-1: function(rows[index], axis=axis)
 
 
 def _halves(whole: list[Halves], pairs: int, rng: np.random.Generator) -> list[Halves]:
@@ -448,22 +426,12 @@ def _check_level(level: float) -> None:
         raise ArgumentError("level", level, "a number between 0 and 1, both excluded")
 
 
-def _number(value: object) -> float:
-    """What a statistic returned, as a float."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ArgumentError("statistic", value, "a function that returns one finite number")
-    return number
-
-
 def _numbers(values: object, count: int) -> list[float]:
     """What a statistic returned for each of the halves."""
-    if np.shape(values) != (count,):
-        raise ArgumentError("statistic", values, f"a function that returns {count} numbers")
-    return [_number(value) for value in values]
+    numbers = np.asarray(values)
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ArgumentError("statistic", values, f"a function that returns {count} finite numbers")
+    return numbers.tolist()
 
 
 def _readable(estimate: float, low: float, high: float) -> list[str]:
