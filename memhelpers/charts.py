@@ -17,11 +17,11 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from memhelpers.errors import ArgumentError
-from memhelpers.page.figures import Figure, Images, Switch, Table, images, table
+from memhelpers.page.figures import Figure, Switch, images, table
 
 # What the page shows is at hand here, too.
 __all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices"]
-__all__ += ["Figure", "Images", "Switch", "Table", "images", "slider", "table"]
+__all__ += ["Figure", "Switch", "images", "slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
 # others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
@@ -68,10 +68,6 @@ class Control:
     condition: str
     labels: tuple[str, ...] = ()
 
-    def __call__(self, chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
-        """Returns `chart` with the input below it and only the chosen rows drawn."""
-        return chart.transform_filter(self.condition).add_params(self.parameter)
-
 
 def slider(
     column: str, values: Sequence[float], *, label: str | None = None, start: float | None = None
@@ -90,33 +86,26 @@ def slider(
     shown = [_rounded(value) for value in values]
     if len(shown) < 2 or not all(map(_finite, shown)):
         raise ArgumentError("values", list(values), "at least two finite numbers")
-    place = len(shown) - 1 if start is None else _place(shown, _rounded(start))
+    first = shown[-1] if start is None else _rounded(start)
+    if first not in shown:
+        raise ArgumentError("start", start, f"one of {shown}")
     bind = alt.binding_range(min=0, max=len(shown) - 1, step=1, name=f"{label or column} ")
-    parameter = alt.param(name=_parameter_name(column), value=place, bind=bind)
+    parameter = alt.param(name=_parameter_name(column), value=shown.index(first), bind=bind)
     condition = f"datum[{column!r}] === {shown}[{parameter.name}]"
     return Control(column, parameter, condition, tuple(f"{value:.4g}" for value in shown))
 
 
-def choice(
-    column: str, options: Sequence[str], *, label: str | None = None, start: str | None = None
-) -> Control:
-    """A drop-down list over the values of a column of names.
-
-    Args:
-        column: a text column of the table that is drawn.
-        options: at least two values of it.
-        label: what stands before the list (default: the column's name).
-        start: the option at the start (default: the first).
+def choice(column: str, options: Sequence[str], *, label: str | None = None) -> Control:
+    """A drop-down list over at least two values of a text column; it starts with the first.
 
     Raises:
-        ArgumentError: fewer than two options, or another start.
+        ArgumentError: fewer than two options.
     """
     shown = [str(option) for option in options]
     if len(shown) < 2:
         raise ArgumentError("options", list(options), "at least two names")
-    value = shown[0 if start is None else _place(shown, start)]
     bind = alt.binding_select(options=shown, name=f"{label or column} ")
-    parameter = alt.param(name=_parameter_name(column), value=value, bind=bind)
+    parameter = alt.param(name=_parameter_name(column), value=shown[0], bind=bind)
     return Control(column, parameter, f"datum[{column!r}] === {parameter.name}")
 
 
@@ -147,7 +136,7 @@ def lines(
         y_title: name and unit up.
         log_x: logarithmic axis across.
         log_y: logarithmic axis up.
-        y_domain: ends of the axis up (default: from the whole table, whatever is chosen).
+        y_domain: ends of the axis up (default: from the whole table).
         points: mark the points, too.
         controls: sliders and choices that filter the rows.
 
@@ -201,7 +190,9 @@ def intervals(
     scale = _scale(data, drawn, log_x, also=reference)
     across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
     names = _names(data, category)
-    row = alt.Y(category, type="nominal", title=None, sort=names, axis=_wrapped(names))
+    wrapped = {str(name): textwrap.wrap(str(name), 24) for name in names}  # for a narrow page
+    axis = alt.Axis(labelExpr=f"{json.dumps(wrapped)}[datum.value]", labelLimit=0)
+    row = alt.Y(category, type="nominal", title=None, sort=names, axis=axis)
     colour = series or (category if set(names) & set(CONDITIONS) else None)
     encoding = _series_encoding(data, colour, legend=series is not None)
     if series is not None:
@@ -236,13 +227,13 @@ def matrices(
     Args:
         table: tidy table, one row per cell of each matrix.
         by: column that tells the matrices apart; its values become their titles.
-        row: column that names the rows (drawn downwards, in the table's order).
+        row: column that names the rows (downwards).
         column: column that names the columns.
         value: numeric column that sets the colour.
         row_title: name of the rows.
         column_title: name of the columns.
         value_title: name and unit of the value.
-        controls: sliders and choices that filter the rows of the table.
+        controls: as of `lines`.
 
     Raises:
         ArgumentError: a missing column, no rows, or values <= 0.
@@ -252,10 +243,8 @@ def matrices(
     size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": "~g"}
     place = {"orient": "bottom", "direction": "horizontal"}
     legend = alt.Legend(title=value_title, **place, **size)
-    across, down = (
-        {"type": "ordinal", "title": title, "sort": _names(data, name)}
-        for name, title in ((column, column_title), (row, row_title))
-    )
+    across = {"type": "ordinal", "title": column_title, "sort": _names(data, column)}
+    down = {"type": "ordinal", "title": row_title, "sort": _names(data, row)}
     encoding = {
         "x": alt.X(column, axis=alt.Axis(labelAngle=0, grid=False), **across),
         "y": alt.Y(row, axis=alt.Axis(grid=False), **down),
@@ -279,12 +268,6 @@ def _rounded(value: Any) -> Any:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _place(values: list[Any], start: Any) -> int:
-    if start not in values:
-        raise ArgumentError("start", start, f"one of {values}")
-    return values.index(start)
 
 
 def _parameter_name(column: str) -> str:
@@ -346,8 +329,11 @@ def _series_encoding(
     """The colour of each name and, of a line, its dashes; of numbers, a ramp of colours."""
     if series is None:
         return {"color": alt.value(BLUE)}
-    names, key = _names(data, series), _legend(data, series) if legend else None
-    if is_numeric_dtype(data[series]):
+    names, numeric = _names(data, series), is_numeric_dtype(data[series])
+    # Names speak for themselves; numbers need the name of their column. All layers lend the legend
+    # their looks: the opacity must not be the band's.
+    key = alt.Legend(title=series if numeric else None, symbolOpacity=1) if legend else None
+    if numeric:
         ramp = alt.Scale(domain=names, range=list(RAMP), interpolate="lab")
         return {"color": alt.Color(series, type="ordinal", scale=ramp, legend=key)}
     styles = _styles(names)
@@ -357,12 +343,6 @@ def _series_encoding(
         scale = alt.Scale(domain=names, range=[list(pattern) for _, pattern in styles])
         encoding["strokeDash"] = alt.StrokeDash(series, type="nominal", scale=scale, legend=key)
     return encoding
-
-
-def _legend(data: pd.DataFrame, series: str) -> alt.Legend:
-    # Names speak for themselves; numbers need the name of their column. All layers lend the legend
-    # their looks: the opacity must not be the band's.
-    return alt.Legend(title=series if is_numeric_dtype(data[series]) else None, symbolOpacity=1)
 
 
 def _tooltips(data: pd.DataFrame, columns: Sequence[str | None]) -> list[alt.Tooltip]:
@@ -386,18 +366,12 @@ def _hover(
     return hover
 
 
-def _wrapped(names: Sequence[Any]) -> alt.Axis:
-    """Names of rows on several lines where they are long, so that they fit a narrow page."""
-    lines = {str(name): textwrap.wrap(str(name), 24) for name in names}
-    return alt.Axis(labelExpr=f"{json.dumps(lines)}[datum.value]", labelLimit=0)
-
-
 def _finish(
     chart: Any, controls: Sequence[Control], legend: Sequence[Any] = (), aspect: str = ""
 ) -> Any:
     """Adds the controls, and the notes that the page's script reads (see memhelpers.js)."""
     for control in controls:
-        chart = control(chart)
+        chart = chart.transform_filter(control.condition).add_params(control.parameter)
     notes: dict[str, Any] = {
         "labels": {c.parameter.name: list(c.labels) for c in controls if c.labels},
         "legend": [len(str(name)) for name in legend],

@@ -13,6 +13,8 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -21,7 +23,7 @@ import pandas as pd
 from pandas.api import types
 from PIL import Image
 
-from memhelpers.errors import ArgumentError, check_choice, check_positive_int
+from memhelpers.errors import ArgumentError, check_choice
 
 _PNG_WIDTH = 720
 _PNG_LIMIT = 20_000
@@ -56,87 +58,39 @@ def _theme() -> alt.theme.ThemeConfig:
 
 
 def _as_csv(data: Any) -> Any:
-    """Rows as CSV text, a third of JSON's size; as JSON where CSV would change them."""
+    """Rows as CSV text, a third of JSON's size."""
     kinds = {name: _kind(column) for name, column in data.items()}
-    if None in kinds.values():
-        return alt.to_values(data)
     text = data.replace([math.inf, -math.inf], math.nan)
     text = text.astype({name: int for name, kind in kinds.items() if kind == "boolean"})
     values = text.to_csv(index=False, float_format="%.4g", lineterminator="\n")
     return {"values": values, "format": {"type": "csv", "parse": kinds}}
 
 
-def _kind(column: pd.Series) -> str | None:
-    if types.is_numeric_dtype(column):
-        return "boolean" if types.is_bool_dtype(column) else "number"
-    texts = types.infer_dtype(column, skipna=False) == "string" and not column.hasnans
-    return "string" if texts else None
+def _kind(column: pd.Series) -> str:
+    if types.is_bool_dtype(column):
+        return "boolean"
+    return "number" if types.is_numeric_dtype(column) else "string"
 
 
 alt.data_transformers.register("memhelpers", _as_csv)
-_VERSIONS = {
-    "vega": alt.VEGA_VERSION,
-    "vega-lite": alt.VEGALITE_VERSION,
-    "vega-embed": alt.VEGAEMBED_VERSION,
-}
+_PACKAGES = {"vega": alt.VEGA_VERSION, "vega-lite": alt.VEGALITE_VERSION}
+_PACKAGES["vega-embed"] = alt.VEGAEMBED_VERSION
 # The major versions that this Altair writes for.
-_CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _VERSIONS.items()]
-
-# Runs where the book's own script is absent. Vega's files must not see an AMD loader (classic
-# notebooks have one): they would register themselves there and leave `vegaEmbed` undefined.
-_DRAW_FROM_CDN = """
-(() => {
-  if (document.querySelector('script[src*="memhelpers.js"]')) return;
-  const figure = document.getElementById("%(id)s");
-  const load = (url) => new Promise((resolve, reject) => {
-    const script = Object.assign(document.createElement("script"), {src: url});
-    script.onload = resolve;
-    script.onerror = () => reject(new Error("cannot load " + url));
-    document.head.append(script);
-  });
-  const vega = () => {
-    if (window.vegaEmbed) return Promise.resolve();
-    const define = window.define;
-    window.define = undefined;
-    return %(urls)s.reduce((before, url) => before.then(() => load(url)), Promise.resolve())
-      .finally(() => { window.define = define; });
-  };
-  const label = (panel, labels) => Object.entries(labels).forEach(([name, texts]) => {
-    const input = panel.querySelector(`input[name="${name}"]`);
-    const show = () => { input.nextElementSibling.textContent = texts[input.value]; };
-    ["input", "change"].forEach((event) => input.addEventListener(event, show));
-    show();
-  });
-  window.memhelpersVega = window.memhelpersVega || vega();
-  window.memhelpersVega.then(async () => {
-    const panels = [];
-    for (const spec of JSON.parse(figure.querySelector(".mem-spec").textContent)) {
-      const panel = document.createElement("div");
-      const title = document.createElement("p");
-      title.style.fontWeight = "bold";
-      title.textContent = spec.title || "";
-      delete spec.title;
-      panel.style.width = "100%%";
-      figure.querySelector(".mem-chart").append(title, panel);
-      await window.vegaEmbed(panel, spec, {actions: false, renderer: "svg", mode: "vega-lite"});
-      label(panel, ((spec.usermeta || {}).memhelpers || {}).labels || {});
-      panels.push(panel);
-    }
-    if (panels.length) figure.querySelector(".mem-still")?.remove();
-  }).catch((error) => console.warn("the chart stays a picture:", error.message));
-})();
-"""
+_CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _PACKAGES.items()]
+# Runs where the book's own script is absent; %-format, with id and urls. Vega's files must not see
+# an AMD loader (classic notebooks have one): they would register there and leave no `vegaEmbed`.
+_DRAW_FROM_CDN = "\n" + (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
 
 
 class Display:
     """Something that Jupyter and the book show: HTML, plain text and perhaps a PNG."""
 
     def html(self, still: bool = True) -> str:
-        """The HTML that is put into the page; with `still`, a chart's picture until it is drawn."""
+        """What stands in the page; with `still`, a chart's picture until the chart is drawn."""
         raise NotImplementedError
 
     def png(self) -> bytes | None:
-        """The picture for places where no HTML is drawn; None where there is none."""
+        """The picture for places that draw no HTML; None where there is none."""
         return None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -167,11 +121,7 @@ class Figure(Display):
         self.alt = _text("alt", alt)
         self.caption = _text("caption", caption)
         self.specs = [_spec(one, self.alt) for one in charts]
-
-    @property
-    def id(self) -> str:
-        """The identifier in the page, a hash of the content and so the same in each run."""
-        return _id(json.dumps([self.specs, self.alt, self.caption], sort_keys=True))
+        self.id = _id(json.dumps([self.specs, self.alt, self.caption], sort_keys=True))
 
     def html(self, still: bool = True) -> str:
         """A `figure` element with the specifications, the picture until drawn, and the caption."""
@@ -210,62 +160,19 @@ class Figure(Display):
         return f"Figure: {self.caption}"
 
 
-class Images(Display):
-    """A gallery of small images, each with its label; made by `images`."""
+@dataclass(frozen=True, repr=False)
+class Still(Display):
+    """Images or a table: the same HTML everywhere, and what stands for it as plain text."""
 
-    def __init__(self, pixels: np.ndarray, labels: list[str], groups: list[str], **text: str):
-        self.pixels, self.labels, self.groups = pixels, labels, groups
-        self.title, self.alt, self.caption = text["title"], text["alt"], text["caption"]
-
-    def html(self, still: bool = True) -> str:
-        """A `figure` element with one list of images per group."""
-        rows = "".join(self._row(group) for group in dict.fromkeys(self.groups))
-        return (
-            f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(self.alt)}">\n'
-            f'<p class="mem-chart-title">{html.escape(self.title)}</p>\n{rows}'
-            f"<figcaption>{html.escape(self.caption)}</figcaption>\n</figure>"
-        )
-
-    def _row(self, group: str) -> str:
-        name = f'<p class="mem-group">{html.escape(group)}</p>' if group else ""
-        shown = zip(self.pixels, self.labels, self.groups, strict=True)
-        items = "".join(_image_item(pixels, label) for pixels, label, g in shown if g == group)
-        return f'{name}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'
-
-    def __repr__(self) -> str:
-        return f"Images: {self.caption}"
-
-
-class Table(Display):
-    """A small table of results; made by `table`."""
-
-    def __init__(self, frame: pd.DataFrame, caption: str, digits: int):
-        self.frame, self.caption, self.digits = frame, caption, digits
+    page: str
+    text: str
 
     def html(self, still: bool = True) -> str:
-        """A `table` element with a caption, and headings for columns and rows."""
-        head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in self.frame.columns)
-        rows = ""
-        for first, *rest in self._cells():
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
-            rows += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>\n'
-        return (
-            '<div class="mem-scroll" tabindex="0" role="region" '
-            f'aria-label="{html.escape(self.caption)}">\n<table class="mem-table">\n'
-            f"<caption>{html.escape(self.caption)}</caption>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>\n</table>\n</div>"
-        )
-
-    def _cells(self) -> list[list[str]]:
-        return [[self._cell(v) for v in row] for row in self.frame.itertuples(index=False)]
-
-    def _cell(self, value: Any) -> str:
-        if isinstance(value, float | np.floating):
-            return f"{value:,.{self.digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
-        return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+        """What stands in the page."""
+        return self.page
 
     def __repr__(self) -> str:
-        return pd.DataFrame(self._cells(), columns=self.frame.columns).to_string(index=False)
+        return self.text
 
 
 class Switch(Display):
@@ -335,7 +242,7 @@ def images(
     alt: str,
     caption: str,
     groups: Sequence[str] = (),
-) -> Images:
+) -> Still:
     """Shows small images with their labels; values beyond [0, 1] are stretched, all alike, to it.
 
     Args:
@@ -361,24 +268,49 @@ def images(
     if low < 0 or high > 1:
         pixels = (pixels - low) / max(high - low, 1e-12)
     shown = np.rint(pixels.transpose(0, 2, 3, 1) * 255).astype(np.uint8)  # [n, H, W, C]
-    rows = list(map(str, groups)) or [""] * len(pixels)
-    return Images(shown, list(map(str, labels)), rows, **texts)
+    rows: dict[str, str] = {}
+    for one, label, group in zip(shown, labels, groups or [""] * len(shown), strict=True):
+        rows[str(group)] = rows.get(str(group), "") + _image_item(one, str(label))
+    page = (
+        f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(texts["alt"])}">\n'
+        f'<p class="mem-chart-title">{html.escape(texts["title"])}</p>\n'
+        f"{''.join(map(_image_row, rows, rows.values()))}"
+        f"<figcaption>{html.escape(texts['caption'])}</figcaption>\n</figure>"
+    )
+    return Still(page, f"Images: {texts['caption']}")
 
 
-def table(frame: pd.DataFrame, *, caption: str, digits: int = 3) -> Table:
-    """Shows a table of results; the first column heads the rows.
+def table(frame: pd.DataFrame, *, caption: str) -> Still:
+    """Shows a table of results, with 3 digits of floats; the first column heads the rows.
 
     Args:
         frame: the rows and columns as shown; the index is left out.
         caption: what the table says.
-        digits: significant digits of floats.
 
     Raises:
-        ArgumentError: an empty table or caption, or fewer than one digit.
+        ArgumentError: an empty table or caption.
     """
     if frame.empty:
         raise ArgumentError("frame", frame.shape, "at least one row and one column")
-    return Table(frame, _text("caption", caption), check_positive_int("digits", digits))
+    caption = html.escape(_text("caption", caption))
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in frame.columns)
+    rows = ""
+    for first, *rest in cells:
+        others = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        rows += f'<tr><th scope="row">{html.escape(first)}</th>{others}</tr>\n'
+    page = (
+        f'<div class="mem-scroll" tabindex="0" role="region" aria-label="{caption}">\n'
+        f'<table class="mem-table">\n<caption>{caption}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>\n</table>\n</div>"
+    )
+    return Still(page, pd.DataFrame(cells, columns=frame.columns).to_string(index=False))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:,.3g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
 def _text(argument: str, value: object) -> str:
@@ -465,3 +397,8 @@ def _image_item(pixels: np.ndarray, label: str) -> str:
         f'<img alt="{text}" width="64" height="64" style="image-rendering:pixelated" '
         f'src="{source}"><span style="display:block">{text}</span></li>'
     )
+
+
+def _image_row(name: str, items: str) -> str:
+    heading = f'<p class="mem-group">{html.escape(name)}</p>' if name else ""
+    return f'{heading}<ul class="mem-images" style="list-style:none;padding:0">{items}</ul>\n'

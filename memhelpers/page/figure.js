@@ -1,0 +1,40 @@
+(() => {
+  if (document.querySelector('script[src*="memhelpers.js"]')) return;
+  const figure = document.getElementById("%(id)s");
+  const load = (url) => new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), {src: url});
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("cannot load " + url));
+    document.head.append(script);
+  });
+  const vega = () => {
+    if (window.vegaEmbed) return Promise.resolve();
+    const define = window.define;
+    window.define = undefined;
+    return %(urls)s.reduce((before, url) => before.then(() => load(url)), Promise.resolve())
+      .finally(() => { window.define = define; });
+  };
+  const label = (panel, labels) => Object.entries(labels).forEach(([name, texts]) => {
+    const input = panel.querySelector(`input[name="${name}"]`);
+    const show = () => { input.nextElementSibling.textContent = texts[input.value]; };
+    ["input", "change"].forEach((event) => input.addEventListener(event, show));
+    show();
+  });
+  window.memhelpersVega = window.memhelpersVega || vega();
+  window.memhelpersVega.then(async () => {
+    const panels = [];
+    for (const spec of JSON.parse(figure.querySelector(".mem-spec").textContent)) {
+      const panel = document.createElement("div");
+      const title = document.createElement("p");
+      title.style.fontWeight = "bold";
+      title.textContent = spec.title || "";
+      delete spec.title;
+      panel.style.width = "100%%";
+      figure.querySelector(".mem-chart").append(title, panel);
+      await window.vegaEmbed(panel, spec, {actions: false, renderer: "svg", mode: "vega-lite"});
+      label(panel, ((spec.usermeta || {}).memhelpers || {}).labels || {});
+      panels.push(panel);
+    }
+    if (panels.length) figure.querySelector(".mem-still")?.remove();
+  }).catch((error) => console.warn("the chart stays a picture:", error.message));
+})();
