@@ -87,7 +87,7 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
         ClaimError: the file is missing or no list of claims; an id is declared twice; a field is
             missing, unknown or of the wrong kind.
     """
-    path = Path(path) if path is not None else machine.book_file("claims.yml")
+    path = Path(path or machine.book_file("claims.yml"))
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -96,7 +96,8 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
         raise ClaimError(f"{path.name}: given {type(entries).__name__}; allowed: a list of claims")
     claims: dict[str, Claim] = {}
     for position, entry in enumerate(entries, start=1):
-        claim = _claim(entry, f"{path.name}: claim number {position}")
+        named = entry["id"] if isinstance(entry, dict) and "id" in entry else f"number {position}"
+        claim = _claim(entry, f"{path.name}: claim {named}")
         if claim.id in claims:
             raise ClaimError(f"{path.name}: claim {claim.id}, field id: declared twice")
         claims[claim.id] = claim
@@ -118,17 +119,13 @@ def get(id: str, claims: Mapping[str, Claim] | None = None) -> Claim:
 def judge(claim: str | Claim, interval: Interval) -> Verdict:
     """Holds an interval against a claim's threshold.
 
-    "above": supported if the whole interval lies above the threshold, contradicted if it lies
-    below; "below": the other way round; "within": supported if it lies between the two thresholds,
-    contradicted if wholly outside. Everything else, and an interval of fewer units than the claim
-    demands, is inconclusive.
+    Supported if the whole interval lies where the claim has it (above the threshold, below it, or
+    within two), contradicted if it wholly lies elsewhere; everything else, and an interval of fewer
+    units than the claim demands, is inconclusive.
 
     Args:
         claim: a declared id, or a claim of your own.
         interval: over independent units, of a level of at least 95 %.
-
-    Returns:
-        The verdict with its reason.
 
     Raises:
         ClaimError: the id is not declared.
@@ -154,23 +151,8 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     return Verdict(claim, interval, verdict, reason)
 
 
-class _Shown:
-    """What a ledger and the scoreboard share: how Jupyter and the book show them."""
-
-    def _parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
-        """Caption, rows by heading, and where the headings lead."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        caption, table, _ = self._parts()
-        return ledger.text(caption, table)
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        return {"text/plain": repr(self), "text/html": ledger.page(*self._parts())}
-
-
 @dataclass(frozen=True, repr=False)
-class Ledger(_Shown):
+class Ledger(ledger.Shown):
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
 
     Its output carries an HTML table, plain text, and the rows as data, which `scoreboard` reads.
@@ -197,12 +179,11 @@ class Ledger(_Shown):
             # Not an iterator, which would be empty when the table is drawn.
             listed = verdicts is None or isinstance(verdicts, list | tuple)
             if not listed or not all(isinstance(one, Verdict) for one in verdicts or ()):
-                allowed = "a list of verdicts, as judge returns them"
-                raise ArgumentError("here" if title == self.title else title, verdicts, allowed)
+                raise ArgumentError(title, verdicts, "a list of verdicts, as judge returns them")
             ids = [verdict.claim.id for verdict in verdicts or ()]
-            for id in ids:
-                if ids.count(id) > 1:
-                    raise ClaimError(f"claim {id} is judged twice in the run {title!r}")
+            twice = [id for id in ids if ids.count(id) > 1]
+            if twice:
+                raise ClaimError(f"claim {twice[0]} is judged twice in the run {title!r}")
         if not self.rows():
             raise ClaimError("a ledger needs at least one verdict, and none was given")
 
@@ -227,7 +208,8 @@ class Ledger(_Shown):
         data = {"format": 1, "rows": self.rows(), "missing": missing}
         return {**super()._repr_mimebundle_(), MIME: data}
 
-    def _parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
+    def parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
+        """Caption, rows by heading, and where the headings lead."""
         claims = {v.claim.id: v.claim for run in self._runs.values() for v in run or ()}
         rows = []
         for claim in claims.values():
@@ -237,14 +219,14 @@ class Ledger(_Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Scoreboard(_Shown):
+class Scoreboard(ledger.Shown):
     """Every declared claim with every verdict that the chapters show. Made by `scoreboard`.
 
     Args:
         claims: the declared claims by id.
         chapters: for each chapter's two digits, the stem of its file name and its title.
-        here: for each claim id, the title and verdict of the page's own run, if it has one.
-        recorded: for each claim id, the recorded runs' titles and verdicts.
+        here: by claim id, the title and verdict of the page's own run, if it has one.
+        recorded: by claim id, the recorded runs' titles and verdicts.
     """
 
     claims: Mapping[str, Claim]
@@ -253,11 +235,7 @@ class Scoreboard(_Shown):
     recorded: Mapping[str, Sequence[tuple[str, Verdict | str]]]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many claims have which verdict: {"here": {...}, "recorded": {...}}.
-
-        A claim with several recorded runs counts once for each; the claims without one at the
-        paper's scale are also under "not recorded at paper scale".
-        """
+        """How many claims have which verdict; one with several recorded runs counts for each."""
         here, recorded = _tally(self.here, NOT_MEASURED), _tally(self.recorded, NOT_RECORDED)
         return {"here": here, "recorded": recorded}
 
@@ -266,13 +244,11 @@ class Scoreboard(_Shown):
         words = {id: run[0][1].verdict if run else NOT_MEASURED for id, run in self.here.items()}
         return "\n".join(f"{id} {word}" for id, word in words.items())
 
-    def _parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
-        here, recorded = (
-            ", ".join(f"{n} {word}" for word, n in run.items()) for run in self.counts().values()
-        )
-        caption = (
-            f"{len(self.claims)} claims. The pages' own runs: {here}. Recorded runs: {recorded}"
-        )
+    def parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
+        """Caption, rows by heading, and where the headings lead."""
+        counts = [", ".join(f"{n} {word}" for word, n in c.items()) for c in self.counts().values()]
+        caption = f"{len(self.claims)} claims. The pages' own runs: {counts[0]}."
+        caption += f" Recorded runs: {counts[1]}"
         table: dict[str, list] = {}
         links: dict[str, str] = {}
         for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
@@ -289,13 +265,10 @@ def scoreboard(folder: str | Path = ".") -> Scoreboard:
     """Gathers the verdicts of all chapters from the outputs stored in their notebooks.
 
     Each stored interval is judged again against the declared threshold, so a ledger that is older
-    than the claims file cannot pass for a current one.
+    than the claims file cannot pass for a current one. Claims not shown are listed, too.
 
     Args:
         folder: holds the chapters, `NN-*.ipynb`.
-
-    Returns:
-        The table for display; declared claims that no chapter shows are in it as not measured yet.
 
     Raises:
         ClaimError: no chapter or an unreadable one; an id that is not declared, or stands in two
@@ -343,23 +316,19 @@ _FIELDS = {
     "threshold": (_is_threshold, "a number, or for within [low, high] with low < high"),
     "seeds": (lambda n: type(n) is int and n >= MIN_SEEDS, f"an integer of at least {MIN_SEEDS}"),
 }
+_UNKNOWN = (lambda value: False, "only " + ", ".join(_FIELDS))
 
 
 def _claim(entry: object, where: str) -> Claim:
-    names = ", ".join(_FIELDS)
     if not isinstance(entry, dict):
-        raise ClaimError(f"{where}: given {entry!r}; allowed: a mapping of {names}")
-    if isinstance(entry.get("id"), str):
-        where = f"{where.split(':')[0]}: claim {entry['id']}"
-    for name in (*entry, *_FIELDS):
-        if name not in _FIELDS or name not in entry:
-            wrong = "is missing" if name in _FIELDS else "is unknown"
-            raise ClaimError(f"{where}, field {name}: {wrong}; allowed: {names}")
-    pair = isinstance(entry["threshold"], list)
-    for name, (is_allowed, allowed) in _FIELDS.items():
+        raise ClaimError(f"{where}: given {entry!r}; allowed: a mapping of {', '.join(_FIELDS)}")
+    pair = isinstance(entry.get("threshold"), list)
+    for name in dict.fromkeys((*_FIELDS, *entry)):
+        is_allowed, allowed = _FIELDS.get(name, _UNKNOWN)
         mixed = name == "threshold" and pair != (entry["direction"] == "within")
-        if mixed or not is_allowed(entry[name]):
-            raise ClaimError(f"{where}, field {name}: given {entry[name]!r}; allowed: {allowed}")
+        if mixed or not is_allowed(entry.get(name)):
+            given = repr(entry[name]) if name in entry else "nothing"
+            raise ClaimError(f"{where}, field {name}: given {given}; allowed: {allowed}")
     texts = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in entry.items()}
     threshold = tuple(map(float, texts["threshold"])) if pair else float(texts["threshold"])
     return Claim(**{**texts, "threshold": threshold})

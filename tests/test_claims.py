@@ -75,7 +75,9 @@ def test_a_claim_that_is_not_declared_is_answered_with_those_that_are(declare):
 def test_a_missing_field_is_named_with_its_claim(declare, name):
     declare({key: value for key, value in ENTRY.items() if key != name})
     where = "claim number 1" if name == "id" else "claim C3.1"
-    with pytest.raises(ClaimError, match=f"claims.yml: {where}, field {name}: is missing"):
+    with pytest.raises(
+        ClaimError, match=f"claims.yml: {where}, field {name}: given nothing; allowed: "
+    ):
         claims.load()
 
 
@@ -122,7 +124,9 @@ def test_an_id_declared_twice_and_an_unknown_field_are_refused(declare):
     with pytest.raises(ClaimError, match=r"claim C3.1, field id: declared twice"):
         claims.load()
     declare({**ENTRY, "treshold": 1})
-    with pytest.raises(ClaimError, match=r"claim C3.1, field treshold: is unknown"):
+    with pytest.raises(
+        ClaimError, match=r"claim C3.1, field treshold: given 1; allowed: only id, "
+    ):
         claims.load()
 
 
@@ -298,7 +302,7 @@ def test_a_ledger_without_sense_is_refused(declare):
         Ledger([], {"paper": None}, title="quick")
     with pytest.raises(ArgumentError, match="title"):
         Ledger([verdict], {"quick": [verdict]}, title="quick")
-    with pytest.raises(ArgumentError, match="here"):
+    with pytest.raises(ArgumentError, match="quick"):
         Ledger((v for v in [verdict]), title="quick")
     with pytest.raises(ArgumentError, match="paper"):
         Ledger([verdict], {"paper": ["supported"]}, title="quick")

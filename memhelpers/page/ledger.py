@@ -10,53 +10,61 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Table = Mapping[str, Sequence[tuple[Any, Sequence[tuple[str, Any]], Sequence[tuple[str, Any]]]]]
+Runs = list[tuple[str, Any]]
+Table = Mapping[str, Sequence[tuple[Any, Runs, Runs]]]
 
 _HEAD = ("Claim", "Sentence", "Statistic", "Supported if", "This page's run", "Recorded runs")
 _SYMBOLS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 
 
-def text(caption: str, table: Table) -> str:
-    """The table as plain text: under each claim one line for each run."""
-    lines = [_with_levels(caption, table)]
-    for heading, rows in table.items():
-        lines += [f"\n{heading}"] if heading else []
-        for claim, here, recorded in rows:
-            sentence = f"{claim.id}: {claim.sentence}"
-            lines += textwrap.wrap(sentence, 96, subsequent_indent="    ")
-            lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
-            lines += [_line("Here", *run) for run in here]
-            lines += [_line("Recorded", *run) for run in recorded]
-    return "\n".join(lines)
+class Shown:
+    """What a ledger and the scoreboard share: how Jupyter and the book show them."""
 
+    def parts(self) -> tuple[str, Table, Mapping[str, str]]:
+        """Caption, rows by heading, and where the headings lead."""
+        raise NotImplementedError
 
-def page(caption: str, table: Table, links: Mapping[str, str]) -> str:
-    """The table as HTML; `links` says where headings lead."""
-    shown = html.escape(_with_levels(caption, table))
-    head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
-    body = ""
-    for heading, rows in table.items():
-        first = _heading(heading, links.get(heading))
-        body += f"<tbody>\n{first}{''.join(map(_row, rows))}</tbody>\n"
-    return (
-        # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
-        '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
-        f'<table class="mem-ledger">\n<caption>{shown}</caption>\n'
-        f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
-    )
+    def __repr__(self) -> str:
+        caption, table, _ = self.parts()
+        lines = [_with_levels(caption, table)]
+        for heading, rows in table.items():
+            lines += [f"\n{heading}"] if heading else []
+            lines += [line for row in rows for line in _lines(*row)]
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
+        caption, table, links = self.parts()
+        shown = html.escape(_with_levels(caption, table))
+        head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
+        body = ""
+        for heading, rows in table.items():
+            first = _heading(heading, links.get(heading))
+            body += f"<tbody>\n{first}{''.join(_row(*row) for row in rows)}</tbody>\n"
+        page = (
+            # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
+            '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
+            f'<table class="mem-ledger">\n<caption>{shown}</caption>\n'
+            f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
+        )
+        return {"text/plain": repr(self), "text/html": page}
 
 
 def _with_levels(caption: str, table: Table) -> str:
-    cells = [
-        cell for rows in table.values() for _, *sides in rows for side in sides for cell in side
-    ]
-    levels = sorted({said.interval.level for _, said in cells if not isinstance(said, str)})
+    runs = [run for rows in table.values() for _, *both in rows for side in both for run in side]
+    levels = sorted({said.interval.level for _, said in runs if not isinstance(said, str)})
     shown = " and ".join(f"{100 * level:g} %" for level in levels)
     return f"{caption}. In brackets: {shown} intervals." if levels else f"{caption}."
 
 
 def _reason(verdict: Any) -> str:
     return verdict.reason if verdict.verdict == "inconclusive" else ""
+
+
+def _lines(claim: Any, here: Runs, recorded: Runs) -> list[str]:
+    lines = textwrap.wrap(f"{claim.id}: {claim.sentence}", 96, subsequent_indent="    ")
+    lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
+    lines += [_line("Here", *run) for run in here]
+    return lines + [_line("Recorded", *run) for run in recorded]
 
 
 def _line(place: str, run: str, said: Any) -> str:
@@ -74,8 +82,7 @@ def _heading(heading: str, link: str | None) -> str:
     return f'<tr><th scope="rowgroup" colspan="{len(_HEAD)}">{shown}</th></tr>\n'
 
 
-def _row(row: tuple[Any, Sequence[tuple[str, Any]], Sequence[tuple[str, Any]]]) -> str:
-    claim, here, recorded = row
+def _row(claim: Any, here: Runs, recorded: Runs) -> str:
     return (
         f'<tr><th scope="row">{html.escape(claim.id)}</th>'
         f"<td>{html.escape(claim.sentence)} <cite>{html.escape(claim.source)}</cite></td>"
