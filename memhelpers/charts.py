@@ -1,8 +1,8 @@
 """Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
 
-A table goes in, an Altair chart comes out, and `Figure` (from `memhelpers.page.figures`) gives it
-alt text, a caption and a picture for readers without JavaScript. Colours belong to conditions, not
-to positions, so that real data has the same colour in every chapter; dashes repeat what it says.
+A table goes in, an Altair chart comes out, and `Figure` gives it alt text, a caption and a picture
+for readers without JavaScript. Colours belong to conditions, not to positions, so that real data
+has the same colour in every chapter; dashes repeat what it says.
 """
 
 import json
@@ -16,12 +16,12 @@ import altair as alt
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from memhelpers.errors import ArgumentError
+from memhelpers.errors import ArgumentError, check_choice
 from memhelpers.page.figures import Figure, Switch, images, table
 
 # What the page shows is at hand here, too.
-__all__ = ["CONDITIONS", "PALETTE", "Control", "choice", "intervals", "lines", "matrices"]
-__all__ += ["Figure", "Switch", "images", "slider", "table"]
+__all__ = ["Figure", "Switch", "choice", "images", "intervals", "lines", "matrices"]
+__all__ += ["slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
 # others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
@@ -54,19 +54,12 @@ BAND = ("low", "high")
 
 @dataclass(frozen=True)
 class Control:
-    """A labelled input under a chart that chooses which rows of its table are drawn.
-
-    Args:
-        column: the column that it filters.
-        parameter: the Altair parameter bound to the input.
-        condition: Vega expression, true for the rows that are drawn.
-        labels: what a slider shows for each position; empty where the input says it by itself.
-    """
+    """A labelled input under a chart that chooses which rows of its table are drawn."""
 
     column: str
-    parameter: alt.Parameter
-    condition: str
-    labels: tuple[str, ...] = ()
+    parameter: alt.Parameter  # bound to the input
+    condition: str  # Vega expression, true for the rows that are drawn
+    labels: tuple[str, ...] = ()  # what a slider shows for each position
 
 
 def slider(
@@ -177,8 +170,7 @@ def intervals(
         title: what the chart shows.
         x_title: name and unit across.
         estimate: column of the dot.
-        series: column that tells several rows of a category apart, by colour (default: one row,
-            in the colour of its condition where it is one).
+        series: column that tells several rows of a category apart, by colour.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
 
@@ -277,9 +269,8 @@ def _parameter_name(column: str) -> str:
 def _columns(table: pd.DataFrame, wanted: Sequence[str | None]) -> pd.DataFrame:
     """The columns that are drawn, once each."""
     names = list(dict.fromkeys(name for name in wanted if name is not None))
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        raise ArgumentError("table", missing, f"columns among {list(map(str, table.columns))}")
+    for name in names:
+        check_choice("column", name, table.columns)
     if table.empty:
         raise ArgumentError("table", "no rows", "at least one row")
     return table[names].reset_index(drop=True)

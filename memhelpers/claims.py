@@ -159,8 +159,8 @@ class Ledger(ledger.Shown):
 
     Args:
         here: the verdicts of the run of this page.
-        recorded: verdicts of recorded runs by title, such as "paper, mnist"; None in place of the
-            verdicts where that run has not been recorded.
+        recorded: verdicts of recorded runs by title, such as "paper, mnist"; None where that run
+            has not been recorded.
         title: preset and data of this page's run, such as "quick, digits".
 
     Raises:
@@ -177,7 +177,7 @@ class Ledger(ledger.Shown):
             raise ArgumentError("title", self.title, "another title than the recorded runs have")
         for title, verdicts in self._runs.items():
             # Not an iterator, which would be empty when the table is drawn.
-            listed = verdicts is None or isinstance(verdicts, list | tuple)
+            listed = isinstance(verdicts, list | tuple | None)
             if not listed or not all(isinstance(one, Verdict) for one in verdicts or ()):
                 raise ArgumentError(title, verdicts, "a list of verdicts, as judge returns them")
             ids = [verdict.claim.id for verdict in verdicts or ()]
@@ -197,11 +197,8 @@ class Ledger(ledger.Shown):
 
     def rows(self) -> list[dict[str, object]]:
         """One row for each verdict, JSON-ready: what the scoreboard reads."""
-        return [
-            _row(verdict, title, recorded=title != self.title)
-            for title, verdicts in self._runs.items()
-            for verdict in verdicts or ()
-        ]
+        runs = self._runs.items()
+        return [_row(one, run, run != self.title) for run, judged in runs for one in judged or ()]
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         missing = [title for title, verdicts in self.recorded.items() if verdicts is None]
@@ -234,11 +231,6 @@ class Scoreboard(ledger.Shown):
     here: Mapping[str, Sequence[tuple[str, Verdict]]]
     recorded: Mapping[str, Sequence[tuple[str, Verdict | str]]]
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """How many claims have which verdict; one with several recorded runs counts for each."""
-        here, recorded = _tally(self.here, NOT_MEASURED), _tally(self.recorded, NOT_RECORDED)
-        return {"here": here, "recorded": recorded}
-
     def lines(self) -> str:
         """Ids and the verdict words of the pages' runs, for a cell whose output is compared."""
         words = {id: run[0][1].verdict if run else NOT_MEASURED for id, run in self.here.items()}
@@ -246,9 +238,10 @@ class Scoreboard(ledger.Shown):
 
     def parts(self) -> tuple[str, ledger.Table, Mapping[str, str]]:
         """Caption, rows by heading, and where the headings lead."""
-        counts = [", ".join(f"{n} {word}" for word, n in c.items()) for c in self.counts().values()]
-        caption = f"{len(self.claims)} claims. The pages' own runs: {counts[0]}."
-        caption += f" Recorded runs: {counts[1]}"
+        here, recorded = _counts(self.here, NOT_MEASURED), _counts(self.recorded, NOT_RECORDED)
+        caption = (
+            f"{len(self.claims)} claims. The pages' own runs: {here}. Recorded runs: {recorded}"
+        )
         table: dict[str, list] = {}
         links: dict[str, str] = {}
         for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
@@ -287,10 +280,13 @@ def scoreboard(folder: str | Path = ".") -> Scoreboard:
         for stored in ledgers:
             ids = dict.fromkeys(row["id"] for row in stored["rows"])
             for id in ids:
-                _check_place(get(id, claims), path.name, shown_in)
+                if id in shown_in:
+                    both = f"{shown_in[id]} and {path.name}"
+                    raise ClaimError(f"claim {id} stands in two tables: {both}")
+                shown_in[id] = path.name
             for row in stored["rows"]:
                 side = recorded if row["recorded"] else here
-                verdict = _verdict(row, claims[row["id"]], path.name)
+                verdict = _verdict(row, get(row["id"], claims), path.name)
                 side[row["id"]].append((row["run"], verdict))
             for id in ids:
                 recorded[id] += [(run, NOT_RECORDED) for run in stored["missing"]]
@@ -345,16 +341,16 @@ def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:
 
 
 def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:
-    if verdicts is None:
-        return NOT_RECORDED
-    return next((v for v in verdicts if v.claim.id == claim.id), NOT_IN_RUN)
+    missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
+    return next((v for v in verdicts or () if v.claim.id == claim.id), missing)
 
 
-def _tally(runs: Mapping[str, Sequence[tuple[str, Verdict | str]]], missing: str) -> dict[str, int]:
-    said = [[said for _, said in run] for run in runs.values()]
-    words = [one.verdict for run in said for one in run if isinstance(one, Verdict)]
-    bare = sum(not run or missing in run for run in said)
-    return {word: words.count(word) for word in VERDICTS} | {missing: bare}
+def _counts(runs: Mapping[str, Sequence[tuple[str, Verdict | str]]], missing: str) -> str:
+    """How many runs reach which verdict, and how many claims lack one, in words."""
+    told = [[said for _, said in run] for run in runs.values()]
+    words = [one.verdict for run in told for one in run if isinstance(one, Verdict)]
+    numbers = [f"{words.count(word)} {word}" for word in VERDICTS]
+    return ", ".join([*numbers, f"{sum(not run or missing in run for run in told)} {missing}"])
 
 
 def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
@@ -371,6 +367,8 @@ def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
 
 
 def _verdict(row: Mapping[str, object], claim: Claim, name: str) -> Verdict:
+    if claim.chapter != name[:2]:
+        raise ClaimError(f"claim {claim.id} of chapter {claim.chapter} is shown in {name}")
     numbers = {one.name: row[one.name] for one in fields(Interval)}
     ends = {"low": -math.inf, "high": math.inf}
     interval = Interval(**numbers | {end: ends[end] for end in ends if row[end] is None})
@@ -394,11 +392,3 @@ def _read(path: Path) -> tuple[str, list[dict]]:
     ledgers = [data[MIME] for data in outputs if MIME in data]
     heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
     return heading.group(1).strip() if heading else "untitled", ledgers
-
-
-def _check_place(claim: Claim, name: str, shown_in: dict[str, str]) -> None:
-    if claim.id in shown_in:
-        raise ClaimError(f"claim {claim.id} stands in two tables: {shown_in[claim.id]} and {name}")
-    if claim.chapter != name[:2]:
-        raise ClaimError(f"claim {claim.id} of chapter {claim.chapter} is shown in {name}")
-    shown_in[claim.id] = name

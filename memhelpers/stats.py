@@ -83,7 +83,7 @@ def bootstrap(
     Source: Efron, "Better bootstrap confidence intervals", 1987 (BCa); Hesterberg, "What teachers
         should know about the bootstrap", 2015, Sec. 3.3 (the widening).
     """
-    rows = _finite("values", values, 1)
+    rows = _finite("values", values)
 
     def mean(index: np.ndarray, axis: int = -1) -> np.ndarray:
         return rows[index].mean(axis)
@@ -110,7 +110,7 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
             that are not all above 0.
     """
     check_choice("how", how, ("difference", "ratio"))
-    first, second = _finite("a", a, 1), _finite("b", b, 1)
+    first, second = _finite("a", a), _finite("b", b)
     if len(first) != len(second):
         raise ArgumentError("b", f"{len(second)} values", f"{len(first)} values, one for each of a")
     if how == "difference":
@@ -129,12 +129,10 @@ def paired(a: object, b: object, how: str = "difference", **options: Any) -> Int
 class Halves:
     """Groups of the networks of one ensemble, as a statistic of `half_sample` sees them.
 
-    What a statistic adds up over the networks of each group is then one matrix product.
-
     Args:
         right: whether network r is right on example i, [R, n], values 0 or 1.
         chosen: whether network r belongs to group h, [H, R], values 0 or 1 (default: one group of
-            all networks, so that a statistic can be called by hand).
+            all networks).
 
     Raises:
         ArgumentError: `right` has other values or another shape.
@@ -172,12 +170,12 @@ def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarr
             when the statistic is applied to a part of the networks.
 
     Returns:
-        The ratio of variances, dimensionless. Of `Halves` one for each, [H], NaN where every
-        network of the half is right (or wrong) on every example.
+        The ratio of variances, dimensionless. Of `Halves` one for each, [H], NaN where all answers
+        of the half are right, or all wrong.
 
     Raises:
-        ArgumentError: other values or shape, fewer than 2 networks or examples, or every network
-            right (or wrong) on every example.
+        ArgumentError: other values or shape, fewer than 2 networks or examples, or all answers
+            right, or all wrong.
 
     Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
     """
@@ -232,18 +230,16 @@ def half_sample(
     correct: object,
     statistic: Callable[..., np.ndarray],
     *,
-    level: float = LEVEL,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The interval over networks of a statistic of all networks together, by halves.
+    """The 95 % interval over networks of a statistic of all networks together, by halves.
 
     Drawing networks with replacement pairs a network with its own copy, which makes any measure of
-    agreement too high. A half drawn without replacement has no copies, and its statistic spreads
-    around the mean over the halves with the variance that the full statistic has over ensembles.
-    Each half is used together with its complement. The interval is the estimate, plus and minus
-    Student's quantile (networks - 1 degrees of freedom) times that spread. Where networks agree by
-    chance only (overdispersion 1), it is wider than need be, by up to the square root of 3.
+    agreement too high. Halves drawn without replacement have no copies, and their statistic spreads
+    with the variance that the full one has over ensembles. The interval is the estimate, plus and
+    minus Student's quantile (networks - 1 degrees of freedom) times that spread. Where networks
+    agree by chance only (overdispersion 1), it is too wide, by up to the square root of 3.
 
     Args:
         correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
@@ -251,20 +247,17 @@ def half_sample(
         statistic: a function of `Halves` (one argument for each condition) that returns a number
             for each half, [H], as `overdispersion`, `extreme_excess` and their ratios do. One that
             depends on the number of networks should be given the full number, as by `runs`.
-        level: nominal coverage.
-        resamples: number of halves (two to each partition).
-        seed: of the partitions.
+        resamples: number of halves; each is used together with its complement.
+        seed: of the halves.
 
     Returns:
-        The interval, its unit "networks" and its n the smallest condition's number of them; without
-        ends below 4 networks.
+        The interval; its n is the smallest condition's number of networks, below 4 without ends.
 
     Raises:
         ArgumentError: other values or shape, or a statistic that is not a finite number for each.
 
     Source: McCarthy, "Pseudo-replication: half samples", 1969 (balanced halves).
     """
-    _check_level(level)
     check_positive_int("resamples", resamples)
     rng = np.random.default_rng(check_seed("seed", seed))
     whole = [Halves(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
@@ -273,23 +266,20 @@ def half_sample(
     networks = min(len(one.right) for one in whole)
     (estimate,) = _numbers(statistic(*whole), 1)
     if networks < 4:
-        return Interval(estimate, -math.inf, math.inf, level, networks, "networks")
+        return Interval(estimate, -math.inf, math.inf, LEVEL, networks, "networks")
     halves = _halves(whole, (resamples + 1) // 2, rng)
     spread = np.std(_numbers(statistic(*halves), len(halves[0].chosen)), ddof=1)
-    margin = float(scipy.stats.t.ppf((1 + level) / 2, networks - 1) * spread)
-    return Interval(estimate, estimate - margin, estimate + margin, level, networks, "networks")
+    margin = float(scipy.stats.t.ppf((1 + LEVEL) / 2, networks - 1) * spread)
+    return Interval(estimate, estimate - margin, estimate + margin, LEVEL, networks, "networks")
 
 
-def band(
-    table: pd.DataFrame, by: str | Sequence[str], value: str, *, level: float = LEVEL
-) -> pd.DataFrame:
-    """The mean over seeds with Student's t interval, one row for each point of a curve.
+def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFrame:
+    """The mean over seeds with Student's 95 % t interval, one row for each point of a curve.
 
     Args:
         table: tidy, one row for each combination of `by` and its column `seed`.
         by: the columns that tell points apart (such as condition and epoch).
         value: the column to average.
-        level: nominal coverage, for each point by itself.
 
     Returns:
         `by`, then mean, low, high and seeds, in the order of first appearance. With one seed, low
@@ -299,21 +289,16 @@ def band(
         ArgumentError: a column is missing, a value is NaN or infinite, or a seed appears twice at a
             point (it would be counted as two).
     """
-    _check_level(level)
     keys = [by] if isinstance(by, str) else list(by)
-    missing = [name for name in (*keys, value, "seed") if name not in table.columns]
-    if missing:
-        allowed = f"columns {', '.join(map(str, table.columns))}"
-        raise ArgumentError("column", ", ".join(missing), allowed)
+    for name in (*keys, value, "seed"):
+        check_choice("column", name, table.columns)
     _finite(value, table[value])
     twice = int(table.duplicated([*keys, "seed"]).sum())
     if twice:
-        allowed = f"one row for each {', '.join([*keys, 'seed'])}"
-        raise ArgumentError("table", f"{twice} repeated rows", allowed)
-    points = table.groupby(keys, sort=False, observed=True, dropna=False)
-    groups = points[value]
+        raise ArgumentError("table", f"{twice} repeated rows", f"one for each {[*keys, 'seed']}")
+    groups = table.groupby(keys, sort=False, observed=True, dropna=False)[value]
     mean, seeds = groups.mean(), groups.size()
-    margin = scipy.stats.t.ppf((1 + level) / 2, seeds - 1) * groups.std() / np.sqrt(seeds)
+    margin = scipy.stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * groups.std() / np.sqrt(seeds)
     columns = {"mean": mean, "low": mean - margin, "high": mean + margin, "seeds": seeds}
     return pd.DataFrame(columns).reset_index()
 
@@ -334,7 +319,7 @@ def kaplan_meier(times: object, observed: object) -> pd.DataFrame:
 
     Source: Kaplan and Meier, "Nonparametric estimation from incomplete observations", 1958.
     """
-    t, finished = _finite("times", times, 1), _correctness("observed", observed, 1) == 1
+    t, finished = _finite("times", times), _correctness("observed", observed, 1) == 1
     if len(t) != len(finished):
         raise ArgumentError("observed", f"{len(finished)} values", f"{len(t)}, one for each time")
     if t.min() < 0:
@@ -396,7 +381,7 @@ def _halves(whole: list[Halves], pairs: int, rng: np.random.Generator) -> list[H
     return [replace(one, chosen=halves) for one, halves in zip(whole, chosen, strict=True)]
 
 
-def _finite(argument: str, values: object, ndim: int | None = None) -> np.ndarray:
+def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:
     """A float array of numbers, booleans, or a torch tensor on any device."""
     try:
         on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
@@ -409,7 +394,7 @@ def _finite(argument: str, values: object, ndim: int | None = None) -> np.ndarra
     if bad:
         given = f"{bad} of {array.size} values NaN or infinite"
         raise ArgumentError(argument, given, "finite values; leave diverged runs out openly")
-    if array.ndim != (ndim or array.ndim):
+    if array.ndim != ndim:
         raise ArgumentError(argument, array.shape, "shape [R, n]" if ndim == 2 else "shape [n]")
     return array
 

@@ -372,8 +372,8 @@ def test_one_seed_has_no_band():
     [
         ({"seed": [0, 0]}, "table: given '1 repeated rows'"),
         ({"g": [1.0, math.nan]}, "g: given '1 of 2 values NaN or infinite'"),
-        ({"t": None}, "column: given 't'; allowed: columns seed, g"),
-        ({"seed": None}, "column: given 'seed'; allowed: columns t, g"),
+        ({"t": None}, "column: given 't'; allowed: one of 'seed', 'g'"),
+        ({"seed": None}, "column: given 'seed'; allowed: one of 't', 'g'"),
     ],
 )
 def test_a_band_is_not_drawn_from_a_wrong_table(change, message):

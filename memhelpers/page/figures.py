@@ -1,8 +1,7 @@
 """How charts, pictures and tables reach the reader: HTML with alt text and caption, and a PNG.
 
 In the book's pages a script of the site (`memhelpers.js`) draws the charts, without any network; in
-Jupyter and Colab, which have no such script, a few lines load Vega from a CDN; where no script runs
-at all (a repository's web view) the PNG is shown.
+Jupyter and Colab `figure.js` loads Vega from a CDN; where no script runs the PNG is shown.
 """
 
 import base64
@@ -168,7 +167,7 @@ class Still(Display):
     text: str
 
     def html(self, still: bool = True) -> str:
-        """What stands in the page."""
+        """The same in every place."""
         return self.page
 
     def __repr__(self) -> str:
@@ -179,7 +178,7 @@ class Switch(Display):
     """The same display for several runs, of which the reader chooses one; works without a script.
 
     Args:
-        panels: figures, galleries or tables by the name of their run, in the order of the switch.
+        panels: figures, images or tables by the name of their run, in the order of the switch.
         start: the name of the one that is seen first (default: the first).
 
     Raises:
@@ -251,7 +250,7 @@ def images(
         title: what the images are.
         alt: what the reader would see in them, taken together.
         caption: the finding.
-        groups: the name of the row that each image belongs to; [n], or empty for one row.
+        groups: the name of the row of each image; [n], or empty for one row.
 
     Raises:
         ArgumentError: another shape, another number of labels or groups, or an empty text.
@@ -281,11 +280,7 @@ def images(
 
 
 def table(frame: pd.DataFrame, *, caption: str) -> Still:
-    """Shows a table of results, with 3 digits of floats; the first column heads the rows.
-
-    Args:
-        frame: the rows and columns as shown; the index is left out.
-        caption: what the table says.
+    """Shows a table of results without its index, with 3 significant digits of floats.
 
     Raises:
         ArgumentError: an empty table or caption.
