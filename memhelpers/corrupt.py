@@ -8,7 +8,7 @@ examples of a smaller fraction are among those of a larger one, with the same la
 Validation and test parts stay clean unless `parts` names them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -34,7 +34,7 @@ def random_labels(
     *,
     seed: int = 0,
     exclude_true: bool = False,
-    parts: Iterable[str] = ("train",),
+    parts: Sequence[str] = ("train",),
 ) -> Dataset:
     """Replaces labels by labels drawn uniformly: randY.
 
@@ -43,13 +43,10 @@ def random_labels(
 
     Args:
         data: the data.
-        fraction: share of the examples of each named part that get a random label, 0 to 1.
-        seed: of which examples and which labels.
+        fraction: share of the examples of each named part that are replaced, 0 to 1.
+        seed: of which examples, and of what is drawn for them.
         exclude_true: whether the true class is left out of the draw.
         parts: names of the parts to corrupt.
-
-    Returns:
-        The data with these labels.
 
     Raises:
         ArgumentError: a fraction outside [0, 1], a negative seed, or an unknown part.
@@ -74,23 +71,12 @@ def asymmetric_labels(
     fraction: float = 1.0,
     *,
     seed: int = 0,
-    mapping: Mapping[int, int] | Sequence[int] | None = None,
+    mapping: Mapping[int, int] | None = None,
 ) -> Dataset:
     """Replaces training labels by a wrong class that depends on the true class.
 
-    Args:
-        data: the data.
-        fraction: share of the training examples whose label is replaced, 0 to 1.
-        seed: of which examples.
-        mapping: the new class for each class: K classes in order, or a mapping in which a class
-            that is left out keeps its label. None takes the next class, y + 1 modulo K.
-
-    Returns:
-        The data with these labels.
-
-    Raises:
-        ArgumentError: a fraction outside [0, 1], a negative seed, or a mapping that has another
-            length, or classes that the data does not have.
+    `mapping` gives the new class of each class; one that it leaves out keeps its label. None takes
+    the next class, y + 1 modulo K. Other arguments and errors as in `random_labels`.
     """
     target = torch.tensor(_targets(mapping, data.n_classes))
 
@@ -104,13 +90,8 @@ def asymmetric_labels(
 def one_class_per_example(data: Dataset) -> Dataset:
     """Makes every training example a class of its own: nothing is left but to remember each.
 
-    The validation and test parts become empty, as none of their examples has a class any more.
-
-    Args:
-        data: the data.
-
-    Returns:
-        The data with n_train classes, label i for example i, and all examples replaced and changed.
+    Example i of n_train classes has the label i, and all are replaced and changed. The validation
+    and test parts become empty, as none of their examples has a class any more.
     """
     n = len(data.train)
     empty = torch.empty(0, dtype=torch.int64)
@@ -132,25 +113,13 @@ def random_inputs(
     *,
     seed: int = 0,
     statistics: Literal["global", "pixel"] = "global",
-    parts: Iterable[str] = ("train",),
+    parts: Sequence[str] = ("train",),
 ) -> Dataset:
     """Replaces images by Gaussian noise with the training images' mean and deviation: randX.
 
-    The noise is not clipped to the range of the pixels, as that would change both.
-
-    Args:
-        data: the data.
-        fraction: share of the examples of each named part whose image is replaced, 0 to 1.
-        seed: of which examples and which noise.
-        statistics: "global" for one mean and one standard deviation over all training pixels,
-            "pixel" for one of each per channel, row and column.
-        parts: names of the parts to corrupt.
-
-    Returns:
-        The data with these images.
-
-    Raises:
-        ArgumentError: a fraction outside [0, 1], a negative seed, unknown statistics or part.
+    With the `statistics` "global", one mean and one standard deviation over all training pixels;
+    with "pixel", one of each per channel, row and column. The noise is not clipped to the range of
+    the pixels, as that would change both. Other arguments and errors as in `random_labels`.
 
     Source:
         Arpit et al. 2017 (randX); Zhang et al. 2017, Section 2.1 (Gaussian).
@@ -171,26 +140,13 @@ def shuffle_pixels(
     *,
     seed: int = 0,
     per_image: bool = False,
-    parts: Iterable[str] = ("train",),
+    parts: Sequence[str] = ("train",),
 ) -> Dataset:
     """Moves the pixels of images to random places.
 
     A pixel moves with all its channels. One fixed permutation for all images (and all named parts)
-    keeps what images have in common, in other places; a permutation per image keeps nothing but
-    each image's own colours.
-
-    Args:
-        data: the data.
-        fraction: share of the examples of each named part whose pixels move, 0 to 1.
-        seed: of which examples and which permutations.
-        per_image: whether every image gets a permutation of its own.
-        parts: names of the parts to corrupt.
-
-    Returns:
-        The data with these images.
-
-    Raises:
-        ArgumentError: a fraction outside [0, 1], a negative seed, or an unknown part.
+    keeps what images have in common, in other places; one `per_image` keeps nothing but each
+    image's own colours. Other arguments and errors as in `random_labels`.
 
     Source:
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
@@ -199,12 +155,8 @@ def shuffle_pixels(
 
     def redraw(part: Part, name: str) -> Part:
         purpose = f"pixel shuffles of {name}" if per_image else "pixel shuffle"
-        keys = torch.rand(
-            len(part) if per_image else 1,
-            pixels,
-            dtype=torch.float64,
-            generator=generator(seed, purpose),
-        )
+        draws, rows = generator(seed, purpose), len(part) if per_image else 1
+        keys = torch.rand(rows, pixels, dtype=torch.float64, generator=draws)
         places = keys.argsort(1).to(part.x.device)[:, None].expand(len(part), data.shape[0], -1)
         return Part(part.x.flatten(2).gather(2, places).view_as(part.x), part.y)
 
@@ -218,13 +170,15 @@ def _corrupt(
     fraction: float,
     seed: int,
     purpose: str,
-    parts: Iterable[str],
+    parts: Sequence[str],
     step: str,
 ) -> Dataset:
     """Takes a share of each named part's examples from `redraw`, and keeps the masks."""
     fraction, seed = check_fraction("fraction", fraction), check_seed("seed", seed)
+    if not parts or isinstance(parts, str) or not set(parts) <= set(PART_NAMES):
+        raise ArgumentError("parts", parts, "a tuple with some of 'train', 'validation', 'test'")
     fields = {}
-    for name in _check_parts(parts):
+    for name in parts:
         part = getattr(data, name)
         mask = _chosen(len(part), fraction, seed, f"{purpose} in {name}").to(data.device)
         # Everything is drawn, and the mask picks: so a smaller fraction has the same draws.
@@ -253,22 +207,12 @@ def _differs(new: Part, old: Part) -> Tensor:
     return (new.y != old.y) | images
 
 
-def _check_parts(parts: Iterable[str]) -> list[str]:
-    names = [parts] if isinstance(parts, str) else list(parts)
-    if not names:
-        raise ArgumentError("parts", names, "at least one of 'train', 'validation', 'test'")
-    return [check_choice("parts", name, PART_NAMES) for name in names]
-
-
-def _targets(mapping: Mapping[int, int] | Sequence[int] | None, classes: int) -> list[int]:
+def _targets(mapping: Mapping[int, int] | None, classes: int) -> list[int]:
     """Returns the new class of each class."""
     if mapping is None:
         return [(k + 1) % classes for k in range(classes)]
     if not isinstance(mapping, Mapping):
-        listed = getattr(mapping, "tolist", lambda: mapping)()  # of a tensor or an array
-        if not isinstance(listed, list | tuple) or len(listed) != classes:
-            raise ArgumentError("mapping", mapping, f"{classes} classes, one for each class")
-        mapping = dict(enumerate(listed))
+        raise ArgumentError("mapping", mapping, "a dict from classes to classes, such as {0: 1}")
     for old, new in mapping.items():
         check_integer("mapping", old, 0, classes - 1)
         check_integer("mapping", new, 0, classes - 1)

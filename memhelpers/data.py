@@ -27,24 +27,17 @@ RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images and their labels.
-
-    Args:
-        x: float32 [n, C, H, W], pixels.
-        y: int64 [n], classes.
-    """
+    """Images `x`, float32 [n, C, H, W], and their labels `y`, int64 [n]."""
 
     x: Tensor
     y: Tensor
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != torch.float32:
-            given = f"{self.x.dtype} {list(self.x.shape)}"
-            raise ArgumentError("x", given, "float32 [n, channels, height, width]")
+            allowed = "float32 [n, channels, height, width]"
+            raise ArgumentError("x", _kind(self.x), allowed)
         if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
-            raise ArgumentError(
-                "y", f"{self.y.dtype} {list(self.y.shape)}", f"int64 [{len(self.x)}]"
-            )
+            raise ArgumentError("y", _kind(self.y), f"int64 [{len(self.x)}]")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -66,8 +59,8 @@ class Dataset:
     Args:
         name: what the data is called.
         train: training part.
-        validation: validation part (may be empty).
-        test: test part (may be empty).
+        validation: validation part, which may be empty, as the next.
+        test: test part.
         classes: names of the classes; label k is `classes[k]`.
         scaling: how stored pixels became `x`, such as "pixel / 255".
         replaced: bool [n_train], the training examples that a corruption has replaced.
@@ -93,8 +86,7 @@ class Dataset:
                 object.__setattr__(self, mask, clean)
             given = getattr(self, mask)
             if given.shape != self.train.y.shape or given.dtype != torch.bool:
-                allowed = f"bool [{len(self.train)}]"
-                raise ArgumentError(mask, f"{given.dtype} {list(given.shape)}", allowed)
+                raise ArgumentError(mask, _kind(given), f"bool [{len(self.train)}]")
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -139,11 +131,7 @@ class Dataset:
         return dataclasses.replace(self, **changes)
 
     def to(self, device: str | torch.device) -> "Dataset":
-        """Returns the same data on `device`.
-
-        Raises:
-            ArgumentError: there is no such device here.
-        """
+        """Returns the same data on `device`, which must be present here."""
         device = _check_device(device)
         moved = {name: part.to(device) for name, part in self.parts.items()}
         masks = {"replaced": self.replaced.to(device), "changed": self.changed.to(device)}
@@ -152,17 +140,13 @@ class Dataset:
     def subset(self, n: int, *, balanced: bool = False, seed: int = 0) -> "Dataset":
         """Draws `n` training examples; validation and test stay whole.
 
+        The examples keep their former order. A smaller `n` with the same seed draws from the same.
+
         Args:
-            n: how many, at most as many as there are.
+            n: how many, at most as many as there are (or, when balanced, as a class affords).
             balanced: whether every class gets as many as any other (one more or less where `n` is
                 no multiple of the number of classes).
-            seed: of the draw. A smaller `n` with the same seed draws from the same examples.
-
-        Returns:
-            The data set with that training part, its examples in their former order.
-
-        Raises:
-            ArgumentError: `n` is larger than the data (or, when balanced, than a class affords).
+            seed: of the draw.
         """
         n = check_integer("n", n, 1, len(self.train))
         seed = check_seed("seed", seed)
@@ -179,19 +163,10 @@ class Dataset:
         )
 
     def resize(self, side: int) -> "Dataset":
-        """Averages all images down to `side` x `side` pixels.
+        """Averages all images down to `side` x `side` pixels; larger ones are refused.
 
         Each new pixel is the mean over its area of the image, with pixels on its border weighted by
         the share inside; 28 to 14 is the mean of 2 x 2.
-
-        Args:
-            side: new height and width, at most the smaller of the present ones.
-
-        Returns:
-            The data set with smaller images in all three parts.
-
-        Raises:
-            ArgumentError: `side` is larger than the images.
         """
         side = check_integer("side", side, 1, min(self.shape[1:]))
         smaller = {name: Part(_average(p.x, side), p.y) for name, p in self.parts.items()}
@@ -223,7 +198,7 @@ def load(
             by 255) or floats (kept as they are). y: whole numbers from 0 to K - 1.
         train: size of the training subset; None takes all.
         side: side to which the images are averaged down; None leaves them.
-        balanced: whether the training subset has equally many of every class.
+        balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
         root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
             ~/.cache/memhelpers.
@@ -231,21 +206,20 @@ def load(
         download: whether a data set that is not there may be downloaded (progress is shown).
         layout: "NCHW" or "NHWC", for arrays of four dimensions whose shape leaves it open.
 
-    Returns:
-        The data set.
-
     Raises:
         ArgumentError: an argument, or something in the arrays, is not as above.
         DataError: a file is missing, truncated or altered, or cannot be downloaded.
     """
     seed, device = check_seed("seed", seed), _check_device(device)
-    if train is not None:
-        check_positive_int("train", train)
-    if side is not None:
-        check_positive_int("side", side)
+    for argument, size in {"train": train, "side": side}.items():
+        if size is not None:  # refused here before anything is downloaded
+            check_positive_int(argument, size)
     if balanced and train is None:
         raise ArgumentError("balanced", True, "False, unless `train` gives the size of the subset")
-    data = _assemble(sources.read(source, root, download), layout)
+    given = sources.read(source, root, download)
+    pairs, facts = arrays.check(given, layout)
+    parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
+    data = Dataset(given.name, **parts, **facts)
     if train is not None:
         check_integer("train", train, 1, len(data.train))
         data = data.subset(train, balanced=balanced, seed=seed)
@@ -254,17 +228,8 @@ def load(
     return data.to(device)
 
 
-def _assemble(source: sources.Source, layout: str | None) -> Dataset:
-    checked = arrays.check(
-        source.arrays, divisor=source.divisor, held_out=source.held_out, layout=layout
-    )
-    parts = {
-        name: Part(torch.from_numpy(x), torch.from_numpy(y))
-        for name, (x, y) in checked.parts.items()
-    }
-    return Dataset(
-        source.name, **parts, classes=checked.classes, scaling=checked.scaling, steps=checked.steps
-    )
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"
 
 
 def _check_device(device: object) -> torch.device:

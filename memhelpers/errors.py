@@ -17,7 +17,7 @@ class ArgumentError(ValueError):
     """An argument is outside what is allowed.
 
     Args:
-        argument: name of the argument, as the caller writes it.
+        argument: its name, as the caller writes it.
         given: the offending value (shown shortened when long).
         allowed: what is allowed, in words.
     """
@@ -45,23 +45,18 @@ class ClaimError(LookupError):
     """A claim is not declared in the claims file."""
 
 
-def check_fraction(argument: str, value: object) -> float:
-    """Returns `value` as a float in [0, 1].
+# Each check returns the value in its plain type, or raises an `ArgumentError`.
 
-    Raises:
-        ArgumentError: it is no real number, is NaN, or lies outside [0, 1].
-    """
+
+def check_fraction(argument: str, value: object) -> float:
+    """Returns `value` as a float from 0 to 1; no bool."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ArgumentError(argument, value, "a fraction between 0 and 1")
     return float(value)
 
 
 def check_integer(argument: str, value: object, low: int, high: int | None = None) -> int:
-    """Returns `value` as an int in [`low`, `high`] (no upper bound when `high` is None).
-
-    Raises:
-        ArgumentError: it is not an integer (a bool is not), or is out of range.
-    """
+    """Returns `value` as an int from `low` to `high` (None: no upper bound); no bool."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -70,29 +65,17 @@ def check_integer(argument: str, value: object, low: int, high: int | None = Non
 
 
 def check_positive_int(argument: str, value: object) -> int:
-    """Returns `value` as an int of at least 1.
-
-    Raises:
-        ArgumentError: it is not an integer of at least 1.
-    """
+    """Returns `value` as an int of at least 1."""
     return check_integer(argument, value, 1)
 
 
 def check_seed(argument: str, value: object) -> int:
-    """Returns `value` as a non-negative int that a 64-bit generator takes as its seed.
-
-    Raises:
-        ArgumentError: it is not an integer, is negative, or needs more than 63 bits.
-    """
+    """Returns `value` as a non-negative int that a 64-bit generator takes as its seed."""
     return check_integer(argument, value, 0, 2**63 - 1)
 
 
 def check_positive(argument: str, value: object) -> float:
-    """Returns `value` as a finite float above 0.
-
-    Raises:
-        ArgumentError: it is no real number, not finite, or not above 0.
-    """
+    """Returns `value` as a finite float above 0."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or value <= 0:
         raise ArgumentError(argument, value, "a finite number above 0")
@@ -100,11 +83,7 @@ def check_positive(argument: str, value: object) -> float:
 
 
 def check_choice(argument: str, value: object, allowed: Iterable[object]) -> object:
-    """Returns `value`, which must be one of `allowed`.
-
-    Raises:
-        ArgumentError: it is not; the message lists the allowed ones.
-    """
+    """Returns `value`, which must be one of `allowed`, of the same type."""
     options = list(allowed)
     if not any(type(value) is type(option) and value == option for option in options):
         raise ArgumentError(argument, value, "one of " + ", ".join(map(repr, options)))

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from memhelpers.data import Dataset
-from memhelpers.errors import ArgumentError, RecordError, check_choice
+from memhelpers.errors import RecordError, check_choice
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
@@ -44,13 +44,8 @@ class Chapter:
         preset: `quick`, `colab` or `paper`; else what `MEMHELPERS_PRESET` says; else `colab` on a
             GPU and `quick` on a CPU.
 
-    Attributes:
-        device: `cuda` where there is a GPU, else `cpu`.
-        here: what this page's run is called, once it has been handed to `record`.
-        tables: of this page's run, likewise.
-
-    Raises:
-        ArgumentError: the preset is none of the three.
+    `device` is `cuda` where there is a GPU, else `cpu`; `here` and `tables` are the name and the
+    tables of this page's run, once it has been handed to `record`.
     """
 
     def __init__(self, slug: str, preset: str | None = None):
@@ -76,19 +71,20 @@ class Chapter:
     ) -> pd.DataFrame:
         """The table of `memhelpers.sweep.sweep`; a chapter that is stopped goes on where it was.
 
-        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, which may lie on a
-        mounted drive; without it, in `data/cache/sweeps` while a chapter is recorded, else in
-        memory.
+        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, else in
+        `data/cache/sweeps` while a chapter is recorded, else in memory.
 
         Raises:
             Unfinished: the time given to a recording is over.
             RuntimeError: a network failed; the others are in the store.
         """
-        left = float(os.environ.get(DEADLINE, "inf")) - time.monotonic()
-        if left <= 0:
-            raise Unfinished("nothing of this part is done yet")
+        minutes = None
+        if DEADLINE in os.environ:
+            minutes = (float(os.environ[DEADLINE]) - time.monotonic()) / 60
+            if minutes <= 0:
+                raise Unfinished("nothing of this part is done yet")
         cache = machine.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
-        store, minutes = os.environ.get(STORE) or cache, None if left == float("inf") else left / 60
+        store = os.environ.get(STORE) or cache
         found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
         if len(found.failures):
             first = found.failures.iloc[0]
@@ -102,9 +98,7 @@ class Chapter:
     def record(self, tables: Tables, *, data: Dataset) -> None:
         """Take over the tables of this page's run; write them to `data/` if it is being recorded.
 
-        `make chapter N=04 PRESET=paper` records. The record is named after preset, data and
-        whatever was set otherwise than the preset has it; its parameters are those of the cell that
-        is tagged so.
+        `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
 
         Raises:
             RecordError: it cannot be written (a former record stays as it was), or a recorded run
@@ -134,11 +128,7 @@ class Chapter:
 
     @cached_property
     def recorded(self) -> dict[str, Record]:
-        """The recorded runs by title, the largest first; those at the quick preset are left out.
-
-        Raises:
-            RecordError: a record is damaged or of another version.
-        """
+        """The recorded runs by title, the largest first; those at the quick preset are left out."""
         found = recorded(self.slug).values()
         large = [record for record in found if record.provenance["preset"] != "quick"]
         return {title(record): record for record in sorted(large, key=_size, reverse=True)}
@@ -150,28 +140,15 @@ class Chapter:
         A run that was recorded a second time in another precision is a check, not further evidence:
         it is judged, but not drawn.
         """
-        here = {self.here: self.tables} if self.tables else {}
-        drawn = {
-            name: record for name, record in self.recorded.items() if not self._is_twin(record)
-        }
-        return {**here, **{name: record.tables for name, record in drawn.items()}}
-
-    def _is_twin(self, record: Record) -> bool:
-        def settings(one: Record) -> tuple:
-            kept = {k: v for k, v in one.provenance["overrides"].items() if k != "precision"}
-            return one.provenance["preset"], one.provenance["dataset"]["fingerprint"], kept
-
-        others = [other for other in self.recorded.values() if other is not record]
-        precise = [other for other in others if "precision" not in other.provenance["overrides"]]
-        return "precision" in record.provenance["overrides"] and settings(record) in map(
-            settings, precise
-        )
+        found = {self.here: self.tables} if self.tables else {}
+        precise = [_scale(r) for r in self.recorded.values() if not _has_own_precision(r)]
+        for name, record in self.recorded.items():
+            if not _has_own_precision(record) or _scale(record) not in precise:
+                found[name] = record.tables
+        return found
 
     def show(self, figure: Callable[[str, Tables], Any]) -> Any:
-        """`figure(title, tables)` for this page's run and the recorded ones, with a switch.
-
-        It starts with the largest recorded run, or with this page's where none is recorded.
-        """
+        """`figure(title, tables)` of all `runs` with a switch, which starts with a recorded one."""
         from memhelpers.page.figures import Switch
 
         drawn = {self._label(name): figure(name, tables) for name, tables in self.runs.items()}
@@ -191,11 +168,7 @@ class Chapter:
         return say("\n\n".join(sentence(*run) for run in self.runs.items()))
 
     def judge(self, verdicts: Callable[[Tables], Sequence[Any]]) -> Any:
-        """The verdicts on this page's run beside those on the recorded ones.
-
-        Returns:
-            The `claims.Ledger`, to be shown; `ledger` keeps it.
-        """
+        """The `claims.Ledger` of this page's run and the recorded ones; `ledger` keeps it."""
         from memhelpers import claims
 
         judged = {name: verdicts(record.tables) for name, record in self.recorded.items()}
@@ -215,11 +188,7 @@ class Chapter:
         return say("\n".join(lines))
 
     def cost(self, downloads: str) -> Any:
-        """One line: what the recorded runs took, on what, and what is downloaded.
-
-        Args:
-            downloads: what is downloaded, by preset, in a few words.
-        """
+        """One line: what the recorded runs took, on what, and (in words) what is downloaded."""
         found = recorded(self.slug)
         took = [f"{name}: {_took(record.provenance)}" for name, record in found.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
@@ -251,11 +220,9 @@ def title(record: Record) -> str:
     """What a recorded run is, in words: its data, and its scale or what departs from it."""
     provenance = record.provenance
     changed = {k: v for k, v in provenance["overrides"].items() if k != "data"}
-    scale = f"{provenance['preset']} scale"
-    if changed:
-        departs = ", ".join(f"{k} = {_words(v)}" for k, v in changed.items())
-        scale = f"{provenance['preset']} preset with {departs}"
-    return f"{provenance['dataset']['name']}, {scale}"
+    departs = ", ".join(f"{k} = {_words(v)}" for k, v in changed.items())
+    scale = f"preset with {departs}" if changed else "scale"
+    return f"{provenance['dataset']['name']}, {provenance['preset']} {scale}"
 
 
 def at_paper_scale(record: Record) -> bool:
@@ -277,13 +244,7 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     Args:
         show: takes the chosen values by name and returns what to display.
         choices: for each argument the values to choose from, the first to begin with.
-
-    Raises:
-        ArgumentError: an argument has no values.
     """
-    for name, values in choices.items():
-        if not len(values):
-            raise ArgumentError(name, values, "at least one value")
     if os.environ.get(machine.STATIC):
         return say("*Open this chapter in Jupyter or Colab to try values with live controls here.*")
     import ipywidgets
@@ -299,15 +260,23 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
 
 
 def _check_columns(record: Record, tables: Tables) -> None:
-    label = f"record {record.chapter}/{record.name}"
     for name, table in tables.items():
-        if name not in record.tables:
-            raise RecordError(f"{label} has no table {name!r}; it has: {', '.join(record.tables)}")
-        has = record.tables[name].columns
+        has = list(record.tables.get(name, ()))
         missing = [column for column in table.columns if column not in has]
         if missing:
-            lacks = f"no column {', '.join(missing)}; it has: {', '.join(has)}"
-            raise RecordError(f"{label}, table {name}: {lacks}")
+            lacks = f"no column {', '.join(missing)}; it has: {', '.join(has) or 'none'}"
+            raise RecordError(f"record {record.chapter}/{record.name}, table {name}: {lacks}")
+
+
+def _has_own_precision(record: Record) -> bool:
+    return "precision" in record.provenance["overrides"]
+
+
+def _scale(record: Record) -> tuple:
+    """What two records share that differ in nothing but their precision."""
+    provenance = record.provenance
+    kept = {k: v for k, v in provenance["overrides"].items() if k != "precision"}
+    return provenance["preset"], provenance["dataset"]["fingerprint"], kept
 
 
 def _size(record: Record) -> tuple[bool, float]:

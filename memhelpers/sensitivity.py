@@ -63,24 +63,16 @@ class Sensitivity:
     labels: np.ndarray
     seeds: list[int]
 
-    @property
-    def shares(self) -> np.ndarray:
-        """The share of all updates that each evaluation time stands for, [t]; they sum to 1."""
-        return time_shares(self.times)
-
     def over_training(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The loss sensitivity of each example: (1/T) sum_t of its norms, without the axis t.
 
         Each evaluation time is weighted by the updates it stands for (see `time_shares`), since
-        they need not be evenly spaced.
-
-        Raises:
-            ArgumentError: that derivative or norm was not computed.
+        they need not be evenly spaced. Errors as in `at_times`.
 
         Source:
             Arpit et al. 2017, Sec. 3.2.
         """
-        return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ self.shares
+        return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ time_shares(self.times)
 
     def at_times(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The norms of one derivative, [member, t, example] or [member, t, class, example].
@@ -93,36 +85,25 @@ class Sensitivity:
         return self.norms[derivative, norm]
 
     def inequality(self, measures: Sequence[tuple[str, str]] = (("total", "l1"),)) -> pd.DataFrame:
-        """How unequally the sensitivity is spread over the examples, by network and time.
+        """How unequally the sensitivity is spread over the examples (Fig. 3).
 
-        Args:
-            measures: pairs of derivative and norm.
-
-        Returns:
-            One row for each measure, seed and `update`: the time's `share` of all updates, the
-            `gini` coefficient over the examples, and the training `accuracy`.
-
-        Raises:
-            ArgumentError: that derivative or norm was not computed.
-
-        Source:
-            Arpit et al. 2017, Sec. 3.2, Fig. 3.
+        One row for each measure (a pair of derivative and norm), seed and `update`: the time's
+        `share` of all updates, the `gini` coefficient over the examples, and the training
+        `accuracy`. Errors as in `at_times`.
         """
         parts = []
         for derivative, norm in measures:
             rows = {"derivative": derivative, "norm": norm}
-            found = {"share": np.tile(self.shares, (len(self.seeds), 1))}
-            found["gini"] = gini(self.at_times(derivative, norm))
-            found["accuracy"] = self.train_accuracy
+            found = {
+                "share": np.tile(time_shares(self.times), (len(self.seeds), 1)),
+                "gini": gini(self.at_times(derivative, norm)),
+                "accuracy": self.train_accuracy,
+            }
             parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
         return pd.concat(parts, ignore_index=True)
 
     def by_example(self, derivative: str = "total", norm: str = "l1") -> pd.DataFrame:
-        """The sensitivity over training: one row for each `seed` and `example`.
-
-        Raises:
-            ArgumentError: that derivative or norm was not computed.
-        """
+        """`over_training` as a table: one row for each `seed` and `example`."""
         values = self.over_training(derivative, norm)
         axes = {"seed": self.seeds, "example": range(values.shape[1])}
         return _tidy({}, axes, {"sensitivity": values})
@@ -163,9 +144,6 @@ def loss_sensitivity(
         precision: `fp32` or `fp64`.
         progress: called with (networks done, networks in all).
 
-    Returns:
-        The norms at the evaluation times, with the training loss and accuracy there.
-
     Raises:
         ArgumentError: an argument is outside what is allowed.
 
@@ -182,23 +160,27 @@ def loss_sensitivity(
     check_positive("learning_rate", learning_rate)
     seeds = check_seeds(seeds)
     datasets = [data] * len(seeds) if isinstance(data, Dataset) else list(data)
-    steps = _steps(datasets, check_positive_int("batch_size", batch_size))
-    times = _times(evaluations, steps * check_positive_int("epochs", epochs))
+    sizes = sorted({len(dataset.train) for dataset in datasets})
+    if len(sizes) != 1:
+        raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
+    steps = -(-sizes[0] // check_positive_int("batch_size", batch_size))
+    updates = steps * check_positive_int("epochs", epochs)
+    times = _times(evaluations, updates)
     settings = {
         "epochs": epochs,
-        "updates": steps * epochs,
+        "updates": updates,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "init": init,
         "precision": precision,
     }
-    found = []
-    for some in _portions(seeds, network, datasets[0], times, steps * epochs, by_class):
-        settings["seeds"] = seeds[some]
-        back = _Backward(network, datasets[some], times, by_class, **settings)
+    found, at_once = [], _members_at_once(network, datasets[0], times, updates, by_class)
+    for start in range(0, len(seeds), at_once):
+        some = slice(start, start + at_once)
+        back = _Backward(network, datasets[some], times, by_class, seeds=seeds[some], **settings)
         found.append(_differentiate(back, norms, derivatives))
         if progress:
-            progress(some.stop, len(seeds))
+            progress(min(some.stop, len(seeds)), len(seeds))
     return _join(found, times, by_class, seeds)
 
 
@@ -238,11 +220,8 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     """The share of all updates that each of these times stands for, [t].
 
     A time stands for the updates from the first to the last time that are nearer to it than to any
-    other (half of one in the middle), and the first time also for those before it. Where all
-    updates are given, all shares are the same.
-
-    Args:
-        times: updates counted from 1, ascending.
+    other (half of one in the middle), and the first time also for those before it. They are counted
+    from 1, and ascend.
     """
     times = np.asarray(times, dtype=np.float64)
     # Update t covers the stretch from t - 1/2 to t + 1/2.
@@ -270,20 +249,12 @@ def class_table(
 ) -> pd.DataFrame:
     """`class_matrix` as a table: one row for each `seed`, `loss_of` (i) and `images_of` (j).
 
-    Args:
-        sensitivity: computed `by_class`.
-        derivative: `total` or `direct`.
-        at_times: G_ij at each evaluation time (column `update`) instead of over the training.
-
-    Raises:
-        ArgumentError: the sensitivity was not computed `by_class`.
+    With `at_times`, also for each evaluation time (column `update`) instead of over the training.
     """
-    if not at_times:
-        values = class_matrix(sensitivity, derivative)
-        axes = {"seed": sensitivity.seeds}
-    else:
+    values, axes = class_matrix(sensitivity, derivative), {"seed": sensitivity.seeds}
+    if at_times:
         values = _by_class(sensitivity, sensitivity.at_times(derivative, "l1"))
-        axes = {"seed": sensitivity.seeds, "update": sensitivity.times}
+        axes["update"] = sensitivity.times
     axes |= {"loss_of": range(values.shape[-1]), "images_of": range(values.shape[-1])}
     return _tidy({}, axes, {"value": values})
 
@@ -308,14 +279,8 @@ def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame
 class _Backward:
     """Going back through all updates: adjoints of the weights, and input gradients gathered so far.
 
-    Adjoints are ordered by their time, so those already under way are a slice from the end.
-
-    Args:
-        network: the template.
-        datasets: one a member.
-        times: updates after which the loss is differentiated, ascending.
-        by_class: one adjoint a class, of its examples' part of the loss, instead of one for all.
-        settings: of `fit`, `precision` and `learning_rate` among them, and `updates` in all.
+    Adjoints are ordered by their time, so those already under way are a slice from the end. Each
+    stands for the loss of all examples, or `by_class` for one class's part of it.
     """
 
     def __init__(
@@ -416,11 +381,8 @@ def _differentiate(back: _Backward, norms: list[str], derivatives: list[str]) ->
 def _every_step(
     network: nn.Module, datasets: list[Dataset], *, epochs: int, updates: int, **settings
 ) -> tuple[Readings, Readings]:
-    """Train by `fit` and note each step.
-
-    Returns:
-        Weights [m, parameters] before each update and after the last, and positions [m, b] of each
-        update's examples; not numbers from where a member has diverged.
+    """Train by `fit`: weights [m, parameters] before each update and after the last, and positions
+    [m, b] of each update's examples; not numbers from where a member has diverged.
     """
     probes = {
         "weights": Probe(parameters, updates="all"),
@@ -445,14 +407,6 @@ def _join(parts: list[dict], times: list[int], by_class: bool, seeds: list[int])
     return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
-def _steps(datasets: list[Dataset], batch_size: int) -> int:
-    """Updates an epoch."""
-    sizes = sorted({len(dataset.train) for dataset in datasets})
-    if len(sizes) != 1:
-        raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
-    return -(-sizes[0] // batch_size)
-
-
 def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
     """The updates to evaluate at, ascending and distinct."""
     if isinstance(evaluations, Integral):
@@ -465,16 +419,10 @@ def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
     return times
 
 
-def _portions(
-    seeds: list[int],
-    network: nn.Module,
-    data: Dataset,
-    times: list[int],
-    updates: int,
-    by_class: bool,
-) -> list[slice]:
-    """Members to do at once, so that their ways and their input gradients fit in memory."""
+def _members_at_once(
+    network: nn.Module, data: Dataset, times: list[int], updates: int, by_class: bool
+) -> int:
+    """How many members' weights at every update and input gradients fit in memory."""
     parts = data.n_classes if by_class else 1
     numbers = len(times) * parts * data.train.x.numel() + updates * parameter_count(network)
-    at_once = max(1, PORTION_BYTES // (4 * numbers))
-    return [slice(k, min(k + at_once, len(seeds))) for k in range(0, len(seeds), at_once)]
+    return max(1, PORTION_BYTES // (4 * numbers))

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pickle
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -548,21 +547,6 @@ def test_nothing_is_downloaded_where_that_is_not_wanted(name, tmp_path, monkeypa
     monkeypatch.setattr(urllib.request, "urlopen", forbidden)
     with pytest.raises(DataError, match="Load it with download=True"):
         load(name, root=tmp_path, download=False)
-
-
-def test_a_silent_connection_is_given_up_and_the_setting_put_back(tmp_path, monkeypatch):
-    patience = []
-
-    def silent(*args, **kwargs):
-        patience.append(socket.getdefaulttimeout())
-        raise TimeoutError("timed out")
-
-    before = socket.getdefaulttimeout()
-    monkeypatch.setattr(urllib.request, "urlopen", silent)
-    with pytest.raises(DataError, match="timed out"):
-        load("svhn", root=tmp_path)
-    assert patience == [sources.STALLED_SECONDS]
-    assert socket.getdefaulttimeout() == before
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, no_network):

@@ -5,13 +5,13 @@ that names the array, says what it holds, and what is allowed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.inputs.sources import Source
 from memhelpers.seeding import generator
 
 PART_NAMES = ("train", "validation", "test")
@@ -25,29 +25,8 @@ CHANNELS = (1, 3)  # grey or colour: what tells [n, C, H, W] from [n, H, W, C]
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Checked:
-    """Images and labels that are as `memhelpers.data` needs them.
-
-    Args:
-        parts: x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test".
-        classes: names of the classes.
-        scaling: how stored pixels became x.
-        steps: what was done to get the three parts.
-    """
-
-    parts: Mapping[str, Pair]
-    classes: tuple[str, ...]
-    scaling: str
-    steps: tuple[str, ...]
-
-
-def as_array(name: str, value: object) -> np.ndarray:
-    """Returns `value` as a NumPy array that holds no Python objects.
-
-    Raises:
-        ArgumentError: it is ragged, or holds objects.
-    """
+def _as_array(name: str, value: object) -> np.ndarray:
+    """Returns `value` as a NumPy array that is not ragged and holds no Python objects."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
     try:
@@ -59,23 +38,16 @@ def as_array(name: str, value: object) -> np.ndarray:
     return array
 
 
-def check(
-    arrays: Mapping[str, Any],
-    *,
-    divisor: int = 255,
-    held_out: Mapping[str, int] | None = None,
-    layout: str | None = None,
-) -> Checked:
+def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], dict[str, Any]]:
     """Checks arrays, scales their pixels, and splits off the parts that are not given.
 
     Args:
-        arrays: with the keys that `memhelpers.data.load` describes.
-        divisor: what uint8 pixels are divided by.
-        held_out: number of examples of each part to be split off, where it is fixed.
+        source: its arrays have the keys that `memhelpers.data.load` describes.
         layout: "NCHW" or "NHWC"; None infers it from the shape.
 
     Returns:
-        The checked parts.
+        x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test"; and `classes`,
+        `scaling` and `steps` as `memhelpers.data.Dataset` has them.
 
     Raises:
         ArgumentError: a key is missing or unknown; lengths or shapes do not match; pixels are not
@@ -84,16 +56,18 @@ def check(
     """
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
-    keys = _keys_of_parts(arrays)
-    stored = {key: as_array(key, arrays[key]) for pair in keys.values() for key in pair}
-    scaling = _scaling({x: stored[x] for x, _ in keys.values()}, divisor)
-    parts = {
-        part: _pair(x, stored[x], y, stored[y], divisor, layout) for part, (x, y) in keys.items()
-    }
+    keys = _keys_of_parts(source.arrays)
+    stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
+    scaling = _scaling({x: stored[x] for x, _ in keys.values()}, source.divisor)
+    parts = {}
+    for part, (x, y) in keys.items():
+        pixels = _pixels(x, stored[x], source.divisor, layout)
+        parts[part] = pixels, _labels(y, stored[y], x, len(pixels))
     _check_shapes({keys[part][0]: x for part, (x, _) in parts.items()})
-    classes = _classes(arrays.get("classes"), {keys[part][1]: y for part, (_, y) in parts.items()})
-    parts, steps = _split(parts, keys["train"][0], held_out)
-    return Checked(parts, classes, scaling, steps)
+    labels = {keys[part][1]: y for part, (_, y) in parts.items()}
+    classes = _classes(source.arrays.get("classes"), labels)
+    parts, steps = _split(parts, keys["train"][0], source.held_out)
+    return parts, {"classes": classes, "scaling": scaling, "steps": steps}
 
 
 def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -128,17 +102,6 @@ def _check_shapes(images: Mapping[str, np.ndarray]) -> None:
             raise ArgumentError(name, f"{shape} images", f"{shapes[first]}, as in {first}")
 
 
-def _pair(
-    x_key: str, x: np.ndarray, y_key: str, y: np.ndarray, divisor: int, layout: str | None
-) -> Pair:
-    """Returns the checked images and labels of one part."""
-    pixels, labels = _pixels(x_key, x, divisor, layout), _labels(y_key, y)
-    if len(pixels) != len(labels):
-        allowed = f"{len(pixels)}, one for each image of {x_key}"
-        raise ArgumentError(y_key, f"{len(labels)} labels", allowed)
-    return pixels, labels
-
-
 def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.ndarray:
     """Returns finite float32 pixels [n, C, H, W] that share no memory with `x`."""
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
@@ -167,14 +130,16 @@ def _layout(name: str, shape: tuple[int, ...], layout: str | None) -> str:
     return fitting[0]
 
 
-def _labels(name: str, y: np.ndarray) -> np.ndarray:
+def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
     """Returns int64 labels [n] that are not negative."""
     if y.ndim != 1:
         raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
     if y.dtype.kind not in "iu":
         raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers (integer type)")
+    if len(y) != n:
+        raise ArgumentError(name, f"{len(y)} labels", f"{n}, one for each image of {x_name}")
     labels = y.astype(np.int64)
-    if len(labels) and labels.min() < 0:
+    if labels.min() < 0:
         given = f"label {labels.min()} of image {int(labels.argmin())}"
         raise ArgumentError(name, given, "whole numbers from 0 to K - 1")
     return labels
@@ -201,10 +166,9 @@ def _classes(names: object, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]
 
 
 def _names(names: object) -> tuple[str, ...]:
-    array = as_array("classes", names)
+    array = _as_array("classes", names)
     if array.ndim != 1 or array.dtype.kind != "U":
-        given = f"{array.dtype.name} of shape {list(array.shape)}"
-        raise ArgumentError("classes", given, "a list of names, one per class")
+        raise ArgumentError("classes", names, "a list of names, one per class")
     return tuple(array.tolist())
 
 

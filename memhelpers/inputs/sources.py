@@ -6,13 +6,7 @@ as they are stored, which `memhelpers.inputs.arrays` then checks, scales and spl
 
 import contextlib
 import hashlib
-import http.client
 import os
-import pickle
-import socket
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,23 +27,6 @@ MNIST_FILES = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 VALIDATION_SIZE = 10_000  # the last images of the training part, of MNIST, CIFAR-10 and SVHN
-STALLED_SECONDS = 60.0  # a connection silent for this long is given up
-
-# What torchvision, NumPy and the modules below them raise on a bad file or connection.
-_UNREADABLE = (
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    ImportError,
-    http.client.HTTPException,
-    pickle.UnpicklingError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +35,7 @@ class Source:
 
     Args:
         name: what the data is called.
-        arrays: `x` and `y`, or `x_train`, `y_train` and so on; perhaps `classes`.
+        arrays: with the keys that `memhelpers.data.load` describes.
         divisor: what whole-numbered pixels are divided by.
         held_out: sizes of the parts that are to be split off, where the source fixes them.
     """
@@ -78,18 +55,7 @@ def data_folder(root: str | os.PathLike | None = None) -> Path:
 def read(source: object, root: str | os.PathLike | None = None, download: bool = True) -> Source:
     """Reads a named data set, a `.npz` file, a mapping of arrays, or a pair (x, y).
 
-    Args:
-        source: "digits", "mnist", "cifar10", "svhn", a path that ends in `.npz`, a mapping with the
-            keys of such a file, or a tuple (x, y).
-        root: folder of data files; see `data_folder`.
-        download: whether torchvision may download what is not there.
-
-    Returns:
-        The arrays as stored.
-
-    Raises:
-        ArgumentError: `source` is none of these.
-        DataError: a file is missing, truncated or altered, or cannot be downloaded.
+    Arguments and errors as in `memhelpers.data.load`.
     """
     if isinstance(source, str) and source in NAMED:
         return NAMED[source](data_folder(root), download)
@@ -106,12 +72,11 @@ def read(source: object, root: str | os.PathLike | None = None, download: bool =
 
 def _npz(path: Path, folder: Path) -> Source:
     """Reads a .npz file, looked for as given and then in the data folder."""
-    places = list(dict.fromkeys([path, folder / path]))
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    found = path if path.is_file() else folder / path
+    if not found.is_file():
         raise DataError(
-            f"no file {path.name}: looked for {' and '.join(map(str, places))}. Give its full path,"
-            f" or put it into the folder that `root` or the variable {DATA_VARIABLE} names"
+            f"no file {path}: looked for it here and in {folder}. Give its full path, or put it "
+            f"into the folder that `root` or the variable {DATA_VARIABLE} names"
         )
     what = f"{found} is not a complete .npz file of plain arrays (without Python objects)"
     # Never allow_pickle: a data file from elsewhere must not be able to run code.
@@ -124,20 +89,9 @@ def _explained(what: str, advice: str = "") -> Iterator[None]:
     """Turns whatever a reader or a download raises into one DataError."""
     try:
         yield
-    except _UNREADABLE as error:
+    except Exception as error:  # each format and connection has its own kinds
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{what}: {reason}.{' ' if advice else ''}{advice}") from error
-
-
-@contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Gives up on a silent connection, for which urllib would wait without end."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager
@@ -146,13 +100,13 @@ def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
     with _explained(f"{name} needs torchvision", "Install it as its own page says"):
         from torchvision import datasets
     tried = f" or downloaded (tried {' and '.join(_addresses(name, datasets))})" if download else ""
+    again = "Check the network and load it again" if download else "Load it with download=True"
     advice = (
         f"Its files are looked for in {folder} (set by the argument root or the variable "
-        f"{DATA_VARIABLE}). "
-        + ("Check the network and load it again" if download else "Load it with download=True")
-        + ', or put its files there; load("digits") needs no file and no network'
+        f"{DATA_VARIABLE}). {again}, or put its files there; "
+        'load("digits") needs no file and no network'
     )
-    with _explained(f"{name} cannot be read{tried}", advice), _patience(STALLED_SECONDS):
+    with _explained(f"{name} cannot be read{tried}", advice):
         yield datasets
 
 
@@ -213,10 +167,8 @@ def _cifar10(folder: Path, download: bool) -> Source:
 
 def _svhn(folder: Path, download: bool) -> Source:
     with _torchvision("svhn", folder, download) as datasets:
-        train, test = (
-            datasets.SVHN(os.fspath(folder), split=split, download=download)
-            for split in ("train", "test")
-        )
+        train = datasets.SVHN(os.fspath(folder), split="train", download=download)
+        test = datasets.SVHN(os.fspath(folder), split="test", download=download)
     return Source("svhn", _three_parts(train.data, train.labels, test.data, test.labels))
 
 
