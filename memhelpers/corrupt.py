@@ -182,7 +182,10 @@ def _corrupt(
         part = getattr(data, name)
         mask = _chosen(len(part), fraction, seed, f"{purpose} in {name}").to(data.device)
         # Everything is drawn, and the mask picks: so a smaller fraction has the same draws.
-        fields[name] = _mix(mask, redraw(part, name), part)
+        new = redraw(part, name)
+        same = new.x is part.x
+        x = part.x if same else torch.where(mask[:, None, None, None], new.x, part.x)
+        fields[name] = Part(x, torch.where(mask, new.y, part.y))
         if name == "train":
             fields["replaced"] = data.replaced | mask
             fields["changed"] = data.changed | _differs(fields[name], part)
@@ -197,11 +200,6 @@ def _chosen(n: int, fraction: float, seed: int, purpose: str) -> Tensor:
     return mask
 
 
-def _mix(mask: Tensor, new: Part, old: Part) -> Part:
-    images = old.x if new.x is old.x else torch.where(mask[:, None, None, None], new.x, old.x)
-    return Part(images, torch.where(mask, new.y, old.y))
-
-
 def _differs(new: Part, old: Part) -> Tensor:
     images = (new.x != old.x).flatten(1).any(1) if new.x is not old.x else False
     return (new.y != old.y) | images
@@ -213,9 +211,8 @@ def _targets(mapping: Mapping[int, int] | None, classes: int) -> list[int]:
         return [(k + 1) % classes for k in range(classes)]
     if not isinstance(mapping, Mapping):
         raise ArgumentError("mapping", mapping, "a dict from classes to classes, such as {0: 1}")
-    for old, new in mapping.items():
-        check_integer("mapping", old, 0, classes - 1)
-        check_integer("mapping", new, 0, classes - 1)
+    for label in (*mapping, *mapping.values()):
+        check_integer("mapping", label, 0, classes - 1)
     return [int(mapping.get(k, k)) for k in range(classes)]
 
 

@@ -133,9 +133,8 @@ class Dataset:
     def to(self, device: str | torch.device) -> "Dataset":
         """Returns the same data on `device`, which must be present here."""
         device = _check_device(device)
-        moved = {name: part.to(device) for name, part in self.parts.items()}
-        masks = {"replaced": self.replaced.to(device), "changed": self.changed.to(device)}
-        return self.replace(**moved, **masks)
+        moved = self.parts | {"replaced": self.replaced, "changed": self.changed}
+        return self.replace(**{name: value.to(device) for name, value in moved.items()})
 
     def subset(self, n: int, *, balanced: bool = False, seed: int = 0) -> "Dataset":
         """Draws `n` training examples; validation and test stay whole.

@@ -101,8 +101,7 @@ class Chapter:
         `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
 
         Raises:
-            RecordError: it cannot be written (a former record stays as it was), or a recorded run
-                lacks a table or a column that this run has.
+            RecordError: it cannot be written, or a recorded run lacks a column that this run has.
         """
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.here = f"{self.preset}, {data.name}"
@@ -131,7 +130,9 @@ class Chapter:
         """The recorded runs by title, the largest first; those at the quick preset are left out."""
         found = recorded(self.slug).values()
         large = [record for record in found if record.provenance["preset"] != "quick"]
-        return {title(record): record for record in sorted(large, key=_size, reverse=True)}
+        large.sort(key=lambda record: record.provenance["wall_seconds"], reverse=True)
+        large.sort(key=at_paper_scale, reverse=True)
+        return {title(record): record for record in large}
 
     @property
     def runs(self) -> dict[str, Tables]:
@@ -197,11 +198,7 @@ class Chapter:
 
 
 def recorded(chapter: str) -> dict[str, Record]:
-    """All recorded runs of a chapter, or of "benchmarks", by name.
-
-    Raises:
-        RecordError: a record is damaged or of another version.
-    """
+    """All recorded runs of a chapter, or of "benchmarks", by name; errors as in `records.load`."""
     return {name: records.load(chapter, name) for name in records.available(chapter)}
 
 
@@ -277,10 +274,6 @@ def _scale(record: Record) -> tuple:
     provenance = record.provenance
     kept = {k: v for k, v in provenance["overrides"].items() if k != "precision"}
     return provenance["preset"], provenance["dataset"]["fingerprint"], kept
-
-
-def _size(record: Record) -> tuple[bool, float]:
-    return at_paper_scale(record), record.provenance["wall_seconds"]
 
 
 def _plain(value: object) -> str:

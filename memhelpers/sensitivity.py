@@ -68,9 +68,6 @@ class Sensitivity:
 
         Each evaluation time is weighted by the updates it stands for (see `time_shares`), since
         they need not be evenly spaced. Errors as in `at_times`.
-
-        Source:
-            Arpit et al. 2017, Sec. 3.2.
         """
         return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ time_shares(self.times)
 
@@ -230,16 +227,13 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndarray:
-    """Per-class loss sensitivity G_ij, [member, i, j].
+    """Per-class loss sensitivity G_ij, [member, i, j] (Fig. 4).
 
     G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
     derivative of class i's part of the loss. Not a number for a class j without examples.
 
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
-
-    Source:
-        Arpit et al. 2017, Sec. 3.2, Fig. 4.
     """
     return _by_class(sensitivity, sensitivity.over_training(derivative, "l1")[:, None])[:, 0]
 
@@ -381,8 +375,9 @@ def _differentiate(back: _Backward, norms: list[str], derivatives: list[str]) ->
 def _every_step(
     network: nn.Module, datasets: list[Dataset], *, epochs: int, updates: int, **settings
 ) -> tuple[Readings, Readings]:
-    """Train by `fit`: weights [m, parameters] before each update and after the last, and positions
-    [m, b] of each update's examples; not numbers from where a member has diverged.
+    """Train by `fit`; the weights before each update and after the last, and each batch.
+
+    Weights are [m, parameters], batches are positions [m, b]; NaN where a member has diverged.
     """
     probes = {
         "weights": Probe(parameters, updates="all"),

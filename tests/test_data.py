@@ -490,7 +490,7 @@ labels = own()["y"]
         (replaced(y=labels * 10**6), "y: given 'labels up to 2000000 without 1'"),
         (replaced(y=labels * 0), "y: given 'a single class, 0'; allowed: at least 2 classes"),
         (replaced(classes=["a", "b"]), "y: given 'label 2 of image 2'; .*0 to 1 .*named in"),
-        (replaced(classes=[1, 2, 3]), "classes: given 'int64 of shape"),
+        (replaced(classes=[1, 2, 3]), r"classes: given \[1, 2, 3\]; allowed: a list of names"),
         (replaced(classes="abc"), "classes: given"),
         (own(5), "x: given '5 images'; allowed: at least 6"),
         (own(4, part="_train"), "x_train: given '4 images'; allowed: at least 5"),
@@ -500,11 +500,11 @@ labels = own()["y"]
         ),
         (
             own(part="_train") | own(shape=(9, 9), part="_test"),
-            "x_test: given '1x9x9 images'; allowed: 1x8x8, as in x_train",
+            "x_test: given '1x9x9 images'; allowed: 1x8x8 images, as in x_train",
         ),
         (
             own(part="_train") | own(dtype=np.float32, part="_test"),
-            "x_test: given 'pixels of type float32'; allowed: uint8, as in x_train",
+            "x_test: given 'float pixels'; allowed: uint8 pixels, as in x_train",
         ),
     ],
 )

@@ -58,12 +58,15 @@ def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], d
         check_choice("layout", layout, LAYOUTS)
     keys = _keys_of_parts(source.arrays)
     stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
-    scaling = _scaling({x: stored[x] for x, _ in keys.values()}, source.divisor)
-    parts = {}
+    parts, types, shapes = {}, {}, {}
     for part, (x, y) in keys.items():
         pixels = _pixels(x, stored[x], source.divisor, layout)
         parts[part] = pixels, _labels(y, stored[y], x, len(pixels))
-    _check_shapes({keys[part][0]: x for part, (x, _) in parts.items()})
+        types[x] = "uint8 pixels" if stored[x].dtype == np.uint8 else "float pixels"
+        shapes[x] = "x".join(map(str, pixels.shape[1:])) + " images"
+    _check_alike(types)
+    _check_alike(shapes)
+    scaling = f"pixel / {source.divisor}" if "uint8 pixels" in types.values() else "as given"
     labels = {keys[part][1]: y for part, (_, y) in parts.items()}
     classes = _classes(source.arrays.get("classes"), labels)
     parts, steps = _split(parts, keys["train"][0], source.held_out)
@@ -82,24 +85,11 @@ def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _scaling(images: Mapping[str, np.ndarray], divisor: int) -> str:
-    """Returns the one way in which all parts are scaled."""
-    first, *_ = images
-    for name, x in images.items():
-        given = f"pixels of type {x.dtype.name}"
-        if x.dtype != np.uint8 and x.dtype.kind != "f":
-            raise ArgumentError(name, given, "uint8 from 0 to 255, or floats")
-        if (x.dtype == np.uint8) != (images[first].dtype == np.uint8):
-            raise ArgumentError(name, given, f"{images[first].dtype.name}, as in {first}")
-    return f"pixel / {divisor}" if images[first].dtype == np.uint8 else "as given"
-
-
-def _check_shapes(images: Mapping[str, np.ndarray]) -> None:
-    first, *_ = images
-    shapes = {name: "x".join(map(str, x.shape[1:])) for name, x in images.items()}
-    for name, shape in shapes.items():
-        if shape != shapes[first]:
-            raise ArgumentError(name, f"{shape} images", f"{shapes[first]}, as in {first}")
+def _check_alike(kinds: Mapping[str, str]) -> None:
+    first, *_ = kinds
+    for name, kind in kinds.items():
+        if kind != kinds[first]:
+            raise ArgumentError(name, kind, f"{kinds[first]}, as in {first}")
 
 
 def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.ndarray:
@@ -107,6 +97,9 @@ def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.nd
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        given = f"pixels of type {x.dtype.name}"
+        raise ArgumentError(name, given, "uint8 from 0 to 255, or floats")
     if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
         x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused

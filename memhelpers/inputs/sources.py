@@ -99,7 +99,12 @@ def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
     """Hands out torchvision's data sets, and says what was tried and what to do where they fail."""
     with _explained(f"{name} needs torchvision", "Install it as its own page says"):
         from torchvision import datasets
-    tried = f" or downloaded (tried {' and '.join(_addresses(name, datasets))})" if download else ""
+    addresses = {
+        "mnist": datasets.MNIST.mirrors,
+        "cifar10": [datasets.CIFAR10.url],
+        "svhn": [datasets.SVHN.split_list[split][0] for split in ("train", "test")],
+    }
+    tried = f" or downloaded (tried {' and '.join(addresses[name])})" if download else ""
     again = "Check the network and load it again" if download else "Load it with download=True"
     advice = (
         f"Its files are looked for in {folder} (set by the argument root or the variable "
@@ -108,15 +113,6 @@ def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
     )
     with _explained(f"{name} cannot be read{tried}", advice):
         yield datasets
-
-
-def _addresses(name: str, datasets: Any) -> list[str]:
-    """Where torchvision downloads a data set from."""
-    if name == "mnist":
-        return datasets.MNIST.mirrors
-    if name == "cifar10":
-        return [datasets.CIFAR10.url]
-    return [datasets.SVHN.split_list[split][0] for split in ("train", "test")]
 
 
 def _digits(folder: Path, download: bool) -> Source:
