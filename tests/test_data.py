@@ -121,9 +121,14 @@ def test_the_fingerprint_does_not_depend_on_the_device(digits):
 
 
 def test_moving_to_a_device_keeps_everything(digits):
-    moved = digits.to("cpu")
-    assert moved.fingerprint == digits.fingerprint
-    assert moved.replaced.device == moved.device == torch.device("cpu")
+    assert digits.to("cpu").fingerprint == digits.fingerprint
+    moved = digits.to("meta")  # the one other device that is everywhere
+    tensors = [
+        moved.replaced,
+        moved.changed,
+        *(t for p in moved.parts.values() for t in (p.x, p.y)),
+    ]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 def test_a_part_takes_examples_in_the_order_asked_for(digits):
@@ -231,10 +236,10 @@ def test_loading_takes_subset_side_and_seed_at_once(digits):
     assert data.train.y.bincount().tolist() == [10] * 10
 
 
-@pytest.mark.parametrize("argument", [{"train": 0}, {"train": 1.5}, {"seed": -1}, {"seed": 0.5}])
-def test_sizes_and_seeds_are_checked(argument):
+@pytest.mark.parametrize("argument", [{"train": 0}, {"side": 1.5}, {"seed": -1}])
+def test_sizes_and_seeds_are_checked_before_any_file_is_looked_for(argument, tmp_path):
     with pytest.raises(ArgumentError, match=next(iter(argument))):
-        load("digits", **argument)
+        load("mnist", root=tmp_path, download=False, **argument)
 
 
 def test_balanced_needs_the_size_of_a_subset():
