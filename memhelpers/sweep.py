@@ -46,7 +46,8 @@ from memhelpers.runs.store import Store, join, key_of, warn
 from memhelpers.runs.work import Outcome, Run, Work, Workers, named, unpack
 from memhelpers.training import History, fit
 
-PER_MEMBER = ("learning_rate", "momentum", "weight_decay")  # may differ between stacked networks
+# Settings that may differ between stacked networks.
+PER_MEMBER = ("learning_rate", "momentum", "weight_decay", "perturb")
 _NOT_SET = ("network", "data", "seeds", "subsets", "together", "workers", "progress")
 _DEFAULTS = {name: given.default for name, given in inspect.signature(fit).parameters.items()}
 SETTINGS = tuple(name for name in _DEFAULTS if name not in _NOT_SET)
@@ -213,7 +214,7 @@ def sweep(
     functions = workers.pack((experiment, measure))
     used = {"experiment": experiment, "measure": measure, "fit": fit}
     used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
-    lines = fingerprint.lines(used, by_function=__name__)
+    lines = fingerprint.lines(used)
     code = fingerprint.digest(*lines)
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))

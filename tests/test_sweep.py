@@ -21,6 +21,7 @@ from toys import relabelled, toy_data, toy_mlp
 
 from memhelpers import sweep as module
 from memhelpers.engine import packing
+from memhelpers.engine.perturbations import dropout, gaussian_noise
 from memhelpers.engine.probes import Probe, parameters, weight_norm
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
@@ -242,6 +243,7 @@ class Custom(nn.Module):
         ({"momentum": 0.5}, {"momentum": 0.1}, True),
         ({"weight_decay": 0.5}, {"weight_decay": 0.1}, True),
         ({"momentum": 0.5}, {}, True),
+        ({"perturb": dropout(0.5)}, {}, True),
         ({"batch_size": 8}, {"batch_size": 9}, False),
         ({"precision": "fp64"}, {}, False),
         ({"schedule": halve_every(2)}, {"schedule": halve_every(2)}, True),
@@ -278,6 +280,27 @@ def test_what_fit_needs_to_be_alike_is_not_stacked_where_it_differs(fits, one, o
 
     assert sweep(experiment, grid(seed=[0, 1])).complete
     assert fits == ([[0, 1]] if stacked else [[0], [1]])
+
+
+def test_networks_that_differ_in_their_noise_are_stacked_and_equal_single_fits(fits):
+    noises = {
+        "none": None,
+        "dropout": dropout(0.5),
+        "both": dropout(0.2) + gaussian_noise(0.3, where="input"),
+    }
+
+    def experiment(noise):
+        settings = {"epochs": 3, "batch_size": 8, "learning_rate": 0.5}
+        return Training(toy_mlp(DATA), DATA, seed=1, perturb=noises[noise], **settings)
+
+    table = sweep(experiment, grid(noise=noises)).table
+    assert fits == [[1, 1, 1]]
+    assert table["train_loss"].nunique() == 3
+    for row, noise in enumerate(noises):
+        made = experiment(noise)
+        alone = summary(fit(made.network, made.data, seeds=[1], **made.settings))
+        found = table.loc[[row], alone.columns].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, alone, rtol=1e-4)
 
 
 def test_a_setting_that_cannot_be_compared_is_trained_alone(fits):
