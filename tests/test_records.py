@@ -145,7 +145,7 @@ def test_a_table_that_would_not_come_back_is_refused(tmp_path, tables):
 
 @pytest.mark.parametrize(
     "provenance",
-    [{"loss": math.nan}, {"device": torch.device("cpu")}, {"format": 2}, {"tables": 1}],
+    [{"loss": math.nan}, {"device": torch.device("cpu")}],
 )
 def test_a_provenance_that_is_no_json_is_refused(tmp_path, provenance):
     with pytest.raises(ArgumentError, match="provenance"):
@@ -188,15 +188,6 @@ def test_a_missing_record_is_answered_with_those_that_exist(tmp_path):
     save(tmp_path, name="colab")
     with pytest.raises(RecordError, match="recorded for 04-a: colab"):
         load(tmp_path)
-
-
-def test_a_missing_table_or_column_is_named(tmp_path):
-    save(tmp_path)
-    assert load(tmp_path, columns={"curve": ["epoch", "loss"]}).tables.keys() == {"curve"}
-    with pytest.raises(RecordError, match="table curve: no column gini; it has: epoch, loss"):
-        load(tmp_path, columns={"curve": ["epoch", "gini"]})
-    with pytest.raises(RecordError, match="has no table 'matrix'; it has: curve"):
-        load(tmp_path, columns={"matrix": ["row"]})
 
 
 def test_a_record_of_another_version_is_refused(tmp_path, monkeypatch):

@@ -23,7 +23,6 @@ from memhelpers.runs import files, machine
 FORMAT = 1
 
 _PROVENANCE = "provenance.json"
-_RESERVED = ("format", "chapter", "name", "created", "tables")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]*[A-Za-z0-9])?")
 
 
@@ -32,9 +31,9 @@ class Record:
     """A recorded run.
 
     Args:
-        chapter: slug of the chapter it belongs to, such as "04-loss-sensitivity".
+        chapter: slug of the chapter, such as "04-loss-sensitivity".
         name: of the run, such as "paper-mnist".
-        tables: its tables by name.
+        tables: by name.
         provenance: how they came about, as written by `save`.
     """
 
@@ -78,8 +77,6 @@ def save(
     folder = _folder(chapter, name, root, writing=True)
     if not isinstance(tables, Mapping) or not tables:
         raise ArgumentError("tables", tables, "at least one table by name")
-    if taken := [key for key in provenance if key in _RESERVED]:
-        raise ArgumentError("provenance", taken, "other keys than " + ", ".join(_RESERVED))
     contents, described = {}, {}
     for table_name, table in tables.items():
         columns = files.kinds(f"tables[{_valid('table', table_name)!r}]", table)
@@ -88,38 +85,24 @@ def save(
         described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
-    contents[_PROVENANCE] = _json({**head, **provenance, "tables": described})
+    contents[_PROVENANCE] = _json(head | provenance | head | {"tables": described})
     try:
         _replace(folder, contents)
     except OSError as error:
-        raise RecordError(
-            f"record {chapter}/{name} was not written: {error.strerror or error}; "
-            "a former record of this name is as it was"
-        ) from error
+        told = f"record {chapter}/{name} was not written: {error.strerror or error}"
+        raise RecordError(f"{told}; a former record of this name is as it was") from error
     return folder
 
 
-def load(
-    chapter: str,
-    name: str,
-    *,
-    columns: Mapping[str, Sequence[str]] | None = None,
-    root: str | Path | None = None,
-) -> Record:
+def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
     """Reads a record and checks that it is what was written.
-
-    Args:
-        chapter: slug of the chapter.
-        name: of the run.
-        columns: for each table that the caller needs, the columns that it must have.
-        root: the folder of records (default: the book's).
 
     Returns:
         The record, its tables with the types that they were saved with.
 
     Raises:
-        RecordError: there is no such record, it has another format version, a file is missing or
-            not what was written, or a needed table or column is missing.
+        RecordError: there is no such record, it has another format version, or a file is missing or
+            not what was written.
     """
     folder = _present(_folder(chapter, name, root))
     label = f"record {chapter}/{name}"
@@ -131,8 +114,6 @@ def load(
         table: _table(folder / f"{table}.csv", description, f"{label}, table {table}")
         for table, description in provenance["tables"].items()
     }
-    for table, needed in (columns or {}).items():
-        _check_columns(tables, table, needed, label)
     return Record(chapter, name, tables, provenance)
 
 
@@ -153,10 +134,7 @@ def pack_answers(right: np.ndarray) -> list[str]:
     """Which networks are right on each example, in one short text an example.
 
     Args:
-        right: whether network r is right on example i, [R, n].
-
-    Returns:
-        For each example a bit for each network, eight to two hexadecimal digits.
+        right: whether network r is right on example i, [R, n]; eight give two hexadecimal digits.
     """
     return [bits.tobytes().hex() for bits in np.packbits(right, axis=0).T]
 
@@ -258,15 +236,13 @@ def _settle(folder: Path) -> None:
 def _provenance(folder: Path, label: str) -> dict:
     try:
         provenance = json.loads((folder / _PROVENANCE).read_bytes())
-        version, tables = provenance.get("format"), provenance.get("tables")
-    except (OSError, ValueError, AttributeError) as error:
-        raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error}") from None
+        version, tables = provenance["format"], provenance["tables"].values()
+        if not all({"sha256", "rows", "columns"} <= table.keys() for table in tables):
+            raise ValueError("it does not describe its tables")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error!r}") from None
     if version != FORMAT:
         raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
-    needed = {"sha256", "rows", "columns"}
-    described = isinstance(tables, dict) and all(isinstance(t, dict) for t in tables.values())
-    if not described or not all(needed <= table.keys() for table in tables.values()):
-        raise RecordError(f"{label}: {_PROVENANCE} does not describe its tables")
     return provenance
 
 
@@ -282,14 +258,3 @@ def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
     except ValueError:
         what = f"{path.name} and {_PROVENANCE}"
         raise RecordError(f"{label}: {what} disagree on rows or columns") from None
-
-
-def _check_columns(
-    tables: Mapping[str, pd.DataFrame], table: str, needed: Sequence[str], label: str
-) -> None:
-    if table not in tables:
-        raise RecordError(f"{label} has no table {table!r}; it has: {', '.join(tables)}")
-    missing = [column for column in needed if column not in tables[table].columns]
-    if missing:
-        has = ", ".join(tables[table].columns)
-        raise RecordError(f"{label}, table {table}: no column {', '.join(missing)}; it has: {has}")
