@@ -35,12 +35,7 @@ from torch import Tensor, nn
 
 from memhelpers.data import Dataset
 from memhelpers.engine import packing
-from memhelpers.errors import (
-    ArgumentError,
-    check_positive,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, check_positive, check_positive_int, check_seed
 from memhelpers.runs import files, fingerprint, machine
 from memhelpers.runs.store import Store, join, key_of, warn
 from memhelpers.runs.work import Outcome, Run, Work, Workers, named, unpack
@@ -99,8 +94,7 @@ class Sweep:
     Attributes:
         table: the rows of every finished run, with its parameters as columns, in the order in which
             the runs were given.
-        failures: parameters, `error` and `traceback` of the runs that raised; the next call tries
-            them again.
+        failures: parameters, `error` and `traceback` of the runs that raised.
         missing: the runs for which no time was left.
         done_before: how many were found in the store.
     """
@@ -126,13 +120,12 @@ def grid(**axes: Iterable[Any]) -> list[Run]:
     Raises:
         ArgumentError: an axis that is not several values, or has none.
     """
+    listed = {}
     for name, values in axes.items():
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise ArgumentError(name, values, "several values, such as [64, 128] or range(10)")
-    listed = {name: list(values) for name, values in axes.items()}
-    for name, values in listed.items():
-        if not values:
-            raise ArgumentError(name, values, "at least one value")
+        several = isinstance(values, Iterable) and not isinstance(values, str)
+        listed[name] = list(values) if several else []
+        if not listed[name]:
+            raise ArgumentError(name, values, "values, such as [64, 128] or range(10)")
     combinations = itertools.product(*listed.values())
     return [dict(zip(listed, chosen, strict=True)) for chosen in combinations]
 
@@ -165,9 +158,8 @@ def sweep(
     """Do every run that is not in the store yet.
 
     A run is stored under a hash of its parameters and of all that `experiment` and `measure` use
-    (see `versions`): their code, the data sets and values they refer to, the modules of this
-    package. Neither device, executor, packing nor library versions are part of it; the run's file
-    tells them. What an experiment itself reads from files is not seen; pass it in `depends`.
+    (see `runs.fingerprint`). Neither device, executor, packing nor library versions are part of it;
+    the run's file tells them. What is read from files is not seen; pass it in `depends`.
 
     How networks are packed changes results by rounding. The packs follow from the list of runs, so
     that a sweep that was broken off and one that was not pack alike; a single run that is done
@@ -189,20 +181,16 @@ def sweep(
         together: most runs in one unit of work, which is what a kill loses; by default as many
             networks as fill the processor, and few enough that every worker has some.
         minutes: no unit is started that would, at the pace so far, not end within this time.
-        depends: further things that results depend on, such as a data set that is read inside.
+        depends: further things that results depend on, such as a data set or `Path` read inside.
         progress: called with (runs done, runs in all); by default a bar with the time left.
-
-    Returns:
-        What is done, what failed and what is missing.
 
     Raises:
         ArgumentError: an argument is outside what is allowed; nothing has been run then.
-        KeyboardInterrupt: as usual; what had finished is in the store.
+        RuntimeError: a worker process died; as after Ctrl-C, what had finished is in the store.
 
     Warns:
         RuntimeWarning: runs failed; a stored run is damaged and is done again; no space is left for
-            a run, which the next call will do again; locks do not work in the folder; a worker
-            process died.
+            a run, which the next call will do again; locks do not work in the folder.
     """
     for name, function in (("experiment", experiment), ("measure", measure)):
         if not callable(function):
@@ -241,9 +229,6 @@ def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
     Args:
         workers: how many. In a script the sweep then stands under `if __name__ == "__main__"`.
         gpus: numbers of the GPUs, which the workers take in turn; each sees only its own.
-
-    Raises:
-        ArgumentError: no worker.
     """
     workers = check_positive_int("workers", workers)
     context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
@@ -297,10 +282,7 @@ def _looks(
 ) -> Callable[[Run], tuple[Hashable, int] | Outcome]:
     """The function that says with what a run can be stacked, and how many make a unit.
 
-    Args:
-        experiment: the reader's.
-        together: most runs in a unit; by default as many as fill the processor.
-        share: most runs for each worker then.
+    That is `together`, or as many as fill the processor, but at most the `share` of a worker.
     """
     walk, sizes = fingerprint.Walk(), {}
 
@@ -366,7 +348,7 @@ def _made(experiment: Callable, run: Run) -> Training | Outcome:
         if not isinstance(made, pd.DataFrame):
             raise ArgumentError("experiment", type(made), "one that returns Training or DataFrame")
         took = time.monotonic() - started
-        return _outcome(made, machine.device(), "fp32", took, companions=[0], about={})
+        return _outcome(made, machine.device(), "fp32", took, companions=[0])
     except Exception as error:
         return Outcome.failed(error)
 
@@ -415,7 +397,7 @@ def _measured(
         seen = (history, training)[: _arguments(measure)]
         about = {"data": "; ".join([data.name, *data.steps]), "together": len(places)}
         precision = training.setting("precision")
-        return _outcome(measure(*seen), data.device, precision, took, places, about)
+        return _outcome(measure(*seen), data.device, precision, took, places, **about)
     except Exception as error:
         return Outcome.failed(error)
 
@@ -432,13 +414,17 @@ def _outcome(
     precision: str,
     took: float,
     companions: list[int],
-    about: dict[str, Any],
+    **about: Any,
 ) -> Outcome:
-    """The outcome of a run that gave a table; of a failed one where it cannot be kept."""
+    """The outcome of a run that gave a table.
+
+    Raises:
+        ArgumentError: a table that cannot be kept; here, so that only this run fails.
+    """
     if not isinstance(table, pd.DataFrame):
         raise ArgumentError("measure", type(table), "a function that returns a DataFrame")
     table = table.reset_index(drop=True)
-    files.kinds("table", table)  # here, so that only this run fails
+    files.kinds("table", table)
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}
     return Outcome(table, about={**about, **told}, companions=companions)
@@ -464,6 +450,5 @@ def _table(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFram
 def _failures(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFrame:
     places = [place for place, key in enumerate(keys) if key in work.failed]
     failed = [work.failed[keys[place]] for place in places]
-    errors = pd.Series([outcome.error for outcome in failed], dtype=str)
-    traces = pd.Series([outcome.traceback for outcome in failed], dtype=str)
-    return parameters.iloc[places].reset_index(drop=True).assign(error=errors, traceback=traces)
+    told = {name: [getattr(one, name) for one in failed] for name in ("error", "traceback")}
+    return parameters.iloc[places].reset_index(drop=True).join(pd.DataFrame(told, dtype=str))

@@ -172,13 +172,6 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     assert everything(tmp_path) == {}
 
 
-def test_an_installed_package_keeps_no_records(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "_PACKAGE", tmp_path / "site-packages" / "memhelpers")
-    with pytest.raises(RecordError, match="clone the book's repository"):
-        records.save("04-a", "paper", OLD, {})
-    assert everything(tmp_path) == {}
-
-
 # What does not load
 
 

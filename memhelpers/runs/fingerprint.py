@@ -326,9 +326,9 @@ def _definition(code: types.CodeType) -> ast.AST | None:
     if code not in _compiled(source):
         return None
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
-            first = [decorator.lineno for decorator in node.decorator_list] or [node.lineno]
-            if code.co_firstlineno in (node.lineno, *first):
+        if getattr(node, "name", "") == code.co_name and hasattr(node, "decorator_list"):
+            starts = {node.lineno, *(decorator.lineno for decorator in node.decorator_list)}
+            if code.co_firstlineno in starts:
                 return node
     return None
 

@@ -23,34 +23,19 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def repository_root() -> Path | None:
-    """The checkout that this package is imported from.
-
-    Returns:
-        The folder that holds `pyproject.toml` and `book/`, or None in an installed wheel.
-    """
+    """The checkout that this package is imported from; None in an installed wheel."""
     root = _PACKAGE.parent
     return root if (root / "pyproject.toml").is_file() and (root / "book").is_dir() else None
 
 
 def book_file(name: str) -> Path:
-    """The path of a file of the book, whether or not it exists.
-
-    Args:
-        name: its name in `book/`. A wheel carries `claims.yml` only.
-
-    Returns:
-        `<checkout>/book/<name>`, or the copy inside the installed package.
-    """
+    """The path of a file in `book/`, existing or not; a wheel carries `claims.yml` only."""
     root = repository_root()
     return (root / "book" if root else _PACKAGE / "_book") / name
 
 
 def data_folder() -> Path:
-    """The folder of the recorded runs, `<chapter>/<name>` below it.
-
-    Returns:
-        `<checkout>/data`, or the read-only copy inside the installed package.
-    """
+    """The folder of the recorded runs, `<chapter>/<name>` below it."""
     root = repository_root()
     return root / "data" if root else _PACKAGE / "_data"
 
@@ -63,14 +48,9 @@ def device() -> str:
 def environment(device: object, precision: str, **more: object) -> dict[str, object]:
     """What a run ran on, for its provenance; no name of a host, a user or a folder.
 
-    Args:
-        device: such as "cpu" or a `torch.device`.
-        precision: such as "float32" or "bfloat16".
-        more: further entries, such as wall time.
-
     Returns:
         Versions, device, CPU threads, precision, the checkout's commit and whether code differs
-        from it (both None outside of a checkout), and `more`.
+        from it (both None outside of a checkout), and `more`, such as wall time.
     """
     commit, dirty = _commit()
     return {

@@ -31,7 +31,7 @@ class Record:
     """A recorded run.
 
     Args:
-        chapter: slug of the chapter, such as "04-loss-sensitivity".
+        chapter: its slug, such as "04-loss-sensitivity".
         name: of the run, such as "paper-mnist".
         tables: by name.
         provenance: how they came about, as written by `save`.
@@ -70,11 +70,10 @@ def save(
         The record's folder, `<root>/<chapter>/<name>`.
 
     Raises:
-        RecordError: a bad name, a full disk or another fault of the file system, or no checkout to
-            record in.
+        RecordError: a bad name, a full disk or another fault of the file system.
         ArgumentError: a table or a provenance that cannot be kept.
     """
-    folder = _folder(chapter, name, root, writing=True)
+    folder = _folder(chapter, name, root)
     if not isinstance(tables, Mapping) or not tables:
         raise ArgumentError("tables", tables, "at least one table by name")
     contents, described = {}, {}
@@ -167,12 +166,7 @@ def _root(root: str | Path | None) -> Path:
     return machine.data_folder() if root is None else Path(root)
 
 
-def _folder(chapter: str, name: str, root: str | Path | None, writing: bool = False) -> Path:
-    if writing and root is None and machine.repository_root() is None:
-        raise RecordError(
-            "an installed package keeps no records: clone the book's repository and run there "
-            "(`pip install -e .`), or pass root="
-        )
+def _folder(chapter: str, name: str, root: str | Path | None) -> Path:
     return _root(root) / _valid("chapter", chapter) / _valid("name", name)
 
 

@@ -6,7 +6,6 @@ as a whole or not at all. Two stores become one by copying files.
 
 import contextlib
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -25,19 +24,13 @@ from memhelpers.errors import ArgumentError
 from memhelpers.runs import files
 
 FORMAT = 2
+_NOT_ABOUT = ("sha256", "format", "key", "columns", "rows")
 _LOCKED = 16  # runs of a unit whose locks are taken: a process may not have many files open
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run.
-
-    Attributes:
-        key: the hash of everything that determines it, 32 hexadecimal digits.
-        about: what the file says of it besides its table; JSON values.
-        columns: of its table; for each the type and the values.
-        rows: how many.
-    """
+    """A finished run: its key, how it came about, and type and values of each column."""
 
     key: str
     about: Mapping[str, Any]
@@ -52,12 +45,7 @@ def key_of(determined_by: object) -> str:
 
 
 def encode(key: str, table: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
-    """A run's file.
-
-    Args:
-        key: of the run.
-        table: columns of numbers, booleans or texts, and the default index.
-        about: how it came about; JSON values, no NaN.
+    """A run's file, with JSON values (no NaN) about how its table came about.
 
     Raises:
         ArgumentError: a table that cannot be kept.
@@ -66,26 +54,27 @@ def encode(key: str, table: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
     columns = {name: [kind, _plain(table[name], kind)] for name, kind in kinds.items()}
     body = {"format": FORMAT, "key": key, **about, "rows": len(table), "columns": columns}
     rest = json.dumps(body, allow_nan=False).removeprefix("{").encode() + b"\n"
-    return b'{"sha256": "' + hashlib.sha256(rest).hexdigest().encode() + b'",' + rest
+    return _with_checksum(rest)
+
+
+def _with_checksum(rest: bytes) -> bytes:
+    return b'{"sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest
 
 
 def decode(content: bytes) -> Entry:
     """A run from its file.
 
     Raises:
-        ValueError: it is truncated, altered or of another format; the message says which.
+        ValueError: it is truncated, altered or of another format.
     """
-    try:
-        body = json.loads(content)
-    except ValueError:
-        raise ValueError("is truncated or garbled") from None
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise ValueError(f"is no run of format {FORMAT}")
     rest = content.partition(b'",')[2]
-    if body.pop("sha256", None) != hashlib.sha256(rest).hexdigest():
-        raise ValueError("is altered (its checksum differs)")
-    _, key, columns, rows = (body.pop(name) for name in ("format", "key", "columns", "rows"))
-    return Entry(key, body, columns, rows)
+    if content != _with_checksum(rest):
+        raise ValueError("is truncated or altered (its checksum differs)")
+    body = json.loads(content)
+    if body["format"] != FORMAT:
+        raise ValueError(f"is no run of format {FORMAT}")
+    about = {k: v for k, v in body.items() if k not in _NOT_ABOUT}
+    return Entry(body["key"], about, body["columns"], body["rows"])
 
 
 def join(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -113,10 +102,7 @@ def _plain(column: pd.Series, kind: str) -> list:
 
 
 class Store:
-    """A folder of finished runs.
-
-    Args:
-        folder: where it is, or is to be; may be on a mounted drive.
+    """A folder of finished runs, which may be on a mounted drive.
 
     Raises:
         ArgumentError: there can be no such folder.
@@ -144,12 +130,7 @@ class Store:
         return self.folder / f"{key}.json"
 
     def find(self, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those of these runs that are there.
-
-        Warns:
-            RuntimeWarning: a file is damaged; it counts as missing, and is replaced when its run
-                has been done again.
-        """
+        """Those of these runs that are there; a damaged one counts as missing, with a warning."""
         read = ((key, self._read(key)) for key in keys)
         return {key: entry for key, entry in read if entry is not None}
 
@@ -161,7 +142,7 @@ class Store:
                 raise ValueError("holds another run")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             if key not in self.damaged:
                 self.damaged.add(key)
                 warn(f"a stored run is not used but done again: {path} {error}")
@@ -172,7 +153,7 @@ class Store:
         """Store what `encode` gave: under a temporary name first, so that it is there as a whole.
 
         Raises:
-            OSError: no space left, or another fault of the file system; a former file is as it was.
+            OSError: such as no space left; a former file is as it was.
         """
         path = self.path(key)
         fresh = path.with_name(f".{path.name}.tmp")
@@ -219,15 +200,10 @@ class Store:
 
     def _do_without_locks(self, reason: str) -> None:
         self.locks = False
-        warn(
-            f"locks do not work in {self.folder} ({reason}): other processes do not see which runs "
-            "this sweep does; start only one sweep at a time on this store"
-        )
+        told = "start only one sweep at a time on this store"
+        warn(f"locks do not work in {self.folder} ({reason}): {told}")
 
 
 def warn(message: str) -> None:
-    """A warning at the line of the reader's call."""
-    package, depth, frame = __name__.partition(".")[0], 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{package}."):
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=depth)
+    """A warning that says enough without the line that it comes from."""
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

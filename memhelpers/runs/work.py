@@ -39,7 +39,6 @@ class Outcome:
 
     Attributes:
         table: what it gave; None where it failed, or is to be stacked with others.
-        error: of a run that failed, with its `traceback`.
         about: how the table came about; JSON values.
         companions: places in the unit of the runs that it was trained with, itself among them.
     """
@@ -52,7 +51,7 @@ class Outcome:
 
     @classmethod
     def failed(cls, error: BaseException) -> "Outcome":
-        """The outcome of a run that raised."""
+        """Of a run that raised."""
         trace = "".join(traceback.format_exception(error))
         return cls(error=f"{type(error).__name__}: {error}", traceback=trace)
 
@@ -67,16 +66,11 @@ class _Here(Executor):
 
 
 class Workers:
-    """Whatever executor was given, as `Work` needs it: of `concurrent.futures`, Dask's, or None.
-
-    Raises:
-        ArgumentError: it is none of these.
-    """
+    """Whatever executor was given, as `Work` needs it: of `concurrent.futures`, Dask's, or None."""
 
     def __init__(self, executor: Any):
         if executor is not None and not hasattr(executor, "submit"):
-            allowed = "an executor of concurrent.futures, or a client of dask.distributed"
-            raise ArgumentError("executor", executor, allowed)
+            raise ArgumentError("executor", executor, "one of concurrent.futures, or Dask's client")
         is_client = hasattr(executor, "get_executor")
         self.executor = executor.get_executor() if is_client else executor or _Here()
         self.are_here = executor is None
@@ -104,29 +98,19 @@ class Workers:
         try:
             return pickler.dumps(functions)
         except Exception as error:
-            raise _unsendable(error) from error
+            allowed = "functions of modules that the workers import, too; others need `cloudpickle`"
+            given = f"{type(error).__name__}: {error}"
+            raise ArgumentError("experiment", given, allowed) from error
 
 
 def unpack(functions: Any) -> Any:
-    """What `pack` was given.
-
-    Raises:
-        ArgumentError: it does not arrive, such as a function of a module that is not there.
-    """
-    try:
-        return _loaded(functions) if isinstance(functions, bytes) else functions
-    except Exception as error:
-        raise _unsendable(error) from error
+    """What `pack` was given."""
+    return _loaded(functions) if isinstance(functions, bytes) else functions
 
 
 @functools.lru_cache(maxsize=1)  # the last ones only: they may hold whole data sets
 def _loaded(content: bytes) -> Any:
     return pickle.loads(content)  # noqa: S301 (of the process that started us)
-
-
-def _unsendable(error: BaseException) -> ArgumentError:
-    allowed = "functions of modules that the workers import too; any others need `cloudpickle`"
-    return ArgumentError("experiment", f"{type(error).__name__}: {error}", allowed)
 
 
 class Work:
@@ -140,8 +124,6 @@ class Work:
         functions: see `Workers.pack`.
         look: gives, here, what a run shares with those that it can be stacked with and how many of
             them make a unit; or its outcome, where it does not train or fails.
-        workers: who does them.
-        store: of finished runs, or None.
         about: what every run's file tells.
         seconds: no unit is started that would, if it took as long as the longest so far, not end
             within this time.
@@ -179,12 +161,8 @@ class Work:
     def finish(self, progress: Callable[[float, float], None]) -> None:
         """Do everything that is not done, as long as there is time.
 
-        Args:
-            progress: called with (runs done, runs in all).
-
         Raises:
             RuntimeError: workers died; what had finished is stored.
-            KeyboardInterrupt: as usual; likewise.
         """
         self.progress = progress
         self._report()
@@ -275,8 +253,9 @@ class Work:
 
     def _start(self, unit: list[str], locks: list) -> None:
         runs, stacked = [self.runs[key] for key in unit], not self.looked.isdisjoint(unit)
-        more = [self._report_within(len(runs))] if self.workers.are_here else []
-        arguments = (self.functions, runs, stacked, *more)
+        arguments = [self.functions, runs, stacked]
+        if self.workers.are_here:
+            arguments.append(self._report_within(len(runs)))
         self.under_way[self.workers.executor.submit(self.do, *arguments)] = unit, locks
 
     # What has come of it
@@ -290,9 +269,9 @@ class Work:
     def _outcomes(self, future: Future, runs: int) -> list[Outcome]:
         try:
             return future.result()
-        except (ArgumentError, BrokenExecutor):  # the functions do not arrive, or nothing does
+        except BrokenExecutor:
             raise
-        except Exception as error:  # such as a worker of Dask that died again and again
+        except Exception as error:  # functions did not arrive, or a worker of Dask died repeatedly
             return [Outcome.failed(error)] * runs
 
     def _keep(self, unit: list[str], outcomes: Sequence[Outcome]) -> None:
@@ -338,7 +317,6 @@ class Work:
 
 
 def named(runs: Sequence[Run]) -> str:
-    """Runs by their parameters, the first ones where there are many."""
-    told = ["(" + ", ".join(f"{k}={v!r}" for k, v in run.items()) + ")" for run in runs[:3]]
-    more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-    return ("run " if len(runs) == 1 else f"{len(runs)} runs ") + ", ".join(told) + more
+    """The first of some runs by its parameters, and how many they are."""
+    first = "(" + ", ".join(f"{name}={value!r}" for name, value in runs[0].items()) + ")"
+    return f"run {first}" if len(runs) == 1 else f"{len(runs)} runs such as {first}"
