@@ -216,7 +216,15 @@ def test_a_table_that_is_gone_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "tables": {"a": 1}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "tables": {"a": 1}}',
+        '{"format": 1, "tables": {"a": {}}}',
+    ],
 )
 def test_a_garbled_provenance_is_refused(tmp_path, text):
     (save(tmp_path) / "provenance.json").write_text(text)
