@@ -65,13 +65,7 @@ class Control:
 def slider(
     column: str, values: Sequence[float], *, label: str | None = None, start: float | None = None
 ) -> Control:
-    """A slider over the values of a numeric column, evenly spaced or not.
-
-    Args:
-        column: a numeric column of the table that is drawn.
-        values: at least two values of it, in the order of the slider.
-        label: what stands before the slider (default: the column's name).
-        start: the value at the start (default: the last).
+    """A slider over at least two values of a numeric column; it starts with the last or `start`.
 
     Raises:
         ArgumentError: fewer than two values, values that are no numbers, or another start.

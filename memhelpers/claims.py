@@ -32,29 +32,17 @@ MIME = "application/vnd.memhelpers.claims+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of a paper, with the test that decides it.
+    """One statement of a paper, with the test that decides it."""
 
-    Args:
-        id: such as "C3.1" or "C1.1a".
-        chapter: the two digits that the chapter's file name begins with.
-        source: paper, section and figure.
-        sentence: what is claimed, in one sentence.
-        statistic: the number that is measured.
-        unit: the unit of that number.
-        direction: "above" or "below" the threshold, or "within" two of them.
-        threshold: a number, or for "within" the pair (low, high).
-        seeds: the independent units (seeds, networks) below which no verdict is given.
-    """
-
-    id: str
-    chapter: str
-    source: str
+    id: str  # such as "C3.1" or "C1.1a"
+    chapter: str  # the two digits that the chapter's file name begins with
+    source: str  # paper, section and figure
     sentence: str
-    statistic: str
-    unit: str
-    direction: str
+    statistic: str  # the number that is measured
+    unit: str  # of that number
+    direction: str  # "above" or "below" the threshold, or "within" two of them
     threshold: float | tuple[float, float]
-    seeds: int
+    seeds: int  # independent units (seeds, networks) below which no verdict is given
 
     @property
     def criterion(self) -> str:
@@ -217,18 +205,11 @@ class Ledger(ledger.Shown):
 
 @dataclass(frozen=True, repr=False)
 class Scoreboard(ledger.Shown):
-    """Every declared claim with every verdict that the chapters show. Made by `scoreboard`.
+    """Every declared claim with every verdict that the chapters show. Made by `scoreboard`."""
 
-    Args:
-        claims: the declared claims by id.
-        chapters: for each chapter's two digits, the stem of its file name and its title.
-        here: by claim id, the title and verdict of the page's own run, if it has one.
-        recorded: by claim id, the recorded runs' titles and verdicts.
-    """
-
-    claims: Mapping[str, Claim]
-    chapters: Mapping[str, tuple[str, str]]
-    here: Mapping[str, Sequence[tuple[str, Verdict]]]
+    claims: Mapping[str, Claim]  # by id
+    chapters: Mapping[str, tuple[str, str]]  # stem of the file and title, by the two digits
+    here: Mapping[str, Sequence[tuple[str, Verdict]]]  # title and verdict of a run, by claim id
     recorded: Mapping[str, Sequence[tuple[str, Verdict | str]]]
 
     def lines(self) -> str:
@@ -255,13 +236,10 @@ class Scoreboard(ledger.Shown):
 
 
 def scoreboard(folder: str | Path = ".") -> Scoreboard:
-    """Gathers the verdicts of all chapters from the outputs stored in their notebooks.
+    """Gathers the verdicts of all chapters, `NN-*.ipynb`, from the outputs stored in them.
 
     Each stored interval is judged again against the declared threshold, so a ledger that is older
     than the claims file cannot pass for a current one. Claims not shown are listed, too.
-
-    Args:
-        folder: holds the chapters, `NN-*.ipynb`.
 
     Raises:
         ClaimError: no chapter or an unreadable one; an id that is not declared, or stands in two

@@ -282,8 +282,7 @@ def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFra
         value: the column to average.
 
     Returns:
-        `by`, then mean, low, high and seeds, in the order of first appearance. With one seed, low
-        and high are NaN: a chart draws no band there.
+        `by`, then mean, low, high (NaN with one seed) and seeds, in the order of first appearance.
 
     Raises:
         ArgumentError: a column is missing, a value is NaN or infinite, or a seed appears twice at a
