@@ -127,7 +127,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
         if path.suffix in (".csv", ".json") and "cache" not in path.parts
     }
     probe = "memhelpers/_data/99-probe/paper/"
-    assert modules <= wheel
+    assert modules | {"memhelpers/page/figure.js"} <= wheel
     assert records <= wheel
     assert {
         "memhelpers/_book/claims.yml",
@@ -137,7 +137,9 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
 
 
 def test_the_wheel_carries_nothing_else(wheel):
-    shapes = r"memhelpers/((\w+/)?\w+\.py|_book/claims\.yml|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
+    shapes = (
+        r"memhelpers/((\w+/)?\w+\.(py|js)|_book/claims\.yml|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
+    )
     others = {name for name in wheel if not re.fullmatch(shapes, name)}
     assert all(".dist-info/" in name for name in others), others
     assert not [name for name in wheel if "cache" in name]
