@@ -16,7 +16,6 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import goals
-from memhelpers import lab
 from memhelpers.runs import machine, records
 
 
@@ -39,7 +38,7 @@ def main() -> int:
 
 def measured(name: str, given: argparse.Namespace) -> pd.DataFrame:
     """Run one benchmark and record it at once; returns its ratios."""
-    device, started = lab.device(), time.monotonic()
+    device, started = machine.device(), time.monotonic()
     say(f"\n== {name}")
     module = importlib.import_module(f"benchmarks.{name}")
     tables = module.measure(device, given.small, say)
@@ -55,7 +54,7 @@ def measured(name: str, given: argparse.Namespace) -> pd.DataFrame:
 
 def slug(ran_on: dict) -> str:
     """The device in a few words: amd-epyc-2-threads."""
-    threads = f"-{ran_on['threads']}-threads" if lab.device() == "cpu" else ""
+    threads = f"-{ran_on['threads']}-threads" if machine.device() == "cpu" else ""
     words = re.sub(r"[^A-Za-z0-9]+", "-", str(ran_on["device"]).lower()).strip("-")
     return "-".join(words.split("-")[:4]) + threads
 

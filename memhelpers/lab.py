@@ -5,6 +5,7 @@ what displays something imports what it needs when it is called.
 """
 
 import json
+import math
 import os
 import re
 import time
@@ -130,9 +131,7 @@ class Chapter:
         """The recorded runs by title, the largest first; those at the quick preset are left out."""
         found = recorded(self.slug).values()
         large = [record for record in found if record.provenance["preset"] != "quick"]
-        large.sort(key=lambda record: record.provenance["wall_seconds"], reverse=True)
-        large.sort(key=at_paper_scale, reverse=True)
-        return {title(record): record for record in large}
+        return {title(record): record for record in sorted(large, key=_size, reverse=True)}
 
     @property
     def runs(self) -> dict[str, Tables]:
@@ -220,6 +219,12 @@ def title(record: Record) -> str:
     departs = ", ".join(f"{k} = {_words(v)}" for k, v in changed.items())
     scale = f"preset with {departs}" if changed else "scale"
     return f"{provenance['dataset']['name']}, {provenance['preset']} {scale}"
+
+
+def _size(record: Record) -> tuple[bool, int, float]:
+    """By which runs are ordered: paper scale, then units of the networks, then time."""
+    units = math.prod(record.provenance["parameters"].get("hidden", ()))
+    return at_paper_scale(record), units, record.provenance["wall_seconds"]
 
 
 def at_paper_scale(record: Record) -> bool:

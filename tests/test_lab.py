@@ -39,7 +39,7 @@ def save(name: str, preset: str = "paper", seconds: float = 60, factor: float = 
     provenance = {
         "preset": preset,
         "overrides": overrides,
-        "parameters": {},
+        "parameters": dict(overrides),
         "dataset": {"name": "mnist", "fingerprint": "0" * 16, "is": "mnist: few"},
         "wall_seconds": seconds,
         **machine.environment("cpu", overrides.get("precision", "fp32")),
@@ -126,9 +126,9 @@ def test_a_record_that_lacks_what_the_page_draws_is_refused():
 
 def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
     save("quick-mnist", preset="quick", seconds=1e6)
-    save("paper-mnist-hidden=16-16", seconds=900, hidden=[16, 16])
+    save("paper-mnist-hidden=8-8", seconds=900, hidden=[8, 8])
     save("paper-mnist", seconds=60)
-    save("paper-mnist-hidden=8-8", seconds=30, hidden=[8, 8])
+    save("paper-mnist-hidden=16-16", seconds=30, hidden=[16, 16])
     assert list(chapter_with_a_run().runs) == [
         "quick, toy",
         "mnist, paper scale",
