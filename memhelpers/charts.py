@@ -20,7 +20,7 @@ from memhelpers.errors import ArgumentError, check_choice
 from memhelpers.page.figures import Figure, Switch, images, table
 
 # What the page shows is at hand here, too.
-__all__ = ["Figure", "Switch", "choice", "images", "intervals", "lines", "matrices"]
+__all__ = ["Control", "Figure", "Switch", "choice", "images", "intervals", "lines", "matrices"]
 __all__ += ["slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
