@@ -53,8 +53,8 @@ def test_every_step_waits_for_steps_that_exist_and_every_test_is_in_one():
     names = [step.name for step in steps]
     assert len(set(names)) == len(names)
     assert all(set(step.after) <= set(names) for step in steps)
-    apart = [word for step in steps for word in step.command if word in check.APART]
-    assert sorted(apart) == sorted(check.APART)
+    apart = check.APART + check.PROCESSES
+    assert sorted(w for step in steps for w in step.command if w in apart) == sorted(apart)
 
 
 @pytest.fixture

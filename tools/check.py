@@ -28,6 +28,7 @@ PYTHON = (sys.executable, "-m")
 PYTEST = (*PYTHON, "pytest", "--color=no")
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600")
 APART = ("tests/test_tinkering.py", "tests/test_colab.py", "tests/test_browser.py")
+PROCESSES = ("tests/test_benchmarks.py", "tests/test_build.py", "tests/test_sweep_faults.py")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ def steps() -> list[Step]:
     """List the steps in the order in which they begin: the longest first, the short ones last."""
     return [
         Step("pages", (*PYTHON, "tools.build", "--stored")),
-        Step("units", (*PYTEST, "tests", *(f"--ignore={file}" for file in APART))),
+        Step("units", (*PYTEST, "tests", *(f"--ignore={file}" for file in APART + PROCESSES))),
         Step("browser", (*PYTEST, APART[2]), after=("pages",)),
+        Step("processes", (*PYTEST, *PROCESSES)),
         Step("tinkering", (*PYTEST, APART[0])),
         *(
             Step(f"notebook {path.stem}", (*PYTEST, *NBVAL, f"book/{path.name}"))
