@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,10 +101,18 @@ def test_an_interrupted_fit_ends_its_threads():
     assert threading.active_count() == alive
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_ends_all_passes_at_once_and_stays_a_keyboard_interrupt(workers):
-    """A true signal, which reaches the caller's thread while it waits for the others."""
+@pytest.mark.parametrize(("workers", "slow"), [(1, 0), (2, 0), (2, 0.5)])
+def test_ctrl_c_ends_all_passes_at_once_and_stays_a_keyboard_interrupt(monkeypatch, workers, slow):
+    """A true signal, which reaches the caller's thread while it waits, or while it submits."""
     alive, pressed = threading.active_count(), []
+    submit = ThreadPoolExecutor.submit
+
+    def slowly(*given):
+        future = submit(*given)
+        time.sleep(slow)
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", slowly)
 
     def press(done, total):
         if done > 3 and not pressed:
@@ -112,7 +121,7 @@ def test_ctrl_c_ends_all_passes_at_once_and_stays_a_keyboard_interrupt(workers):
 
     with pytest.raises(KeyboardInterrupt):
         fit(
-            toy_mlp(DATA), DATA, seeds=range(4), epochs=10**6, workers=workers, together=1,
+            toy_mlp(DATA), DATA, seeds=range(4), epochs=10**4, workers=workers, together=1,
             evaluate=(), progress=press, keep_networks=False,
         )  # fmt: skip
     assert time.monotonic() - pressed[0] < 5

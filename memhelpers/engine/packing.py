@@ -83,13 +83,13 @@ def run(
     if workers == 1:
         return queue.work(train)
     with _one_core_each(workers) as pool:
-        working = [pool.submit(queue.work, train) for _ in range(workers)]
-        try:
+        try:  # Ctrl-C may come while the first ones work and the others are not submitted yet
+            working = [pool.submit(queue.work, train) for _ in range(workers)]
             wait(working, return_when=FIRST_EXCEPTION)
         finally:  # all are done, one has failed, or Ctrl-C was pressed
+            stop()
             with queue.lock:
                 queue.waiting.clear()
-            stop()
     errors = [error for done in working if (error := done.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
         raise error
