@@ -162,11 +162,13 @@ class Dataset:
         )
 
     def resize(self, side: int) -> "Dataset":
-        """Averages all images down to `side` x `side` pixels; larger ones are refused.
+        """Averages all images down to `side` x `side` pixels; refuses a larger side, and vectors.
 
         Each new pixel is the mean over its area of the image, with pixels on its border weighted by
         the share inside; 28 to 14 is the mean of 2 x 2.
         """
+        if min(self.shape[1:]) == 1:  # a vector's numbers are no pixels to be averaged
+            raise ArgumentError("side", side, "None, for vectors")
         side = check_integer("side", side, 1, min(self.shape[1:]))
         smaller = {name: Part(_average(p.x, side), p.y) for name, p in self.parts.items()}
         return self.replace(**smaller, steps=(*self.steps, f"resize(side={side})"))

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from memhelpers.data import Dataset
-from memhelpers.errors import RecordError, check_choice
+from memhelpers.errors import ArgumentError, RecordError, check_choice
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
@@ -50,11 +50,14 @@ class Chapter:
     """
 
     def __init__(self, slug: str, preset: str | None = None):
+        if not re.fullmatch(r"\d\d-[a-z0-9-]+", slug):
+            raise ArgumentError("slug", slug, "a chapter's file name, such as 04-loss-sensitivity")
         self.slug, self.device = slug, machine.device()
         by_device = "colab" if self.device == "cuda" else "quick"
         chosen = preset or os.environ.get(PRESET) or by_device
-        self.preset = str(check_choice("preset", chosen, PRESETS))
-        self.here, self.tables = "", {}
+        named = "preset" if preset or PRESET not in os.environ else PRESET
+        self.preset = str(check_choice(named, chosen, PRESETS))
+        self.here, self.tables, self.ledger = "", {}, None
         self.started = time.monotonic(), time.process_time()
 
     def __str__(self) -> str:
@@ -151,6 +154,7 @@ class Chapter:
         """`figure(title, tables)` of all `runs` with a switch, which starts with a recorded one."""
         from memhelpers.page.figures import Switch
 
+        _run_above(self.runs)
         drawn = {self._label(name): figure(name, tables) for name, tables in self.runs.items()}
         recorded = [name for name in self.runs if name != self.here]
         return Switch(drawn, start=self._label(recorded[0] if recorded else self.here))
@@ -171,6 +175,7 @@ class Chapter:
         """The `claims.Ledger` of this page's run and the recorded ones; `ledger` keeps it."""
         from memhelpers import claims
 
+        _run_above(self.tables)
         judged = {name: verdicts(record.tables) for name, record in self.recorded.items()}
         if not any(map(at_paper_scale, self.recorded.values())):
             judged["paper scale"] = None
@@ -180,6 +185,7 @@ class Chapter:
     def unsupported(self) -> Any:
         """A list in Markdown: which claims each run does not support, with their intervals."""
         lines = []
+        _run_above(self.ledger)
         for run, verdicts in {self.ledger.title: self.ledger.here, **self.ledger.recorded}.items():
             missed = [v for v in verdicts or () if v.verdict != "supported"]
             told = "; ".join(f"{v.claim.id} is {v.verdict} ({v.interval})" for v in missed)
@@ -279,6 +285,11 @@ def _scale(record: Record) -> tuple:
     provenance = record.provenance
     kept = {k: v for k, v in provenance["overrides"].items() if k != "precision"}
     return provenance["preset"], provenance["dataset"]["fingerprint"], kept
+
+
+def _run_above(needed: Any) -> None:
+    if not needed:
+        raise RuntimeError("nothing to show yet: run the cells above first")
 
 
 def _plain(value: object) -> str:

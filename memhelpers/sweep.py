@@ -76,6 +76,9 @@ class Training:
                 raise ArgumentError(name, settings[name], "settings: " + ", ".join(SETTINGS))
         if "epochs" not in settings:
             raise ArgumentError("epochs", None, "passes over the data, at most")
+        for name in PER_MEMBER:
+            if isinstance(settings.get(name), Sequence):
+                raise ArgumentError(name, settings[name], "one value: this is one network")
         for name, value, kind in (("network", network, nn.Module), ("data", data, Dataset)):
             if not isinstance(value, kind):
                 raise ArgumentError(name, value, f"a {kind.__name__}")

@@ -726,3 +726,9 @@ def test_real_cifar10_images_come_as_the_readers_own_arrays(real_data):
     with np.load(Path(real_data) / "cifar10-exact-6k.npz", allow_pickle=False) as stored:
         first = torch.from_numpy(stored["x_test"][0]).permute(2, 0, 1) / 255
     assert torch.equal(data.test.x[0], first)
+
+
+def test_vectors_have_no_side():
+    vectors = np.random.default_rng(0).random((60, 12)), np.arange(60) % 3
+    with pytest.raises(ArgumentError, match="side: given 1; allowed: None, for vectors"):
+        load(vectors, side=1)

@@ -341,3 +341,24 @@ def test_the_command_line_refuses_an_unknown_chapter():
     )
     assert done.returncode == 2
     assert "chapter: given '99'" in done.stderr
+
+
+@pytest.mark.parametrize("slug", ["5", "Loss", "04_loss"])
+def test_a_slug_of_another_form_is_refused(slug):
+    with pytest.raises(
+        ArgumentError, match=f"slug: given '{slug}'; allowed: a chapter's file name"
+    ):
+        lab.Chapter(slug)
+
+
+def test_a_wrong_variable_is_named_as_it_was_set(monkeypatch):
+    monkeypatch.setenv(lab.PRESET, "big")
+    with pytest.raises(ArgumentError, match="MEMHELPERS_PRESET: given 'big'"):
+        lab.Chapter(SLUG)
+
+
+def test_what_comes_too_early_says_so():
+    chapter = lab.Chapter(SLUG)
+    for early in (lambda: chapter.show(print), lambda: chapter.judge(print), chapter.unsupported):
+        with pytest.raises(RuntimeError, match="run the cells above first"):
+            early()

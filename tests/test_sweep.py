@@ -666,3 +666,9 @@ def test_a_training_takes_what_fit_takes(changes, said):
             Training(**given)
     with pytest.raises(ArgumentError, match="epochs"):
         Training(toy_mlp(DATA), DATA, 0)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "perturb"])
+def test_a_training_takes_one_value_of_what_may_differ_between_networks(name):
+    with pytest.raises(ArgumentError, match=f"{name}: given .*; allowed: one value"):
+        Training(toy_mlp(toy_data()), toy_data(), 0, epochs=1, **{name: [0.1]})
