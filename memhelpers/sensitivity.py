@@ -348,10 +348,9 @@ class _Backward:
         for name, change in by_weights.items():
             self.adjoints[name][:, self.first :] -= rate * change.unflatten(1, (-1, parts))
         by_image = by_image.unflatten(2, (-1, parts))  # [m, b, times, parts, d]
-        for row, positions in enumerate(batch):
-            self.gradients[row, :, self.first :].index_add_(
-                0, positions, by_image[row], alpha=-rate
-            )
+        rows = (members * self.x.shape[1] + batch).flatten()  # of all members' examples
+        gathered = self.gradients.flatten(0, 1)[:, self.first :]
+        gathered.index_add_(0, rows, by_image.flatten(0, 1), alpha=-rate)
 
 
 def _differentiate(back: _Backward, norms: list[str], derivatives: list[str]) -> dict:

@@ -6,7 +6,7 @@ what single runs give, and a member that diverges does no harm.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,13 @@ class Ensemble:
         network: the template that says what is computed; its own weights are not used.
         parameters: by name, [m, ...] each.
         buffers: running statistics of batch norm, by name, [m, ...] each.
+        activations: numbers that the layers put out for one image, by its shape, once known.
     """
 
     network: nn.Module
     parameters: Weights
     buffers: Weights
+    activations: dict[templates.Shape, int] = field(default_factory=dict, repr=False)
 
     @classmethod
     def initialize(
@@ -102,13 +104,16 @@ class Ensemble:
 
     def images_per_pass(self, shape: templates.Shape) -> int:
         """How many images of `shape` to show all members at once where no gradient is needed."""
-        activations = templates.dry_run(self.network, shape)[1]
-        return max(1, _EVALUATED_NUMBERS // (len(self) * activations))
+        shape = tuple(shape)
+        if shape not in self.activations:  # a dry run takes longer than a small network's epoch
+            self.activations[shape] = templates.dry_run(self.network, shape)[1]
+        return max(1, _EVALUATED_NUMBERS // (len(self) * self.activations[shape]))
 
     def select(self, keep: Tensor) -> "Ensemble":
         """The members that the boolean or index tensor `keep` names, as copies."""
         parameters = {k: v.detach()[keep].requires_grad_() for k, v in self.parameters.items()}
-        return Ensemble(self.network, parameters, {k: v[keep] for k, v in self.buffers.items()})
+        buffers = {k: v[keep] for k, v in self.buffers.items()}
+        return Ensemble(self.network, parameters, buffers, self.activations)
 
     def flat_parameters(self) -> Tensor:
         """All trained parameters side by side, [m, parameters], in the template's order."""
