@@ -113,17 +113,21 @@ def test_ctrl_c_ends_all_passes_at_once_and_stays_a_keyboard_interrupt(monkeypat
         return future
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", slowly)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 
     def press(done, total):
         if done > 3 and not pressed:
             pressed.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            toy_mlp(DATA), DATA, seeds=range(4), epochs=10**4, workers=workers, together=1,
-            evaluate=(), progress=press, keep_networks=False,
-        )  # fmt: skip
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(
+                toy_mlp(DATA), DATA, seeds=range(4), epochs=10**4, workers=workers, together=1,
+                evaluate=(), progress=press, keep_networks=False,
+            )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - pressed[0] < 5
     assert threading.active_count() == alive
 

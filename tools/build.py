@@ -101,13 +101,15 @@ def execute(source: Path, address: str, *, write_back: bool) -> list[str]:
         return target
 
     say("Notebooks")
-    *chapters, last = notebooks.paths()
+    *others, last = notebooks.paths()
+    others.sort(key=notebooks.is_chapter, reverse=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = list(pool.map(staged, chapters))
-    if failures:
-        say(f"  {last.stem}: left out, it reads the outputs of every chapter")
-    else:
-        staged(last, done)
+        done = {path: pool.submit(staged, path) for path in others}
+        chapters = [done[path].result() for path in others if notebooks.is_chapter(path)]
+        if failures:
+            say(f"  {last.stem}: left out, it reads the outputs of every chapter")
+        else:
+            pool.submit(staged, last, chapters).result()
     return failures
 
 
