@@ -205,6 +205,7 @@ def serve() -> None:
 
 def child(name: str, calls: str, arguments: dict) -> None:
     os.environ[CALLS] = calls
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     sys.stdin.close()
     try:
         globals()[name](**arguments)
