@@ -56,28 +56,19 @@ class Part:
 class Dataset:
     """Training, validation and test images of one kind, on one device.
 
-    Args:
-        name: what the data is called.
-        train: training part.
-        validation: validation part, which may be empty, as the next.
-        test: test part.
-        classes: names of the classes; label k is `classes[k]`.
-        scaling: how stored pixels became `x`, such as "pixel / 255".
-        replaced: bool [n_train], the training examples that a corruption has replaced.
-        changed: bool [n_train], those whose label or input is no longer what it was (a label that
-            is drawn at random may be the true one).
-        steps: what was done since loading, in order.
+    Of the training examples, bool [n_train], a corruption has `replaced` some; `changed` are those
+    whose label or input is no longer what it was (a label drawn at random may be the true one).
     """
 
     name: str
     train: Part
-    validation: Part
+    validation: Part  # may be empty, as the next
     test: Part
-    classes: tuple[str, ...]
-    scaling: str
+    classes: tuple[str, ...]  # label k is `classes[k]`
+    scaling: str  # how stored pixels became `x`, such as "pixel / 255"
     replaced: Tensor | None = None
     changed: Tensor | None = None
-    steps: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()  # what was done since loading, in order
 
     def __post_init__(self) -> None:
         for mask in ("replaced", "changed"):

@@ -50,8 +50,7 @@ class Sensitivity:
             example]. Units: nats per unit of pixel value.
         train_accuracy: accuracy on all training examples after t updates, [member, t].
         train_loss: L_t in nats, [member, t].
-        labels: label of each training example, [member, example].
-        seeds: of the members, [member].
+        labels: label of each training example, [member, example]; `seeds` of the members.
 
     Norms, accuracy and loss are not numbers from where a member has diverged.
     """

@@ -24,24 +24,16 @@ LEVEL = 0.95
 class Interval:
     """An estimate with its confidence interval over independent units.
 
-    Args:
-        estimate: the statistic on all units.
-        low: lower end, or -inf.
-        high: upper end, or inf.
-        level: nominal coverage, such as 0.95.
-        n: number of independent units behind it.
-        unit: what these units are, in the plural ("seeds", "networks").
-
     Raises:
         ArgumentError: the estimate is not finite, not low <= high, level not in (0, 1), or n < 1.
     """
 
-    estimate: float
-    low: float
-    high: float
-    level: float
-    n: int
-    unit: str = "seeds"
+    estimate: float  # the statistic on all units
+    low: float  # or -inf
+    high: float  # or inf
+    level: float  # nominal coverage, such as 0.95
+    n: int  # number of independent units behind it
+    unit: str = "seeds"  # what these are, in the plural
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.estimate):

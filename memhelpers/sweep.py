@@ -5,13 +5,7 @@ parameters determines; `sweep` stacks those that can be stacked, hands them to a
 does only what its store does not hold. Whatever ends it, the same call goes on from there.
 
 On one GPU, and on a CPU, no executor is needed: networks of one architecture train together in this
-process. On several GPUs, `processes(4, gpus=range(4))` gives each worker one of them. On a cluster,
-SLURM's for one, a client of `dask.distributed` does, whose workers see the code and the data::
-
-    from dask_jobqueue import SLURMCluster
-    cluster = SLURMCluster(cores=4, memory="16GB", job_extra_directives=["--gres=gpu:1"])
-    cluster.scale(jobs=8)
-    sweep(network_of, runs, store="sweeps/capacity", executor=cluster.get_client())
+process. The page "Sweeps of your own" says what to write for several GPUs and for a cluster.
 """
 
 import functools
@@ -134,12 +128,7 @@ def grid(**axes: Iterable[Any]) -> list[Run]:
 
 
 def summary(history: History) -> pd.DataFrame:
-    """What `sweep` keeps of a network by default, in one row.
-
-    Returns:
-        `ended`, `epochs`, `updates` and `train_accuracy` (see `History.members`), and the other
-        losses and accuracies of its last epoch (see `History.epochs`).
-    """
+    """What `sweep` keeps by default: `ended`, `epochs`, `updates`; its last losses, accuracies."""
     ends = history.members[["ended", "epochs", "updates", "train_accuracy"]]
     last = history.epochs.tail(1).reset_index(drop=True)
     known = ["member", "seed", "epoch", "update", "train_accuracy"]
@@ -164,10 +153,7 @@ def sweep(
     (see `runs.fingerprint`). Neither device, executor, packing nor library versions are part of it;
     the run's file tells them. What is read from files is not seen; pass it in `depends`.
 
-    How networks are packed changes results by rounding. The packs follow from the list of runs, so
-    that a sweep that was broken off and one that was not pack alike; a single run that is done
-    again (its file was damaged, or it had failed) is packed with those that are still missing. With
-    `together=1` nothing depends on the rest.
+    How networks are packed changes results by rounding; with `together=1` no run depends on others.
 
     Args:
         experiment: takes the parameters of a run by name and returns the network to train, or the

@@ -64,15 +64,9 @@ def run(
 ) -> list[Any]:
     """Train all members, those of a group in passes of `together`, several passes at a time.
 
-    Args:
-        groups: members that may share a pass.
-        train: trains some members of a group in one pass; called from `workers` threads.
-        together: most members in a pass; halved for all, with a warning, when memory runs out.
-        workers: threads; one is the caller's.
-        stop: makes the calls of `train` that are under way raise `Stopped`.
-
-    Returns:
-        What `train` returned for each pass, in no particular order.
+    `train` trains some members of a group, from one of `workers` threads; what it returned for each
+    pass comes back in no particular order. `together` is halved, with a warning, when memory runs
+    out; `stop` makes the calls of `train` that are under way raise `Stopped`.
 
     Raises:
         MemoryError: not even one network fits.

@@ -41,18 +41,12 @@ def _as_array(name: str, value: object) -> np.ndarray:
 def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], dict[str, Any]]:
     """Checks arrays, scales their pixels, and splits off the parts that are not given.
 
-    Args:
-        source: its arrays have the keys that `memhelpers.data.load` describes.
-        layout: "NCHW" or "NHWC"; None infers it from the shape.
-
     Returns:
         x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test"; and `classes`,
         `scaling` and `steps` as `memhelpers.data.Dataset` has them.
 
     Raises:
-        ArgumentError: a key is missing or unknown; lengths or shapes do not match; pixels are not
-            finite or of another type; labels are negative, not whole numbers, beyond the classes,
-            or of a single class; or the layout is open.
+        ArgumentError: the arrays or the layout are not as `memhelpers.data.load` describes them.
     """
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)

@@ -58,9 +58,6 @@ def lines(named: Mapping[str, Any]) -> list[str]:
     and the reader's own modules that it imports; of an installed library, the name. The code of
     `engine` always counts, as a whole; that of `runs`, which changes no result, never.
 
-    Returns:
-        Lines such as "experiment = function network_of 3f2a90c1d2e4b5a6", sorted.
-
     Raises:
         ArgumentError: a value that says nothing of what it will do, such as an open file, a random
             generator or a network with its weights; or a module was edited since it was imported.

@@ -28,14 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]*[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class Record:
-    """A recorded run.
-
-    Args:
-        chapter: its slug, such as "04-loss-sensitivity".
-        name: of the run, such as "paper-mnist".
-        tables: by name.
-        provenance: how they came about, as written by `save`.
-    """
+    """A recorded run: its tables by name, and how they came about, as written by `save`."""
 
     chapter: str
     name: str
@@ -54,12 +47,11 @@ def save(
 ) -> Path:
     """Writes a record, as a whole or not at all.
 
-    Everything goes into a folder beside the record, is flushed to the disk, and then takes the
-    record's name. Whatever fails on the way, the former record stays as it was.
+    Whatever fails on the way, the former record stays as it was.
 
     Args:
-        chapter: slug of the chapter.
-        name: of the run; letters, digits and "_=.-".
+        chapter: slug of the chapter, such as "04-loss-sensitivity".
+        name: of the run, such as "paper-mnist"; letters, digits and "_=.-".
         tables: by name; columns of numbers, booleans or text, and the default index.
         provenance: how they came about (parameters, seeds, dataset fingerprint, wall time, and what
             `environment` returns); JSON values, no NaN.
@@ -95,9 +87,6 @@ def save(
 
 def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
     """Reads a record and checks that it is what was written.
-
-    Returns:
-        The record, its tables with the types that they were saved with.
 
     Raises:
         RecordError: there is no such record, it has another format version, or a file is missing or

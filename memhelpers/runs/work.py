@@ -125,13 +125,7 @@ class Work:
         look: gives, here, what a run shares with those that it can be stacked with and how many of
             them make a unit; or its outcome, where it does not train or fails.
         about: what every run's file tells.
-        seconds: no unit is started that would, if it took as long as the longest so far, not end
-            within this time.
-
-    Attributes:
-        done: entries of finished runs.
-        failed: outcomes of those that raised.
-        late: those for which no time was left.
+        seconds: until which units are started, as far as they would end by then.
     """
 
     def __init__(
