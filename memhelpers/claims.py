@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from memhelpers.errors import ArgumentError, ClaimError
+from memhelpers.errors import ArgumentError, ClaimError, check_choice
 from memhelpers.page import ledger
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval
@@ -24,6 +24,8 @@ DIRECTIONS = ("above", "below", "within")
 NOT_RECORDED = "not recorded at paper scale"
 NOT_IN_RUN = "not measured in this run"
 NOT_MEASURED = "not measured yet"
+# What counts independent runs: examples, or time steps of one run, share its weights.
+UNITS = ("seeds", "networks")
 # A bootstrap interval of n seeds stays within their range, which holds the median with probability
 # 1 - 2^(1 - n): .94 for 5 seeds, but .88 for 4 and .75 for 3.
 MIN_SEEDS = 5
@@ -108,20 +110,21 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     """Holds an interval against a claim's threshold.
 
     Supported if the whole interval lies where the claim has it (above the threshold, below it, or
-    within two), contradicted if it wholly lies elsewhere; everything else, and an interval of fewer
-    units than the claim demands, is inconclusive.
+    within two), contradicted if it wholly lies elsewhere. Everything else is inconclusive: an
+    interval that only touches a threshold, and one of fewer units than the claim demands.
 
     Args:
         claim: a declared id, or a claim of your own.
-        interval: over independent units, of a level of at least 95 %.
+        interval: over independent units (`UNITS`), of a level of at least 95 %.
 
     Raises:
         ClaimError: the id is not declared.
-        ArgumentError: the interval is a bare number, or of a lower level.
+        ArgumentError: the interval is a bare number, counts other units, or is of a lower level.
     """
     claim = get(claim) if not isinstance(claim, Claim) else claim
     if not isinstance(interval, Interval):
         raise ArgumentError("interval", interval, "an Interval over seeds, not a point estimate")
+    check_choice("interval.unit", interval.unit, UNITS)
     if interval.level < LEVEL:
         raise ArgumentError("interval.level", interval.level, f"{LEVEL:g} or higher")
     if interval.n < claim.seeds:
@@ -315,7 +318,7 @@ def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:
         return low > threshold, high < threshold
     if claim.direction == "below":
         return high < threshold, low > threshold
-    return threshold[0] <= low and high <= threshold[1], high < threshold[0] or low > threshold[1]
+    return threshold[0] < low and high < threshold[1], high < threshold[0] or low > threshold[1]
 
 
 def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:

@@ -151,12 +151,11 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("above", 0.1, 0.11, 0.3, "supported"),
         ("above", 0.1, 0.05, 0.3, "inconclusive"),
-        ("above", 0.1, 0.1, 0.3, "inconclusive"),
         ("above", 0.1, -0.3, 0.09, "contradicted"),
         ("below", 0.1, -0.3, 0.09, "supported"),
         ("below", 0.1, 0.05, 0.3, "inconclusive"),
         ("below", 0.1, 0.11, 0.3, "contradicted"),
-        ("within", (0.5, 2.0), 0.5, 2.0, "supported"),
+        ("within", (0.5, 2.0), 0.6, 1.9, "supported"),
         ("within", (0.5, 2.0), 0.4, 1.0, "inconclusive"),
         ("within", (0.5, 2.0), 1.0, 2.1, "inconclusive"),
         ("within", (0.5, 2.0), 0.1, 9.0, "inconclusive"),
@@ -176,6 +175,31 @@ def test_the_whole_interval_decides(direction, threshold, low, high, verdict):
     found = judge(claim, interval(low, high, estimate=estimate))
     assert found.verdict == verdict
     assert claim.criterion in found.reason
+
+
+@pytest.mark.parametrize(
+    ("direction", "threshold", "low", "high"),
+    [
+        ("above", 0.1, 0.1, 0.3),
+        ("above", 0.1, -0.3, 0.1),
+        ("below", 0.1, -0.3, 0.1),
+        ("below", 0.1, 0.1, 0.3),
+        ("within", (0.5, 2.0), 0.5, 1.0),
+        ("within", (0.5, 2.0), 1.0, 2.0),
+        ("within", (0.5, 2.0), 0.1, 0.5),
+        ("within", (0.5, 2.0), 2.0, 3.0),
+    ],
+)
+def test_an_interval_that_touches_its_threshold_is_inconclusive(direction, threshold, low, high):
+    claim = Claim(**{**ENTRY, "direction": direction, "threshold": threshold})
+    assert judge(claim, interval(low, high)).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("unit", ["examples", "epochs", ""])
+def test_an_interval_over_anything_but_independent_runs_is_not_judged(declare, unit):
+    with pytest.raises(ArgumentError, match=r"interval.unit: given .* one of 'seeds', 'networks'"):
+        judge("C3.1", interval(0.5, 0.6, n=50, unit=unit))
+    assert judge("C3.1", interval(0.5, 0.6, unit="networks")).verdict == "supported"
 
 
 def test_fewer_seeds_than_declared_give_no_verdict(declare):
