@@ -1,12 +1,18 @@
 """Fixtures that several test modules share."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from memhelpers.claims import Ledger, judge
 from memhelpers.data import Dataset, load
 from memhelpers.inputs.sources import DATA_VARIABLE
+from memhelpers.runs import machine
+from tests.toy_claims import ENTRY, OTHER, SECOND, interval
 
 # The networks of the tests are tiny: threads would only wait for each other, minutes of it where
 # the tests run in parallel.
@@ -26,3 +32,25 @@ def real_data() -> str:
     if not folder:
         pytest.skip(f"{DATA_VARIABLE} is not set: it names the folder of MNIST and CIFAR-10 files")
     return folder
+
+
+@pytest.fixture
+def declare(tmp_path, monkeypatch) -> Callable[..., Path]:
+    """Makes the given entries the declared claims."""
+
+    def write(*entries: object) -> Path:
+        path = tmp_path / "claims.yml"
+        path.write_text(yaml.safe_dump(list(entries)), encoding="utf-8")
+        monkeypatch.setattr(machine, "book_file", lambda name: path)
+        return path
+
+    write(ENTRY, SECOND, OTHER)
+    return write
+
+
+@pytest.fixture
+def ledger(declare) -> Ledger:
+    """Two claims of chapter 04, of which one is recorded."""
+    here = [judge("C3.1", interval(0.3, 0.36)), judge("C3.2", interval(3, 4, n=2))]
+    recorded = {"paper, mnist": [judge("C3.1", interval(0.01, 0.05, n=10))], "paper, cifar10": None}
+    return Ledger(here, recorded, title="quick, digits")

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import notebooks
+from tools import notebooks, scoreboard
 
 CONFIG = """\
 title: A small book
@@ -56,10 +56,6 @@ CHAPTER = [
         '    title=os.environ["MEMHELPERS_PRESET"])\nledger',
     ),
 ]
-SCOREBOARD = [
-    ("markdown", [], "# Scoreboard"),
-    ("code", [], "from memhelpers import claims\nclaims.scoreboard()"),
-]
 
 
 def notebook(cells: list[tuple[str, list[str], str]]) -> nbformat.NotebookNode:
@@ -81,7 +77,8 @@ def make(root: Path) -> Path:
     (root / "book" / "intro.md").write_text("# Introduction\n\nWords.\n")
     (root / "book" / "claims.yml").write_text(CLAIM)
     nbformat.write(notebook(CHAPTER), root / "book" / "01-first.ipynb")
-    nbformat.write(notebook(SCOREBOARD), root / "book" / "scoreboard.ipynb")
+    page = f"# Scoreboard\n\n{scoreboard.PLACE}\n"
+    (root / "book" / "scoreboard.md").write_text(page)
     return root
 
 

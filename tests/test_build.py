@@ -1,5 +1,6 @@
 """The build: what is executed again and what is not, what a failure says, what gets published."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -120,15 +121,6 @@ def test_a_record_of_another_chapter_counts_where_the_code_names_it(executor):
     assert len(executor.runs) == 2
 
 
-def test_the_scoreboard_is_executed_again_when_a_chapter_has_other_outputs(executor):
-    path, chapter = executor.root / "book" / "scoreboard.ipynb", executor.root / "01-first.ipynb"
-    notebooks.write(minibook.notebook(minibook.SCOREBOARD), path)
-    for text in ("one", "one", "two"):
-        chapter.write_text(text)
-        executor.outputs(path, executor.root, [chapter])
-    assert executor.runs == ["scoreboard"] * 2
-
-
 def test_a_garbled_cache_means_a_new_run(executor):
     outputs(executor)
     (executor.cache / "01-first.json").write_text('{"key": "')
@@ -167,6 +159,17 @@ def test_a_second_build_executes_and_renders_nothing(book):
     assert "rendering" not in said
 
 
+def test_the_claims_are_on_their_page_and_as_data_at_the_root_of_the_site(book):
+    page = (book / "_build/html/book/scoreboard.html").read_text()
+    assert '<a href="01-first.html">Chapter 01: First</a>' in page
+    (claim,) = json.loads((book / "_build/html/claims.json").read_text())["claims"]
+    assert (claim["id"], claim["threshold"], claim["seeds"]) == ("C9.1", 1.0, 5)
+    (verdict,) = claim["verdicts"]
+    assert (verdict["run"], verdict["verdict"], verdict["n"]) == ("quick", "supported", 6)
+    assert 3 < verdict["low"] < verdict["estimate"] < verdict["high"] < 3.5
+    assert verdict["estimate"] == pytest.approx(3.25)
+
+
 def test_no_button_is_shown_while_the_address_is_unset(book):
     page = (book / "_build/html/book/01-first.html").read_text()
     assert "colab.research" not in page
@@ -185,7 +188,7 @@ def test_a_failing_cell_is_named_and_keeps_nothing_and_the_others_still_run(book
     assert status == 1
     assert "FAILED 00-broken, code cell 2 ('ok = 1'): ZeroDivisionError: division by zero" in said
     assert "01-first: done" in said
-    assert "scoreboard: left out" in said
+    assert "1 of 2 notebooks failed; nothing rendered" in said
     assert not (book / "_build/executed/00-broken.json").exists()
     minibook.edit(book, "book/01-first.ipynb", "scale = 4.0", "scale = 3.0")
 
@@ -213,6 +216,7 @@ def test_a_stamped_book_opens_in_colab_what_is_published(book, tmp_path):
     place = "_sources/book/01-first.ipynb"
     colab = ADDRESS.replace("https://github.com", "https://colab.research.google.com/github")
     assert f'href="{colab}/blob/gh-pages/{place}"' in page
+    assert colab not in (book / "_build/html/book/scoreboard.html").read_text()
     command = ["git", "--git-dir", remote, "show", f"gh-pages:{place}"]
     published = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     first = notebooks.code_cells(notebooks.nbformat.reads(published, as_version=4))[0]
@@ -236,7 +240,16 @@ def test_outputs_are_written_back_in_the_normal_form_and_rendered_without_a_run(
     minibook.edit(book, "book/01-first.ipynb", "98.75", "3.25")
     assert status == 0, said
     assert "executing" not in said
-    assert "98.75" in (book / "_build/stored/_build/html/book/01-first.html").read_text()
+    stored = book / "_build/stored/_build/html"
+    assert "98.75" in (stored / "book/01-first.html").read_text()
+    assert "98.75" in (stored / "book/scoreboard.html").read_text()
+    assert "98.75" in (stored / "claims.json").read_text()
+
+    minibook.edit(book, "book/01-first.ipynb", '"low": 3', '"low": 2')
+    status, said = minibook.run(book, "tools.build", "--stored")
+    minibook.edit(book, "book/01-first.ipynb", '"low": 2', '"low": 3')
+    assert status == 1
+    assert "FAILED scoreboard: 01-first.ipynb: the table of its claims is not what" in said
 
 
 def test_the_books_own_configuration_shows_buttons_only_with_an_address(tmp_path):

@@ -1,51 +1,13 @@
 import json
 import math
-from html.parser import HTMLParser
-from pathlib import Path
 
-import nbformat
 import pytest
-import yaml
 
 from memhelpers import claims
 from memhelpers.claims import Claim, Ledger, judge
 from memhelpers.errors import ArgumentError, ClaimError
-from memhelpers.runs import machine
-from memhelpers.stats import Interval, bootstrap
-
-ENTRY = {
-    "id": "C3.1",
-    "chapter": "04",
-    "source": "Paper 2017, Fig. 3",
-    "sentence": "Real digits are\n  less equal than <noise>.",
-    "statistic": "Gini, real minus randX",
-    "unit": "Gini",
-    "direction": "above",
-    "threshold": 0.1,
-    "seeds": 5,
-}
-SECOND = {**ENTRY, "id": "C3.2", "direction": "within", "threshold": [0.5, 2]}
-OTHER = {**ENTRY, "id": "C1.1a", "chapter": "02", "direction": "below"}
-
-
-def interval(low: float, high: float, n: int = 5, **changes: object) -> Interval:
-    usual = {"estimate": (low + high) / 2, "low": low, "high": high, "level": 0.95, "n": n}
-    return Interval(**{**usual, **changes})
-
-
-@pytest.fixture
-def declare(tmp_path, monkeypatch):
-    """Makes the given entries the declared claims."""
-
-    def write(*entries: object) -> Path:
-        path = tmp_path / "claims.yml"
-        path.write_text(yaml.safe_dump(list(entries)), encoding="utf-8")
-        monkeypatch.setattr(machine, "book_file", lambda name: path)
-        return path
-
-    write(ENTRY, SECOND, OTHER)
-    return write
-
+from memhelpers.stats import bootstrap
+from tests.toy_claims import ENTRY, OTHER, SECOND, Table, interval
 
 # The file
 
@@ -76,7 +38,7 @@ def test_a_missing_field_is_named_with_its_claim(declare, name):
     declare({key: value for key, value in ENTRY.items() if key != name})
     where = "claim number 1" if name == "id" else "claim C3.1"
     with pytest.raises(
-        ClaimError, match=f"claims.yml: {where}, field {name}: given nothing; allowed: "
+        ClaimError, match=f"claims.yml: {where}, field {name}: given None; allowed: "
     ):
         claims.load()
 
@@ -121,7 +83,9 @@ def test_within_takes_two_numbers_in_order(declare, threshold):
 
 def test_an_id_declared_twice_and_an_unknown_field_are_refused(declare):
     declare(ENTRY, OTHER, ENTRY)
-    with pytest.raises(ClaimError, match=r"claim C3.1, field id: declared twice"):
+    with pytest.raises(
+        ClaimError, match=r"C3.1, field id: given .*; allowed: .* not declared twice"
+    ):
         claims.load()
     declare({**ENTRY, "treshold": 1})
     with pytest.raises(
@@ -225,49 +189,6 @@ def test_a_point_estimate_or_a_lenient_interval_is_not_judged(declare):
 # The ledger
 
 
-class Table(HTMLParser):
-    """The cells of a table, row by row, with their tags' attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.scopes: list[str | None] = []
-        self.classes: set[str] = set()
-        self.caption = ""
-        self.open: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.classes |= set((values.get("class") or "").split())
-        if tag == "br":
-            return
-        self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "th":
-            self.scopes.append(values.get("scope"))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "caption" in self.open:
-            self.caption += data
-        elif {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-
-@pytest.fixture
-def ledger(declare) -> Ledger:
-    here = [judge("C3.1", interval(0.3, 0.36)), judge("C3.2", interval(3, 4, n=2))]
-    recorded = {"paper, mnist": [judge("C3.1", interval(0.01, 0.05, n=10))], "paper, cifar10": None}
-    return Ledger(here, recorded, title="quick, digits")
-
-
 def test_the_ledger_is_a_table_with_caption_scopes_and_verdicts_in_words(ledger):
     table = Table(ledger._repr_mimebundle_()["text/html"])
     assert table.caption == "Claims of this chapter. In brackets: 95 % intervals."
@@ -292,12 +213,12 @@ def test_the_ledger_is_a_table_with_caption_scopes_and_verdicts_in_words(ledger)
     assert verdict_classes | {"mem-ledger"} <= table.classes
 
 
-def test_the_plain_text_tells_the_same(ledger):
-    text = ledger._repr_mimebundle_()["text/plain"]
-    assert "Here: quick, digits: ✓ supported, 0.33 [0.30, 0.36], 5 seeds\n" in text
-    assert "Recorded: paper, mnist: ✗ contradicted, 0.030 [0.010, 0.050], 10 seeds\n" in text
-    assert text.count("not recorded at paper scale") == 2
-    assert max(map(len, text.splitlines())) < 120
+def test_the_plain_text_is_one_line_for_each_verdict(ledger):
+    assert ledger._repr_mimebundle_()["text/plain"].splitlines() == [
+        "C3.1 supported, 0.33 [0.30, 0.36], 5 seeds (quick, digits)",
+        "C3.2 inconclusive, 3.5 [3.0, 4.0], 2 seeds (quick, digits)",
+        "C3.1 contradicted, 0.030 [0.010, 0.050], 10 seeds (paper, mnist)",
+    ]
 
 
 def test_without_any_record_the_ledger_says_so(declare):
@@ -322,116 +243,7 @@ def test_a_ledger_without_sense_is_refused(declare):
     verdict = judge("C3.1", interval(0.2, 0.3))
     with pytest.raises(ClaimError, match=r"C3.1 is judged twice in the run 'quick'"):
         Ledger([verdict, verdict], title="quick")
-    with pytest.raises(ClaimError, match="at least one verdict"):
-        Ledger([], {"paper": None}, title="quick")
-    with pytest.raises(ArgumentError, match="title"):
-        Ledger([verdict], {"quick": [verdict]}, title="quick")
     with pytest.raises(ArgumentError, match="quick"):
         Ledger((v for v in [verdict]), title="quick")
     with pytest.raises(ArgumentError, match="paper"):
         Ledger([verdict], {"paper": ["supported"]}, title="quick")
-
-
-# The scoreboard
-
-
-def chapter(folder: Path, name: str, *ledgers: Ledger, title: str = "A chapter") -> Path:
-    """A notebook whose stored outputs are these ledgers."""
-    cells = [nbformat.v4.new_markdown_cell(f"{'# ' + title}\n\ntext")]
-    for ledger in ledgers:
-        output = nbformat.v4.new_output("display_data", data=ledger._repr_mimebundle_())
-        cells.append(nbformat.v4.new_code_cell("# a comment\nledger", outputs=[output]))
-    path = folder / name
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    return path
-
-
-@pytest.fixture
-def book(tmp_path) -> Path:
-    folder = tmp_path / "book"
-    folder.mkdir()
-    return folder
-
-
-def test_the_scoreboard_joins_stored_outputs_with_the_declared_claims(ledger, book):
-    chapter(book, "04-loss-sensitivity.ipynb", ledger, title="Loss sensitivity")
-    chapter(book, "02-easy.ipynb", title="Easy examples")
-    (book / "scoreboard.ipynb").write_text("not read")
-    board = claims.scoreboard(book)
-    assert board.lines() == "C3.1 supported\nC3.2 inconclusive\nC1.1a not measured yet"
-
-
-def test_the_scoreboard_shows_effect_sizes_and_intervals_by_chapter(ledger, book):
-    chapter(book, "04-loss-sensitivity.ipynb", ledger, title="Loss sensitivity")
-    bundle = claims.scoreboard(book)._repr_mimebundle_()
-    table = Table(bundle["text/html"])
-    assert table.caption.startswith(
-        "3 claims. The pages' own runs: 1 supported, 0 contradicted, 1 inconclusive, "
-        "1 not measured yet. Recorded runs: 0 supported, 1 contradicted, 0 inconclusive, "
-        "3 not recorded at paper scale."  # one of the two runs of C3.1 is missing
-    )
-    assert [row[0] for row in table.rows] == [
-        "Claim", "Chapter 02: not written yet", "C1.1a",
-        "Chapter 04: Loss sensitivity", "C3.1", "C3.2",
-    ]  # fmt: skip
-    assert table.scopes.count("rowgroup") == 2
-    assert '<a href="04-loss-sensitivity.html">' in bundle["text/html"]
-    assert table.rows[2][4:] == ["not measured yet", "not recorded at paper scale"]
-    assert table.rows[4][4] == "quick, digits: ✓ supported0.33 [0.30, 0.36], 5 seeds"
-    assert "paper, mnist: ✗ contradicted0.030 [0.010, 0.050]" in table.rows[4][5]
-    assert "paper, cifar10: not recorded at paper scale" in table.rows[4][5]
-    assert "Here: quick, digits: ✓ supported, 0.33 [0.30, 0.36], 5 seeds" in bundle["text/plain"]
-    assert "Here: not measured yet" in bundle["text/plain"]
-
-
-def test_an_interval_without_ends_survives_the_way_through_the_notebook(declare, book):
-    chapter(book, "04-a.ipynb", Ledger([judge("C3.1", bootstrap([0.3]))], title="quick"))
-    ((_, verdict),) = claims.scoreboard(book).here["C3.1"]
-    assert verdict.interval == bootstrap([0.3])
-
-
-def test_a_claim_in_two_tables_is_refused(ledger, book):
-    one = Ledger(ledger.here[:1], title="again")
-    path = chapter(book, "04-a.ipynb", ledger, one)
-    with pytest.raises(ClaimError, match=r"C3.1 stands in two tables: 04-a.ipynb and 04-a.ipynb"):
-        claims.scoreboard(book)
-    path.unlink()
-    chapter(book, "04-a.ipynb", one)
-    chapter(book, "04-b.ipynb", ledger)
-    with pytest.raises(ClaimError, match=r"C3.1 stands in two tables: 04-a.ipynb and 04-b.ipynb"):
-        claims.scoreboard(book)
-
-
-def test_a_claim_in_another_chapter_than_declared_is_refused(ledger, book):
-    chapter(book, "05-a.ipynb", ledger)
-    with pytest.raises(ClaimError, match=r"C3.1 of chapter 04 is shown in 05-a.ipynb"):
-        claims.scoreboard(book)
-
-
-def test_a_claim_that_is_no_longer_declared_is_refused(ledger, book, declare):
-    chapter(book, "04-a.ipynb", ledger)
-    declare(SECOND, OTHER)
-    with pytest.raises(ClaimError, match=r"'C3.1' is not declared; declared: C3.2"):
-        claims.scoreboard(book)
-
-
-def test_a_stored_verdict_older_than_the_claims_file_is_refused(ledger, book, declare):
-    chapter(book, "04-a.ipynb", ledger)
-    declare({**ENTRY, "threshold": 0.5}, SECOND, OTHER)
-    with pytest.raises(ClaimError, match=r"C3.1 is stored as supported, .* execute the chapter"):
-        claims.scoreboard(book)
-
-
-def test_an_edited_verdict_is_refused(ledger, book):
-    path = chapter(book, "04-a.ipynb", ledger)
-    path.write_text(path.read_text().replace('"verdict": "contradicted"', '"verdict": "supported"'))
-    with pytest.raises(ClaimError, match=r"04-a.ipynb: claim C3.1 is stored as supported"):
-        claims.scoreboard(book)
-
-
-def test_an_empty_folder_and_an_unreadable_chapter_are_refused(declare, book):
-    with pytest.raises(ClaimError, match="'book' holds no NN-"):
-        claims.scoreboard(book)
-    (book / "04-a.ipynb").write_text("{")
-    with pytest.raises(ClaimError, match=r"04-a.ipynb cannot be read as a notebook"):
-        claims.scoreboard(book)

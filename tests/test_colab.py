@@ -20,8 +20,6 @@ from tests.chapters import QUICK
 from tests.test_tinkering import QUICKER
 from tools import notebooks
 
-# The scoreboard reads what lies beside it.
-ALONE = [path for path in notebooks.paths() if path.stem != notebooks.LAST]
 SITE = Path(sysconfig.get_path("purelib"))
 
 
@@ -88,7 +86,7 @@ def test_the_bootstrap_installs_memhelpers_and_nothing_else(installed):
 def failures(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What failed when each notebook ran in a folder without the others, by name."""
     tried = {}
-    for path in ALONE:
+    for path in notebooks.paths():
         folder = tmp_path_factory.mktemp(path.stem)
         tried[str(shutil.copy(path, folder))] = QUICKER.get(path.stem, {})
     command = [installed, Path(reader.__file__), json.dumps(tried)]
@@ -98,7 +96,7 @@ def failures(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {Path(name).stem: error for name, error in json.loads(done.stdout).items()}
 
 
-@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks.paths(), ids=lambda path: path.stem)
 def test_a_notebook_alone_runs_to_the_end_with_the_installed_helpers(path, failures):
     assert path.stem not in failures, failures[path.stem]
 

@@ -11,7 +11,7 @@ import yaml
 
 from memhelpers import claims
 from tests import chapters, minibook, prose
-from tools import build, notebooks
+from tools import build, notebooks, scoreboard
 
 PATHS = notebooks.paths()
 CHAPTERS = chapters.CHAPTERS
@@ -31,7 +31,6 @@ KNOWN_TAGS = {
     "bootstrap",
     "parameters",
     "run",
-    "wide",
     "hide-input",
     "hide-cell",
     "remove-cell",
@@ -223,7 +222,8 @@ def test_a_chapter_has_three_exercises_with_collapsed_solutions(path):
 @every_chapter
 def test_a_chapter_shows_exactly_the_claims_declared_for_it(path):
     notebook, declared = notebooks.read(path), claims.load()
-    rows = [row for ledger in shown(notebook) for row in ledger["rows"] if not row["recorded"]]
+    tables = [output[claims.MIME] for output in scoreboard.tables(notebook)]
+    rows = [row for table in tables for row in table["rows"] if not row["recorded"]]
     assert sorted(row["id"] for row in rows) == sorted(
         claim.id for claim in declared.values() if claim.chapter == path.name[:2]
     )
@@ -234,12 +234,6 @@ def test_a_chapter_shows_exactly_the_claims_declared_for_it(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert {name for name in named if CLAIM_ID.fullmatch(name)} <= set(declared)
-
-
-def shown(notebook: notebooks.NotebookNode) -> list[dict]:
-    """The claims tables that a notebook's outputs hold."""
-    found = [o.get("data", {}) for c in notebooks.code_cells(notebook) for o in c.outputs]
-    return [data[claims.MIME] for data in found if claims.MIME in data]
 
 
 @every_chapter

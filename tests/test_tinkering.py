@@ -8,7 +8,7 @@ import pytest
 from memhelpers import claims
 from memhelpers.runs import records
 from tests import chapters, reader
-from tools import notebooks
+from tools import notebooks, scoreboard
 
 OWN = "own images"  # stands for the path of the file that `own_images` makes
 
@@ -82,8 +82,22 @@ def test_a_chapter_runs_to_the_end_with_other_parameters(
         # A chapter also runs where nothing is recorded, and drawing and judging the recorded runs
         # costs more than such a small run; they do not depend on the parameters.
         monkeypatch.setattr(records, "available", lambda chapter, root=None: [])
-    shown = reader.run_all(path, chosen)
-    assert any(claims.MIME in data for data in shown), "no verdicts"
+    shown = [data[claims.MIME] for data in reader.run_all(path, chosen) if claims.MIME in data]
+    assert shown, "no verdicts"
+    if edit is EDITS[chapter][0]:
+        stored = [output[claims.MIME] for output in scoreboard.tables(notebooks.read(path))]
+        assert recorded(shown) == pytest.approx(recorded(stored)), "edited: run make outputs"
+
+
+def recorded(tables: list[dict]) -> dict[str, float]:
+    """The numbers behind each verdict on a recorded run, which no parameter of a page changes."""
+    rows = [row for table in tables for row in table["rows"] if row["recorded"]]
+    numbers = ("estimate", "low", "high", "n")
+    return {
+        f"{row['id']}, {row['run']}: {row['verdict']}, {name}": row[name]
+        for row in rows
+        for name in numbers
+    }
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)

@@ -14,13 +14,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from tools import notebooks, stage, vega_bundle
+from memhelpers.errors import ClaimError
+from tools import notebooks, scoreboard, stage, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
@@ -63,9 +63,10 @@ def build(address: str, *, write_back: bool) -> int:
         return 1
     if write_back and README_CHAPTER.exists():
         README_FIGURE.write_bytes(readme_figure())
-    if not write_back and not render(notebooks.ROOT):
+    board = lay_scoreboard(source)
+    if board is None or (not write_back and not render(notebooks.ROOT)):
         return 1
-    say(claims_table(source / "book"))
+    say(f"\nClaims\n{board}\n")
     if not write_back:
         took = time.monotonic() - started
         say(f"Open _build/html/index.html (or: make serve). {took:.0f} s in all.")
@@ -79,38 +80,40 @@ def render_stored(address: str) -> bool:
     for path in notebooks.paths():
         stored = notebooks.stamp(notebooks.read(path), address)
         notebooks.write(stored, source / "book" / path.name)
-    return render(STORED)
+    return lay_scoreboard(source) is not None and render(STORED)
+
+
+def lay_scoreboard(source: Path) -> scoreboard.Scoreboard | None:
+    """Lay the claims of the staged chapters into the staged pages; None where they do not fit."""
+    paths = notebooks.paths(source / "book")
+    try:
+        board = scoreboard.gather(path for path in paths if notebooks.is_chapter(path))
+        scoreboard.write(board, source)
+    except ClaimError as error:
+        say(f"\nFAILED scoreboard: {error}")
+        return None
+    return board
 
 
 def execute(source: Path, address: str, *, write_back: bool) -> list[str]:
     """Execute the notebooks into the staged sources, and return the names of those that failed."""
     executor = Executor(notebooks.ROOT, BUILD / "executed", log=say)
-    failures: list[str] = []
 
-    def staged(path: Path, siblings: Sequence[Path] = ()) -> Path:
-        target = source / "book" / path.name
+    def failed(path: Path) -> bool:
         try:
-            done = executor.outputs(path, source / "book", siblings)
+            done = executor.outputs(path, source / "book")
         except NotebookError as error:
             say(f"\nFAILED {error}")
-            failures.append(path.stem)
-            return target
+            return True
         if write_back:
             notebooks.write(done, path)
-        notebooks.write(notebooks.stamp(done, address), target)
-        return target
+        notebooks.write(notebooks.stamp(done, address), source / "book" / path.name)
+        return False
 
     say("Notebooks")
-    *others, last = notebooks.paths()
-    others.sort(key=notebooks.is_chapter, reverse=True)
+    paths = notebooks.paths()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        done = {path: pool.submit(staged, path) for path in others}
-        chapters = [done[path].result() for path in others if notebooks.is_chapter(path)]
-        if failures:
-            say(f"  {last.stem}: left out, it reads the outputs of every chapter")
-        else:
-            pool.submit(staged, last, chapters).result()
-    return failures
+        return [path.stem for path, bad in zip(paths, pool.map(failed, paths), strict=True) if bad]
 
 
 def readme_figure() -> bytes:
@@ -157,14 +160,6 @@ def render_key(source: Path) -> str:
         digest.update(file.relative_to(notebooks.ROOT).as_posix().encode() + b"\0")
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def claims_table(folder: Path) -> str:
-    """Return every claim with the verdicts of the executed chapters, as the scoreboard shows it."""
-    board = notebooks.read(folder / f"{notebooks.LAST}.ipynb")
-    shown = [output.data for cell in notebooks.code_cells(board) for output in cell.outputs
-             if "text/html" in output.get("data", {})]  # fmt: skip
-    return f"\nClaims\n{shown[0]['text/plain']}\n"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,20 +51,19 @@ class Executor:
     log: Callable[[str], None] = print
     bars: bool = field(default_factory=lambda: sys.stderr.isatty() and not os.environ.get("CI"))
 
-    def outputs(self, path: Path, folder: Path, siblings: Iterable[Path] = ()) -> NotebookNode:
+    def outputs(self, path: Path, folder: Path) -> NotebookNode:
         """Return the notebook at `path` with its outputs, executed in `folder` unless kept.
 
         Args:
             path: The notebook as it stands in the book.
             folder: Working folder of the run.
-            siblings: Executed notebooks whose outputs this one reads.
 
         Raises:
             NotebookError: A cell has failed; nothing is kept of that run.
         """
         notebook = notebooks.refresh_bootstrap(notebooks.read(path))
         notebook = notebooks.normalize(notebook, path.stem)
-        key = self.key(path, notebook, siblings)
+        key = self.key(path, notebook)
         kept = self._kept(path.stem, key)
         if kept is None:
             kept = self._run(path.stem, notebook, folder)
@@ -73,23 +72,19 @@ class Executor:
             self.log(f"  {path.stem}: unchanged, outputs kept")
         return with_outputs(notebook, kept)
 
-    def key(self, path: Path, notebook: NotebookNode, siblings: Iterable[Path] = ()) -> str:
+    def key(self, path: Path, notebook: NotebookNode) -> str:
         """Hash everything that the notebook's outputs depend on."""
         code = [(cell.source, notebooks.tags(cell)) for cell in notebooks.code_cells(notebook)]
         digest = hashlib.sha256(json.dumps([code, settings()]).encode())
         for file in self._dependencies(path, json.dumps(code)):
             digest.update(file.relative_to(self.root).as_posix().encode() + b"\0")
             digest.update(file.read_bytes())
-        for sibling in siblings:
-            digest.update(sibling.name.encode() + b"\0" + sibling.read_bytes())
         return digest.hexdigest()
 
     def _dependencies(self, path: Path, code: str) -> list[Path]:
         """List the helpers, the claims and the records of each chapter that the code names."""
         records = [folder for folder in (self.root / "data").glob("*/") if folder.name != "cache"]
         used = [folder for folder in records if folder.name == path.stem or folder.name in code]
-        if path.stem == notebooks.LAST:
-            used = records
         files = [self.root / "book" / "claims.yml", *(self.root / "memhelpers").rglob("*.py")]
         files += [file for folder in used for file in folder.rglob("*") if file.is_file()]
         return sorted(file for file in files if file.exists())

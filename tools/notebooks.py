@@ -10,7 +10,6 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-LAST = "scoreboard"  # reads what the chapters have put out, so it runs after them
 
 BOOTSTRAP = (Path(__file__).parent / "bootstrap_cell.py").read_text().rstrip()
 UNSTAMPED = 'os.environ.get("MEMHELPERS_SOURCE") or ""'
@@ -27,8 +26,8 @@ METADATA = {
 
 
 def paths(book: Path = BOOK) -> list[Path]:
-    """List the notebooks in the order of their runs: chapters by number, the scoreboard last."""
-    return sorted(book.glob("*.ipynb"), key=lambda path: (path.stem == LAST, path.name))
+    """List the notebooks: chapters by number, then the others."""
+    return sorted(book.glob("*.ipynb"))
 
 
 def is_chapter(path: Path) -> bool:

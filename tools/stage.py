@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from tools import scoreboard
+
 COLAB = "https://colab.research.google.com"
 
 
@@ -31,7 +33,7 @@ def pages(root: Path, target: Path) -> None:
 
 
 def configuration(config: dict) -> dict:
-    """Add the buttons that need the repository's address, or none while it is unset.
+    """Add `claims.json`, and the buttons that need the repository's address once it is set.
 
     The published notebooks lie where `repository.branch` and `repository.path_to_book` say, so the
     Colab button opens the stamped copy and not the one in the checkout. Theme options that the
@@ -41,6 +43,8 @@ def configuration(config: dict) -> dict:
     theme = ((config.get("sphinx") or {}).get("config") or {}).get("html_theme_options")
     for place in (config.setdefault("html", {}), *([] if theme is None else [theme])):
         place["use_repository_button"] = bool(address(config))
+    # The data of the scoreboard, which the build lays beside the configuration: served at the root.
+    config.setdefault("sphinx", {}).setdefault("config", {})["html_extra_path"] = [scoreboard.DATA]
     config["launch_buttons"] = {"colab_url": COLAB} if address(config) else {}
     if theme is not None and address(config):
         place = config["repository"]

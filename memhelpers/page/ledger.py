@@ -1,85 +1,52 @@
-"""How claims and their verdicts look, as text and as HTML; nothing is computed here.
+"""How claims and their verdicts look, as HTML; nothing is computed here.
 
-A table is a mapping of headings to rows, a row the tuple (claim, here, recorded): the claim, and
-what the page's own run and the recorded runs say of it, each a list of pairs (title of the run,
-verdict, or the words that stand in for it).
+A row is the tuple (claim, here, recorded): the claim, and what the page's own run and the recorded
+runs say of it, each a list of pairs (title of the run, verdict, or the words that stand in for it).
 """
 
 import html
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Runs = list[tuple[str, Any]]
-Table = Mapping[str, Sequence[tuple[Any, Runs, Runs]]]
+Runs = Sequence[tuple[str, Any]]
+Row = tuple[Any, Runs, Runs]
 
-_HEAD = ("Claim", "Sentence", "Statistic", "Supported if", "This page's run", "Recorded runs")
 _SYMBOLS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 
 
-class Shown:
-    """What a ledger and the scoreboard share: how Jupyter and the book show them."""
+def table(
+    caption: str, groups: Mapping[str, Sequence[Row]], *, here: str = "This page's run"
+) -> str:
+    """The rows as an HTML table: each group under its heading (HTML, or empty for none).
 
-    def parts(self) -> tuple[str, Table, Mapping[str, str]]:
-        """Caption, rows by heading, and where the headings lead."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        caption, table, _ = self.parts()
-        lines = [_with_levels(caption, table)]
-        for heading, rows in table.items():
-            lines += [f"\n{heading}"] if heading else []
-            lines += [line for row in rows for line in _lines(*row)]
-        return "\n".join(lines)
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        caption, table, links = self.parts()
-        shown = html.escape(_with_levels(caption, table))
-        head = "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
-        body = ""
-        for heading, rows in table.items():
-            first = _heading(heading, links.get(heading))
-            body += f"<tbody>\n{first}{''.join(_row(*row) for row in rows)}</tbody>\n"
-        page = (
-            # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
-            '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
-            f'<table class="mem-ledger">\n<caption>{shown}</caption>\n'
-            f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
-        )
-        return {"text/plain": repr(self), "text/html": page}
+    `here` heads the column of the pages' own runs.
+    """
+    names = ("Claim", "Sentence", "Statistic", "Supported if", here, "Recorded runs")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = ""
+    for heading, rows in groups.items():
+        first = f'<tr><th scope="rowgroup" colspan="{len(names)}">{heading}</th></tr>\n'
+        shown = "".join(_row(*row) for row in rows)
+        body += f"<tbody>\n{first if heading else ''}{shown}</tbody>\n"
+    caption = with_levels(caption, [row for rows in groups.values() for row in rows])
+    return (
+        # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
+        '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
+        f'<table class="mem-ledger">\n<caption>{html.escape(caption)}</caption>\n'
+        f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
+    )
 
 
-def _with_levels(caption: str, table: Table) -> str:
-    runs = [run for rows in table.values() for _, *both in rows for side in both for run in side]
-    levels = sorted({said.interval.level for _, said in runs if not isinstance(said, str)})
+def with_levels(caption: str, rows: Sequence[Row]) -> str:
+    """The caption, and of which level the intervals in the rows are."""
+    said = [one for _, here, recorded in rows for _, one in [*here, *recorded]]
+    levels = sorted({one.interval.level for one in said if not isinstance(one, str)})
     shown = " and ".join(f"{100 * level:g} %" for level in levels)
     return f"{caption}. In brackets: {shown} intervals." if levels else f"{caption}."
 
 
 def _reason(verdict: Any) -> str:
     return verdict.reason if verdict.verdict == "inconclusive" else ""
-
-
-def _lines(claim: Any, here: Runs, recorded: Runs) -> list[str]:
-    lines = textwrap.wrap(f"{claim.id}: {claim.sentence}", 96, subsequent_indent="    ")
-    lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
-    lines += [_line("Here", *run) for run in here]
-    return lines + [_line("Recorded", *run) for run in recorded]
-
-
-def _line(place: str, run: str, said: Any) -> str:
-    if not isinstance(said, str):
-        reason = f" ({said.reason})" if _reason(said) else ""
-        said = f"{_SYMBOLS[said.verdict]} {said.verdict}, {said.interval}{reason}"
-    return "    " + ": ".join(part for part in (place, run, said) if part)
-
-
-def _heading(heading: str, link: str | None) -> str:
-    if not heading:
-        return ""
-    shown = html.escape(heading)
-    shown = f'<a href="{html.escape(link)}">{shown}</a>' if link else shown
-    return f'<tr><th scope="rowgroup" colspan="{len(_HEAD)}">{shown}</th></tr>\n'
 
 
 def _row(claim: Any, here: Runs, recorded: Runs) -> str:
