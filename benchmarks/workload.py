@@ -12,7 +12,7 @@ from memhelpers.engine import gradients
 
 def data(name: str, examples: int | None, device: str, side: int | None = None) -> Dataset:
     """The first benchmark data: MNIST, or the digits where a test wants it small."""
-    return load(name, train=examples, side=side, device=device)
+    return load(name, examples=examples, side=side, device=device)
 
 
 @contextmanager

@@ -65,14 +65,14 @@ class Control:
 def slider(
     column: str, values: Sequence[float], *, label: str | None = None, start: float | None = None
 ) -> Control:
-    """A slider over at least two values of a numeric column; it starts with the last or `start`.
+    """A slider over the values of a numeric column; it starts with the last or `start`.
 
     Raises:
-        ArgumentError: fewer than two values, values that are no numbers, or another start.
+        ArgumentError: no value, values that are no finite numbers, or another start.
     """
     shown = [_rounded(value) for value in values]
-    if len(shown) < 2 or not all(map(_finite, shown)):
-        raise ArgumentError("values", list(values), "at least two finite numbers")
+    if not shown or not all(map(_finite, shown)):
+        raise ArgumentError("values", list(values), "at least one finite number")
     first = shown[-1] if start is None else _rounded(start)
     if first not in shown:
         raise ArgumentError("start", start, f"one of {shown}")
@@ -83,14 +83,14 @@ def slider(
 
 
 def choice(column: str, options: Sequence[str], *, label: str | None = None) -> Control:
-    """A drop-down list over at least two values of a text column; it starts with the first.
+    """A drop-down list over the values of a text column; it starts with the first.
 
     Raises:
-        ArgumentError: fewer than two options.
+        ArgumentError: no option.
     """
     shown = [str(option) for option in options]
-    if len(shown) < 2:
-        raise ArgumentError("options", list(options), "at least two names")
+    if not shown:
+        raise ArgumentError("options", list(options), "at least one name")
     bind = alt.binding_select(options=shown, name=f"{label or column} ")
     parameter = alt.param(name=_parameter_name(column), value=shown[0], bind=bind)
     return Control(column, parameter, f"datum[{column!r}] === {parameter.name}")
@@ -128,7 +128,7 @@ def lines(
         controls: sliders and choices that filter the rows.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
+        ArgumentError: a missing column, no rows, or values that are not finite.
     """
     ends = BAND if set(BAND) <= set(table.columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
@@ -169,7 +169,7 @@ def intervals(
         log_x: logarithmic axis across.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values <= 0 on a logarithmic axis.
+        ArgumentError: a missing column, no rows, or values that are not finite.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
@@ -222,7 +222,7 @@ def matrices(
         controls: as of `lines`.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values <= 0.
+        ArgumentError: a missing column, no rows, or values that are not finite.
     """
     data = _columns(table, [by, row, column, value, *(control.column for control in controls)])
     scale = _scale(data, [value], log=True, scheme="viridis")
@@ -286,17 +286,21 @@ def _scale(
     also: float | None = None,
     **options: Any,
 ) -> alt.Scale:
-    """A scale over all rows, so that axes stand still while a control changes what is drawn."""
-    values = data[list(columns)]
-    ends = [_rounded(float(values.min().min())), _rounded(float(values.max().max()))]
-    shown = [*ends, *([] if also is None else [also])]
-    low, high = domain or (min(shown), max(shown))
-    if log and low <= 0:
-        raise ArgumentError(columns[0], low, "values above 0 on a logarithmic scale")
+    """A scale over all rows, so that axes stand still while a control changes what is drawn.
+
+    What is not above 0 stands at the lower end of a logarithmic scale; if all is, it is linear.
+    """
+    values = pd.concat([data[name].astype(float) for name in columns]).dropna()
+    log = log and bool((values > 0).any())
+    values = values[values > 0] if log else values
+    shown = [float(values.min()), float(values.max()), *([] if also is None else [also])]
+    low, high = map(_rounded, domain or (min(shown), max(shown)))
     if not _finite(low) or not _finite(high):
         raise ArgumentError(columns[0], [low, high], "finite values")
-    kind = {"type": "log", "nice": False} if log else {"nice": domain is None, "zero": False}
-    return alt.Scale(domain=[low, high], **kind, **options)
+    if low == high:  # a single value stands in the middle
+        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
+    kind = {"type": "log", "clamp": True} if log else {"zero": False}
+    return alt.Scale(domain=[low, high], nice=domain is None and not log, **kind, **options)
 
 
 def _styles(names: list[Any]) -> list[tuple[str, tuple[int, ...]]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from memhelpers.data import Dataset, Part
 from memhelpers.errors import (
     ArgumentError,
+    check_bool,
     check_choice,
     check_fraction,
     check_integer,
@@ -54,7 +55,7 @@ def random_labels(
     Source:
         Arpit et al. 2017 (randY); Zhang et al. 2017, Section 2.1.
     """
-    low = 1 if exclude_true else 0
+    low = 1 if check_bool("exclude_true", exclude_true) else 0
 
     def redraw(part: Part, name: str) -> Part:
         draws = generator(seed, f"random labels of {name}")
@@ -151,6 +152,7 @@ def shuffle_pixels(
     Source:
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
     """
+    check_bool("per_image", per_image)
     pixels = data.shape[1] * data.shape[2]
 
     def redraw(part: Part, name: str) -> Part:

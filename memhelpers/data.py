@@ -8,6 +8,7 @@ afterwards (a subset, a smaller side, a corruption) returns a new one that says 
 import dataclasses
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memhelpers.errors import ArgumentError, check_integer, check_positive_int, check_seed
+from memhelpers.errors import (
+    ArgumentError,
+    check_bool,
+    check_choice,
+    check_integer,
+    check_positive_int,
+    check_seed,
+)
 from memhelpers.inputs import arrays, sources
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
 RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64
+LARGE = 10.0  # mean or deviation of the numbers of an image from which on `load` warns
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,19 +147,23 @@ class Dataset:
                 no multiple of the number of classes).
             seed: of the draw.
         """
-        n = check_integer("n", n, 1, len(self.train))
-        seed = check_seed("seed", seed)
-        order = torch.randperm(len(self.train), generator=generator(seed, "subset"))
-        if balanced:
-            order = order[_turns(self, order, n).argsort(stable=True)]
-        index = order[:n].sort().values.to(self.device)
-        step = f"subset(n={n}, balanced={balanced}, seed={seed})"
-        return self.replace(
-            train=self.train.take(index),
-            replaced=self.replaced[index],
-            changed=self.changed[index],
-            steps=(*self.steps, step),
-        )
+        return _subset(self, "n", n, balanced, seed)
+
+    def standardize(self) -> "Dataset":
+        """Shifts and scales all parts so that the training part has mean 0 and deviation 1.
+
+        Each channel of images by its own mean and deviation; of vectors, each number. What is the
+        same in all training examples becomes 0.
+        """
+        axes = (0,) if _are_vectors(self.shape) else (0, 2, 3)
+        pixels = self.train.x.cpu().double()  # so that no device rounds the sums its own way
+        deviation, mean = torch.std_mean(pixels, axes, correction=0, keepdim=True)
+        deviation = deviation.where(deviation > 0, torch.ones(()).double())
+        scaled = {}
+        for name, part in self.parts.items():
+            x = ((part.x.cpu().double() - mean) / deviation).float()
+            scaled[name] = Part(x.to(self.device), part.y)
+        return self.replace(**scaled, steps=(*self.steps, "standardize()"))
 
     def resize(self, side: int) -> "Dataset":
         """Averages all images down to `side` x `side` pixels; refuses a larger side, and vectors.
@@ -158,7 +171,7 @@ class Dataset:
         Each new pixel is the mean over its area of the image, with pixels on its border weighted by
         the share inside; 28 to 14 is the mean of 2 x 2.
         """
-        if min(self.shape[1:]) == 1:  # a vector's numbers are no pixels to be averaged
+        if _are_vectors(self.shape):  # their numbers are no pixels to be averaged
             raise ArgumentError("side", side, "None, for vectors")
         side = check_integer("side", side, 1, min(self.shape[1:]))
         smaller = {name: Part(_average(p.x, side), p.y) for name, p in self.parts.items()}
@@ -168,8 +181,9 @@ class Dataset:
 def load(
     source: str | os.PathLike | Mapping[str, Any] | tuple[Any, Any],
     *,
-    train: int | None = None,
+    examples: int | None = None,
     side: int | None = None,
+    scale: str | None = None,
     balanced: bool = False,
     seed: int = 0,
     root: str | os.PathLike | None = None,
@@ -187,9 +201,11 @@ def load(
             and, where given, `x_validation`, `y_validation`, `x_test`, `y_test` (a part not given
             is a fifth of the training examples, drawn by a fixed shuffle); `classes` names the
             classes. x: [n, H, W], [n, H, W, C], [n, C, H, W], or [n, d] for vectors; uint8 (divided
-            by 255) or floats (kept as they are). y: whole numbers from 0 to K - 1.
-        train: size of the training subset; None takes all.
-        side: side to which the images are averaged down; None leaves them.
+            by 255) or other numbers (kept as they are). y: whole numbers or texts; the classes are
+            those of the training part in ascending order, or those of `classes`.
+        examples: size of the training subset; None takes all.
+        side: side to which the images are averaged down; None leaves them as they are.
+        scale: "standard" for mean 0 and deviation 1, see `Dataset.standardize`; None leaves them.
         balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
         root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
@@ -201,23 +217,58 @@ def load(
     Raises:
         ArgumentError: an argument, or something in the arrays, is not as above.
         DataError: a file is missing, truncated or altered, or cannot be downloaded.
+
+    Warns:
+        UserWarning: numbers that are far from 0 are taken as they are.
     """
     seed, device = check_seed("seed", seed), _check_device(device)
-    for argument, size in {"train": train, "side": side}.items():
+    for argument, size in {"examples": examples, "side": side}.items():
         if size is not None:  # refused here before anything is downloaded
             check_positive_int(argument, size)
-    if balanced and train is None:
-        raise ArgumentError("balanced", True, "False, unless `train` gives the size of the subset")
-    given = sources.read(source, root, download)
+    check_choice("scale", scale, (None, "standard"))
+    if check_bool("balanced", balanced) and examples is None:
+        raise ArgumentError("balanced", True, "False, unless `examples` gives a number of them")
+    given = sources.read(source, root, check_bool("download", download))
     pairs, facts = arrays.check(given, layout)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
-    if train is not None:
-        check_integer("train", train, 1, len(data.train))
-        data = data.subset(train, balanced=balanced, seed=seed)
+    if scale is not None:
+        data = data.standardize()
+    if data.scaling == "as given":
+        _warn_of_large_numbers(data.train.x)
+    if examples is not None:
+        data = _subset(data, "examples", examples, balanced, seed)
     if side is not None:
         data = data.resize(side)
     return data.to(device)
+
+
+def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> Dataset:
+    """See `Dataset.subset`; `argument` is what the reader calls `n`."""
+    n, seed = check_integer(argument, n, 1, len(data.train)), check_seed("seed", seed)
+    order = torch.randperm(len(data.train), generator=generator(seed, "subset"))
+    if check_bool("balanced", balanced):
+        order = order[_turns(data, order, argument, n).argsort(stable=True)]
+    index = order[:n].sort().values.to(data.device)
+    return data.replace(
+        train=data.train.take(index),
+        replaced=data.replaced[index],
+        changed=data.changed[index],
+        steps=(*data.steps, f"subset(n={n}, balanced={balanced}, seed={seed})"),
+    )
+
+
+def _are_vectors(shape: tuple[int, int, int]) -> bool:
+    return min(shape[1:]) == 1
+
+
+def _warn_of_large_numbers(x: Tensor) -> None:
+    """Warn where a network would hardly train on images as they are given."""
+    deviation, mean = torch.std_mean(x)
+    if max(abs(mean), deviation) > LARGE:
+        told = f"the training part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
+        told += 'networks train badly: give scale="standard", or divide by the largest number'
+        warnings.warn(told, UserWarning, stacklevel=3)
 
 
 def _kind(tensor: Tensor) -> str:
@@ -226,12 +277,15 @@ def _kind(tensor: Tensor) -> str:
 
 def _check_device(device: object) -> torch.device:
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ArgumentError("device", device, f"a device present here ({error})") from error
+    if found.type == "meta":  # it holds no numbers
+        raise ArgumentError("device", device, "a device that computes, such as cpu or cuda")
+    return found
 
 
-def _turns(data: Dataset, order: Tensor, n: int) -> Tensor:
+def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
     """Returns [n_train] ranks of the examples in `order`, with which the classes take turns."""
     labels = data.train.y.cpu()[order]
     present = torch.nn.functional.one_hot(labels, data.n_classes)
@@ -240,8 +294,17 @@ def _turns(data: Dataset, order: Tensor, n: int) -> Tensor:
     if (counts < needed).any():
         least = int((counts - needed).argmin())
         has = f"class {data.classes[least]!r} has {counts[least]} training examples"
-        raise ArgumentError("n", n, f"fewer, for a balanced subset: {has}")
+        most = _largest_balanced(counts)
+        raise ArgumentError(argument, n, f"at most {most}, equally many of each class: {has}")
     return (present.cumsum(0).gather(1, labels[:, None]) - 1).squeeze(1) * data.n_classes + labels
+
+
+def _largest_balanced(counts: Tensor) -> int:
+    """The most examples of which each class can have as many as any other, one more or less."""
+    least = counts.min()
+    # Of a subset that is no multiple of the classes, the first ones have one more.
+    more = (counts > least).long().cumprod(0).sum()
+    return int(least * len(counts) + more)
 
 
 def _average(x: Tensor, side: int) -> Tensor:

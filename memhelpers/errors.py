@@ -30,7 +30,14 @@ class ArgumentError(ValueError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"{self.argument}: given {_REPR.repr(self.given)}; allowed: {self.allowed}"
+        return f"{self.argument}: given {_shown(self.given)}; allowed: {self.allowed}"
+
+
+def _shown(given: object) -> str:
+    """In one line; of a large array or tensor what it is, not its numbers."""
+    if hasattr(given, "dtype") and math.prod(getattr(given, "shape", ())) > 10:
+        return f"{type(given).__name__} of shape {list(given.shape)}, {given.dtype}"
+    return " ".join(_REPR.repr(given).split())
 
 
 class DataError(RuntimeError):
@@ -80,6 +87,20 @@ def check_positive(argument: str, value: object) -> float:
     if not real or not math.isfinite(value) or value <= 0:
         raise ArgumentError(argument, value, "a finite number above 0")
     return float(value)
+
+
+def check_bool(argument: str, value: object) -> bool:
+    """Returns `value`, which must be True or False: any text, even "no", would count as true."""
+    if not isinstance(value, bool):
+        raise ArgumentError(argument, value, "True or False")
+    return value
+
+
+def check_function(argument: str, value: object) -> object:
+    """Returns `value`, which must be callable."""
+    if not callable(value):
+        raise ArgumentError(argument, value, "a function")
+    return value
 
 
 def check_choice(argument: str, value: object, allowed: Iterable[object]) -> object:

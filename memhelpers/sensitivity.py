@@ -14,6 +14,7 @@ so each step costs one Hessian-vector product: a forward derivative of a gradien
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -27,9 +28,18 @@ from memhelpers.data import Dataset
 from memhelpers.engine import curvature
 from memhelpers.engine.ensemble import Weights
 from memhelpers.engine.probes import Probe, Readings, parameters
-from memhelpers.engine.templates import parameter_count
-from memhelpers.errors import ArgumentError, check_choice, check_positive, check_positive_int
-from memhelpers.training import PRECISIONS, check_names, check_seeds, fit
+from memhelpers.engine.templates import check_template, parameter_count
+from memhelpers.errors import (
+    ArgumentError,
+    check_bool,
+    check_choice,
+    check_function,
+    check_integer,
+    check_positive,
+    check_positive_int,
+)
+from memhelpers.inputs.arrays import numbers
+from memhelpers.training import PRECISIONS, check_names, check_seeds, fit, one_each
 
 NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": lambda g: g.abs().sum(-1),
@@ -119,7 +129,7 @@ def loss_sensitivity(
     by_class: bool = False,
     init: str = "glorot_uniform",
     precision: str = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> Sensitivity:
     """Train networks by plain SGD and differentiate their training loss by every image.
 
@@ -146,16 +156,18 @@ def loss_sensitivity(
     Source:
         Arpit et al. 2017, Sec. 3.2, Figs. 3 and 4; total derivative as in Maclaurin et al. 2015.
     """
+    seeds = check_seeds(seeds)
+    datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
+    check_template(network, datasets[0].shape, datasets[0].n_classes)
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
         raise ArgumentError("network", "batch norm", "networks in which each example has its loss")
     if not all(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError("network", "frozen parameters", "networks that are trained as a whole")
-    norms = check_names("norms", norms, NORMS)
-    derivatives = check_names("derivatives", derivatives, DERIVATIVES)
+    norms = check_names("norms", norms, NORMS, least=1)
+    derivatives = check_names("derivatives", derivatives, DERIVATIVES, least=1)
     check_choice("precision", precision, ["fp32", "fp64"])
     check_positive("learning_rate", learning_rate)
-    seeds = check_seeds(seeds)
-    datasets = [data] * len(seeds) if isinstance(data, Dataset) else list(data)
+    check_bool("by_class", by_class)
     sizes = sorted({len(dataset.train) for dataset in datasets})
     if len(sizes) != 1:
         raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
@@ -170,13 +182,13 @@ def loss_sensitivity(
         "init": init,
         "precision": precision,
     }
+    progress = check_function("progress", progress or (lambda done, total: None))
     found, at_once = [], _members_at_once(network, datasets[0], times, updates, by_class)
     for start in range(0, len(seeds), at_once):
         some = slice(start, start + at_once)
         back = _Backward(network, datasets[some], times, by_class, seeds=seeds[some], **settings)
-        found.append(_differentiate(back, norms, derivatives))
-        if progress:
-            progress(min(some.stop, len(seeds)), len(seeds))
+        advance = partial(_advance, progress, start, len(back.y), len(seeds))
+        found.append(_differentiate(back, norms, derivatives, advance))
     return _join(found, times, by_class, seeds)
 
 
@@ -198,9 +210,11 @@ def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
     Source:
         Arpit et al. 2017, Sec. 3.2.
     """
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-    values = np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1)
+    values = numbers("values", values)
+    if not values.ndim:
+        raise ArgumentError("values", values.item(), "several numbers")
+    axis = check_integer("axis", axis, -values.ndim, values.ndim - 1)
+    values = np.moveaxis(values, axis, -1)
     if not values.shape[-1]:
         raise ArgumentError("values", values.shape, "at least one value")
     if (values < 0).any():
@@ -352,15 +366,23 @@ class _Backward:
         gathered.index_add_(0, rows, by_image.flatten(0, 1), alpha=-rate)
 
 
-def _differentiate(back: _Backward, norms: list[str], derivatives: list[str]) -> dict:
+def _advance(progress: Callable, before: int, networks: int, total: int, done: float) -> None:
+    """Tell how far a portion of the networks is, after those that were done before."""
+    progress(before + networks * done, total)
+
+
+def _differentiate(
+    back: _Backward, norms: list[str], derivatives: list[str], advance: Callable[[float], None]
+) -> dict:
     """Go back once, with one adjoint for each evaluation time and class; the norms, by name."""
-    direct = []
-    for update in range(max(back.places), 0, -1):
+    direct, last = [], max(back.places)
+    for update in range(last, 0, -1):
         if update in back.places:
             gradients = back.start(update)
             direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
         if "total" in derivatives:
             back.step(update - 1)
+        advance(1 - (update - 1) / last)
     found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": back.y.cpu()}
     if "total" in derivatives:
         total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
@@ -406,6 +428,8 @@ def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
         count = check_positive_int("evaluations", evaluations)
         spaced = np.geomspace(1, updates, count) if count > 1 else np.array([updates])
         return sorted({int(t) for t in spaced.round()})
+    if not isinstance(evaluations, Iterable) or isinstance(evaluations, str):
+        raise ArgumentError("evaluations", evaluations, "a number of times, or a list of updates")
     times = sorted({check_positive_int("evaluations", t) for t in evaluations})
     if not times or times[-1] > updates:
         raise ArgumentError("evaluations", times, f"updates from 1 to {updates}")

@@ -9,15 +9,24 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
-from memhelpers.errors import ArgumentError, check_choice, check_positive_int, check_seed
+from memhelpers.errors import (
+    ArgumentError,
+    check_choice,
+    check_integer,
+    check_positive_int,
+    check_seed,
+)
+from memhelpers.inputs.arrays import numbers
 
 LEVEL = 0.95
+LEAST_RESAMPLES = 100  # of fewer, the ends of an interval say nothing
 
 
 @dataclass(frozen=True)
@@ -250,7 +259,7 @@ def half_sample(
 
     Source: McCarthy, "Pseudo-replication: half samples", 1969 (balanced halves).
     """
-    check_positive_int("resamples", resamples)
+    check_integer("resamples", resamples, LEAST_RESAMPLES)
     rng = np.random.default_rng(check_seed("seed", seed))
     whole = [Halves(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
     if not whole:
@@ -330,7 +339,7 @@ def _bca(
 ) -> Interval:
     """BCa over the indices of the rows, which `statistic` takes."""
     _check_level(level)
-    check_positive_int("resamples", resamples)
+    check_integer("resamples", resamples, LEAST_RESAMPLES)
     rng = np.random.default_rng(check_seed("seed", seed))
     n = len(rows)
     estimate = float(statistic(np.arange(n)))
@@ -373,12 +382,8 @@ def _halves(whole: list[Halves], pairs: int, rng: np.random.Generator) -> list[H
 
 
 def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:
-    """A float array of numbers, booleans, or a torch tensor on any device."""
-    try:
-        on_cpu = values.detach().cpu().double() if hasattr(values, "detach") else values
-        array = np.asarray(on_cpu, dtype=float)
-    except (TypeError, ValueError):
-        raise ArgumentError(argument, values, "an array of numbers, rows of one length") from None
+    """A float array of numbers, booleans, or a torch tensor on any device; all of them finite."""
+    array = numbers(argument, values)
     if array.ndim == 0 or array.size == 0:
         raise ArgumentError(argument, array.shape, "at least one value, in an array")
     bad = int((~np.isfinite(array)).sum())
@@ -398,7 +403,7 @@ def _correctness(argument: str, values: object, ndim: int = 2) -> np.ndarray:
 
 
 def _check_level(level: float) -> None:
-    if not 0 < level < 1:
+    if not isinstance(level, Real) or not 0 < level < 1:
         raise ArgumentError("level", level, "a number between 0 and 1, both excluded")
 
 

@@ -34,12 +34,14 @@ from memhelpers.engine.probes import (  # noqa: F401
     parameters,
     weight_norm,
 )
-from memhelpers.engine.templates import INITIALIZATIONS, dry_run
+from memhelpers.engine.templates import INITIALIZATIONS, check_template
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
+    check_bool,
     check_choice,
     check_fraction,
+    check_function,
     check_positive_int,
     check_seed,
 )
@@ -99,7 +101,7 @@ def fit(
     together: int | None = None,
     workers: int | None = None,
     keep_networks: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> History:
     """Train one network per seed, all at once.
 
@@ -114,7 +116,8 @@ def fit(
         learning_rate: of plain SGD; one value, or one a member, as are the next two.
         momentum: fraction of the last step that is kept.
         weight_decay: l2 penalty's factor, added to the gradient.
-        schedule: factor on the learning rate as a function of the epoch, counted from 0.
+        schedule: factor on the learning rate, at least 0, as a function of the epoch, counted
+            from 0; called for all epochs before training.
         subsets: for each member the positions [k] of its training examples, or a mask [n].
         init: see `networks.initialize`.
         perturb: noise in the forward pass of training, for all members or one a member, such as
@@ -126,8 +129,8 @@ def fit(
             training and after each epoch.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `packing.networks_per_pass`.
-        workers: passes that run side by side, one core each, `schedule` and `probes` in their
-            threads; by default `packing.passes_side_by_side`.
+        workers: passes that run side by side, one core each, `probes` in their threads; by default
+            `packing.passes_side_by_side`.
         keep_networks: return the final weights; they take room for all members.
         progress: called with (member-epochs done, member-epochs in all); those that `until` spares
             a member count as done when its pass ends.
@@ -138,24 +141,26 @@ def fit(
             members are trained in smaller passes.
     """
     seeds = check_seeds(seeds)
-    datasets = _one_each("data", data, seeds, Dataset, "Dataset")
+    datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
     _check_alike(network, datasets)
     visited = _visited(subsets, datasets, seeds)
     check_positive_int("epochs", epochs)
     _check_batches(network, visited, check_positive_int("batch_size", batch_size))
     dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
-    noises = _one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
-    evaluate, record = (
-        check_names("evaluate", evaluate, PARTS),
-        check_names("record", record, KINDS),
-    )
+    noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
+    evaluate = check_names("evaluate", evaluate, PARTS)
+    record = check_names("record", record, KINDS)
+    if not isinstance(probes or {}, Mapping):
+        raise ArgumentError("probes", probes, "a dict of functions by name")
     examples = max(len(dataset.train) for dataset in datasets)
     shape, device = datasets[0].shape, datasets[0].device
     if together is None:
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
     if workers is None:
         workers = packing.passes_side_by_side(device)
+    keep = check_bool("keep_networks", keep_networks)
+    kept = Ensemble.empty(network, len(seeds), device, dtype) if keep else None
     settings = loop.Settings(
         network=network,
         seeds=seeds,
@@ -170,14 +175,14 @@ def fit(
             "momentum": _numbers("momentum", momentum, seeds, below=1),
             "weight_decay": _numbers("weight_decay", weight_decay, seeds),
         },
-        schedule=schedule or (lambda epoch: 1.0),
+        factors=_factors(schedule, epochs),
         init=check_choice("init", init, INITIALIZATIONS),
         perturb=strengths_by_kind(noises, network),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
         trajectories=Trajectories.empty(record, len(seeds), epochs, examples),
-        networks=Ensemble.empty(network, len(seeds), device, dtype) if keep_networks else None,
-        progress=progress or (lambda done, total: None),
+        networks=kept,
+        progress=check_function("progress", progress or (lambda done, total: None)),
     )
     logs = packing.run(
         settings.groups(),
@@ -219,9 +224,14 @@ def check_seeds(seeds: Iterable[int]) -> list[int]:
     return checked
 
 
-def check_names(argument: str, given: str | Iterable[str], allowed: Iterable[str]) -> list[str]:
+def check_names(
+    argument: str, given: str | Iterable[str], allowed: Iterable[str], least: int = 0
+) -> list[str]:
     """The names as a list, where one may be given alone; an `ArgumentError` for an unknown one."""
-    names = [given] if isinstance(given, str) else list(given)
+    names = [given] if isinstance(given, str) else given
+    names = list(names) if isinstance(names, Iterable) else None
+    if names is None or len(names) < least:
+        raise ArgumentError(argument, given, f"names, of {', '.join(allowed)}")
     return [str(check_choice(argument, name, allowed)) for name in names]
 
 
@@ -231,9 +241,7 @@ def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
         found = list(dict.fromkeys(getattr(dataset, name) for dataset in datasets))
         if len(found) > 1:
             raise ArgumentError("data", f"datasets of {name} {found}", f"one {name} for all")
-    logits, classes = dry_run(network, datasets[0].shape)[0], datasets[0].n_classes
-    if logits < classes:
-        raise ArgumentError("network", f"{logits} logits", f"one a class of the data ({classes})")
+    check_template(network, datasets[0].shape, datasets[0].n_classes)
 
 
 def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -> None:
@@ -251,7 +259,7 @@ def _visited(subsets: object, datasets: list[Dataset], seeds: list[int]) -> list
     if subsets is None:
         everything = {n: torch.arange(n) for n in {len(data.train) for data in datasets}}
         return [everything[len(data.train)] for data in datasets]
-    each = zip(_one_each("subsets", subsets, seeds, Tensor, "tensor"), datasets, strict=True)
+    each = zip(one_each("subsets", subsets, seeds, Tensor, "tensor"), datasets, strict=True)
     return [_positions(subset, len(data.train)) for subset, data in each]
 
 
@@ -268,23 +276,42 @@ def _positions(subset: Tensor, examples: int) -> Tensor:
     return index.long()
 
 
-def _one_each(argument: str, given: object, seeds: list[int], kind: type, what: str) -> list:
-    if isinstance(given, kind):
+def one_each(argument: str, given: object, seeds: list[int], kind: type, what: str) -> list:
+    """What was given as a list with one item a seed, where one may serve all.
+
+    Raises:
+        ArgumentError: an item is of another kind, or there are more or fewer than seeds.
+    """
+    if isinstance(given, kind) and not isinstance(given, bool):
         return [given] * len(seeds)
-    items = list(given) if isinstance(given, Iterable) else [given]
-    allowed = f"one {what}, or one a seed ({len(seeds)})"
+    several = isinstance(given, Iterable) and not isinstance(given, str | Mapping)
+    items = list(given) if several else [given]
+    allowed = f"one {what}; or a list of them, one a seed ({len(seeds)})"
     for item in items:
-        if not isinstance(item, kind):
+        if not isinstance(item, kind) or isinstance(item, bool):
             raise ArgumentError(argument, item, allowed)
     if len(items) != len(seeds):
         raise ArgumentError(argument, f"{len(items)} items", allowed)
     return items
 
 
+def _factors(schedule: Callable[[int], float] | None, epochs: int) -> list[float]:
+    """The factor on the learning rate in each epoch."""
+    if schedule is None:
+        return [1.0] * epochs
+    factors = [check_function("schedule", schedule)(epoch) for epoch in range(epochs)]
+    for epoch, factor in enumerate(factors):
+        if not isinstance(factor, Real) or not 0 <= factor < np.inf:
+            raise ArgumentError(f"schedule({epoch})", factor, "a finite number of at least 0")
+    return factors
+
+
 def _numbers(
     argument: str, given: float | Sequence[float], seeds: list[int], below: float = np.inf
 ) -> list[float]:
-    numbers = [float(v) for v in _one_each(argument, given, seeds, Real, "number")]
-    if any(not 0 <= v < below for v in numbers):
-        raise ArgumentError(argument, given, f"numbers from 0 to below {below:g}")
+    numbers = [float(v) for v in one_each(argument, given, seeds, Real, "number")]
+    for number in numbers:
+        if not 0 <= number < below:
+            ends = "of at least 0" if below == np.inf else f"from 0 to below {below:g}"
+            raise ArgumentError(argument, number, f"finite numbers {ends}")
     return numbers

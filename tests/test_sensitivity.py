@@ -29,6 +29,7 @@ from memhelpers.sensitivity import (
 from memhelpers.training import fit
 
 DATA = toy_data(n=10, shape=(1, 2, 2))
+IMAGES = toy_data(n=10, shape=(1, 8, 8))
 TIMES = [1, 2, 3, 5, 9]  # of 9 updates in 3 epochs: batches of 4, 4 and 2
 SETTINGS = {"epochs": 3, "batch_size": 4, "learning_rate": 0.5}
 ALL = {"norms": ["l1", "l2", "linf"], "derivatives": ["total", "direct"]}
@@ -180,7 +181,9 @@ def test_several_networks_at_once_give_what_each_gives_alone(monkeypatch, portio
     datasets = [DATA, relabelled(DATA, 2), shuffle_pixels(DATA, per_image=True), DATA]
     seeds, steps = [3, 4, 3, 5], []
     together = computed(datasets, seeds, progress=lambda *step: steps.append(step), **ALL)
-    assert len(steps) == {1: 4, 15_000: 2, 2**30: 1}[portion_bytes]
+    portions = {1: 4, 15_000: 2, 2**30: 1}[portion_bytes]
+    assert len(steps) == portions * max(TIMES)  # it moves with every update
+    assert steps == sorted(set(steps))
     assert steps[-1] == (4, 4)
     for row, (seed, data) in enumerate(zip(seeds, datasets, strict=True)):
         single = computed(data, [seed], **ALL)
@@ -361,6 +364,15 @@ def test_the_diagonal_of_the_matrix_is_a_classs_own_part():
     [
         ({"norms": ["l3"]}, "norms: given 'l3'.*'l1', 'l2', 'linf'"),
         ({"norms": "max"}, "norms: given 'max'"),
+        ({"norms": []}, r"norms: given \[\]; .*'?l1, l2, linf"),
+        ({"norms": None}, "norms: given None"),
+        ({"derivatives": ()}, r"derivatives: given \(\)"),
+        ({"by_class": "no"}, "by_class: given 'no'"),
+        ({"progress": True}, "progress: given True"),
+        ({"network": None}, "network: given None; allowed: a torch.nn.Module"),
+        ({"data": (DATA.train.x, DATA.train.y)}, "data: given Tensor of shape .*; allowed: one Dataset, as"),
+        ({"evaluations": 2.5}, "evaluations: given 2.5"),
+        ({"evaluations": "all"}, "evaluations: given 'all'"),
         ({"derivatives": ["full"]}, "derivatives: given 'full'.*'total', 'direct'"),
         ({"epochs": 0}, "epochs: given 0"),
         ({"batch_size": 0}, "batch_size: given 0"),
@@ -376,7 +388,8 @@ def test_the_diagonal_of_the_matrix_is_a_classs_own_part():
         ({"init": "zeros"}, "init"),
         ({"data": [DATA, toy_data(n=11, shape=(1, 2, 2))], "seeds": [1, 2]}, "data.*examples"),
         ({"data": [DATA], "seeds": [1, 2]}, "data: given '1 items'"),
-        ({"network": toy_cnn(toy_data(shape=(1, 8, 8)))}, "network: given 'batch norm'"),
+        ({"data": [DATA] * 3, "seeds": [1, 2]}, r"data: given '3 items'; .*one a seed \(2\)"),
+        ({"network": toy_cnn(IMAGES), "data": IMAGES}, "network: given 'batch norm'"),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_the_argument_named(wrong, said):

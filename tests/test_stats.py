@@ -125,7 +125,11 @@ def test_diverged_seeds_are_counted_in_the_error(bad):
         (lambda: stats.bootstrap([[1, 2], [3]]), "values"),
         (lambda: stats.bootstrap([[1, 2], [3, 4]]), "values"),
         (lambda: stats.bootstrap([1, 2], level=95), "level"),
-        (lambda: stats.bootstrap([1, 2], resamples=0), "resamples"),
+        (lambda: stats.bootstrap([1, 2], level="0.95"), "level"),
+        (lambda: stats.bootstrap(["1", "2"]), "values"),
+        (lambda: stats.bootstrap(np.ma.masked_equal([1, 2, 9], 9)), "values"),
+        (lambda: stats.bootstrap([1, 2], resamples=1), "resamples"),
+        (lambda: stats.half_sample(draws(8, 9, 1), excess, resamples=1), "resamples"),
         (lambda: stats.bootstrap([1, 2], seed=-1), "seed"),
         (lambda: stats.half_sample([], excess), "correct"),
         (lambda: stats.half_sample([[0.5, 1]], excess), "correct"),
@@ -157,7 +161,7 @@ def test_pairing_cancels_what_the_seed_does_to_both():
 @given(st.integers(2, 12), st.floats(0.5, 20), st.integers(0, 99))
 def test_a_constant_factor_comes_back_from_the_ratio(n, factor, seed):
     b = np.random.default_rng(seed).uniform(1, 2, n)
-    interval = stats.paired(factor * b, b, "ratio", resamples=99)
+    interval = stats.paired(factor * b, b, "ratio", resamples=100)
     ends = [interval.low, interval.estimate, interval.high]
     assert ends == pytest.approx([factor] * 3, abs=1e-9)
 
@@ -274,7 +278,7 @@ def test_halves_spread_as_much_as_the_statistic_does_over_ensembles(statistic):
 
     ensembles = [ensemble() for _ in range(400)]
     values = [statistic(stats.Halves(right))[0] for right in ensembles]
-    intervals = [stats.half_sample(right, statistic, resamples=60) for right in ensembles[:60]]
+    intervals = [stats.half_sample(right, statistic, resamples=100) for right in ensembles[:60]]
     half_widths = [(i.high - i.low) / 2 / 2.131 for i in intervals]
     assert np.mean(half_widths) == pytest.approx(np.std(values), rel=0.2)
     covered = np.mean([i.low <= np.mean(values) <= i.high for i in intervals])
@@ -288,10 +292,10 @@ def test_every_half_is_followed_by_its_complement():
         seen.append(halves.chosen)
         return halves.rate
 
-    stats.half_sample(draws(7, 9, 1), statistic, resamples=10)
+    stats.half_sample(draws(7, 9, 1), statistic, resamples=100)
     full, halves = seen
     assert full.tolist() == [[1] * 7]
-    assert halves.sum(1).tolist() == [3, 4] * 5
+    assert halves.sum(1).tolist() == [3, 4] * 50
     assert (halves[::2] + halves[1::2] == 1).all()
     assert len(np.unique(halves, axis=0)) > 4
 
@@ -321,9 +325,9 @@ def test_each_group_of_networks_has_the_value_of_its_rows(statistic):
 
 def test_halves_on_a_part_of_the_examples_are_the_same_halves():
     right = draws(12, 40, 1)
-    part = stats.half_sample(right[:, 5:30], spread, resamples=20)
+    part = stats.half_sample(right[:, 5:30], spread, resamples=100)
     some = slice(5, 30)
-    assert part == stats.half_sample(right, lambda halves: spread(halves.part(some)), resamples=20)
+    assert part == stats.half_sample(right, lambda halves: spread(halves.part(some)), resamples=100)
 
 
 def test_a_half_on_which_nothing_varies_has_no_overdispersion():

@@ -585,7 +585,7 @@ def test_progress_rises_to_the_total_also_when_members_stop_early():
     )
     done = [step[0] for step in seen]
     assert {step[1] for step in seen} == {36}
-    assert done[0] == 3
+    assert 0 < done[0] < 3  # within the first epoch
     assert done == sorted(set(done))
     assert done[-1] == 36
 
@@ -682,7 +682,7 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
             until=0.9,
             batch_size=4,
             hyperparameters=dict.fromkeys(("learning_rate", "momentum", "weight_decay"), each),
-            schedule=halve_every(1),
+            factors=[1.0, 0.5],
             init="glorot_uniform",
             perturb=strengths_by_kind(
                 [dropout(0.5) + gaussian_noise(1, "input")] * members, network_for(data)

@@ -6,6 +6,7 @@ forward and backward pass. `train` is the loop; `Pass` holds what changes, `Log`
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from memhelpers.engine.templates import is_plain_mlp
 from memhelpers.engine.trajectories import Trajectories, margin
 from memhelpers.seeding import generator
 
+TELL_EVERY = 0.1  # seconds between calls of `progress` within an epoch
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}  # of the weights
 
 
@@ -43,17 +45,18 @@ class Settings:
     until: float
     batch_size: int
     hyperparameters: dict[str, list[float]]
-    schedule: Callable[[int], float]
+    factors: list[float]  # on the learning rate, one an epoch
     init: str
     perturb: dict[str, list[float]]
     probes: dict[str, Probe]
     precision: str
     trajectories: Trajectories
     networks: Ensemble | None  # room for the final ones
-    progress: Callable[[int, int], None]
+    progress: Callable[[float, float], None]
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _told: float = 0.0  # when `progress` was last called
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,12 +75,18 @@ class Settings:
             groups.setdefault((len(part.y), len(visited)), []).append(member)
         return list(groups.values())
 
-    def advance(self, members: list[int], done: int) -> None:
-        """Note that a pass, of several side by side, has `done` member-epochs behind it."""
+    def advance(self, members: list[int], done: float, *, within_epoch: bool = False) -> None:
+        """Note that a pass, of several side by side, has `done` member-epochs behind it.
+
+        Within an epoch it is told now and then only: an update may take less time than telling.
+        """
+        if within_epoch and time.monotonic() < self._told + TELL_EVERY:
+            return
         with self._lock:
             before = sum(self._done.values())
             self._done[members[0]] = done
             if (after := sum(self._done.values())) != before:
+                self._told = time.monotonic()
                 self.progress(after, len(self.seeds) * self.epochs)
 
 
@@ -90,7 +99,7 @@ def train(settings: Settings, members: list[int]) -> "Log":
             log.read_probes(networks, batch=batch)
             losses, logits, y, gradients = networks.forward_backward(batch)
             log.note(batch, losses, logits, y)
-            networks.sgd_step(gradients, settings.schedule(epoch - 1))
+            networks.sgd_step(gradients, settings.factors[epoch - 1])
         log.end_epoch(networks, epoch)
         log.read_probes(networks, epoch=epoch)
         networks.keep(log.still_running(networks))
@@ -229,6 +238,8 @@ class Log:
         self.loss += loss.sum(1)
         self.correct += seen["correct"].sum(1)
         self.seen += batch.shape[1]
+        of_epoch = self.seen / len(self.settings.visited[self.members[0]])
+        self.settings.advance(self.members, self.counted + of_epoch * len(y), within_epoch=True)
         for kind, page in self.pages.items():
             values = margin(logits, y) if kind == "margin" else seen[kind]
             page.scatter_(1, batch, values.to(page.dtype))

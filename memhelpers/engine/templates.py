@@ -1,12 +1,14 @@
 """What the engine must know of a template: its sizes, its initial weights, whether it is an MLP."""
 
 from functools import partial
+from math import prod
 
 import torch
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
 from memhelpers.errors import ArgumentError, check_choice
 
@@ -32,6 +34,65 @@ def is_plain_mlp(network: nn.Module) -> bool:
 def parameter_count(network: nn.Module) -> int:
     """Number of trained parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def check_template(network: object, shape: Shape, classes: int) -> None:
+    """Make sure, before anything is trained, that an ensemble computes what the network does.
+
+    Raises:
+        ArgumentError: it is no module; has no, too few or no real logits; it does not take images
+            of `shape`; cannot be stacked, such as for a branch on values or noise of its own; or
+            its weights are none that `initialize` draws.
+    """
+    if not isinstance(network, nn.Module):
+        raise ArgumentError("network", network, "a torch.nn.Module, as `networks.mlp` gives it")
+    _check_weights(network)
+    logits = dry_run(network, shape)[0]
+    if logits < classes:
+        raise ArgumentError("network", f"{logits} logits", f"one a class of the data ({classes})")
+    weights = {k: p.expand(2, *p.shape) for k, p in network.named_parameters()}
+    buffers = {k: b.expand(2, *b.shape).clone() for k, b in network.named_buffers()}
+    images = torch.linspace(0, 1, 4 * prod(shape)).view(2, 2, *shape)
+    images = images.to(next(iter(weights.values())).dtype)
+    try:
+        network.train()
+        put_out = vmap(partial(functional_call, network))((weights | buffers), (images,))
+    except RuntimeError as error:
+        said = str(error).partition("\n")[0].partition(". ")[0]
+        allowed = "one that does the same for every image, without noise of its own (see `perturb`)"
+        raise ArgumentError("network", f"one that cannot be stacked ({said})", allowed) from error
+    finally:
+        network.eval()
+    if (put_out >= 0).all() and torch.allclose(put_out.sum(-1), torch.ones(2, 2).to(put_out)):
+        allowed = "logits: the loss has the softmax in it"
+        raise ArgumentError("network", "one that puts out probabilities", allowed)
+
+
+def _check_weights(network: nn.Module) -> None:
+    """Make sure that `initialize` can draw all weights, each with one name, and some are trained.
+
+    Raises:
+        ArgumentError: it cannot.
+    """
+    named = dict(network.named_parameters(remove_duplicate=False))
+    if lazy := [name for name, parameter in named.items() if is_lazy(parameter)]:
+        raise ArgumentError("network", f"lazy layers, such as {lazy[0]}", "sizes that are known")
+    if away := {str(p.device) for p in named.values()} - {"cpu"}:
+        raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise ArgumentError("network", "no trained parameter", "at least one")
+    if shared := named.keys() - dict(network.named_parameters()).keys():
+        raise ArgumentError("network", f"shared weights, such as {sorted(shared)[0]}", "no layer twice")
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False)).keys()
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            known = own in ({"weight"}, {"weight", "bias"})
+        else:
+            known = isinstance(module, _BatchNorm) or not own and not isinstance(module, _DropoutNd)
+        if not known:
+            allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise of their own"
+            raise ArgumentError("network", type(module).__name__, allowed)
 
 
 @torch.no_grad()
@@ -75,8 +136,7 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
         ArgumentError: the scheme is unknown, or a layer is neither linear, convolution nor batch
             norm, random (its noise would have no seed of its own), or not on the CPU.
     """
-    if away := {str(p.device) for p in network.parameters()} - {"cpu"}:
-        raise ArgumentError("network", f"a template on {away}", "one on the CPU; its copies move")
+    _check_weights(network)
     draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
@@ -85,9 +145,6 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
                 module.bias.zero_()
         elif isinstance(module, _BatchNorm):
             module.reset_parameters()  # and its running statistics
-        elif list(module.parameters(recurse=False)) or isinstance(module, _DropoutNd):
-            allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise"
-            raise ArgumentError("network", type(module).__name__, allowed)
 
 
 INITIALIZATIONS = {

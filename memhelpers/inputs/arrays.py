@@ -26,16 +26,33 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def _as_array(name: str, value: object) -> np.ndarray:
-    """Returns `value` as a NumPy array that is not ragged and holds no Python objects."""
+    """Returns `value` as a NumPy array that is not ragged, not masked, and holds no objects."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
+        value = value.double() if value.dtype == torch.bfloat16 else value
+    if np.ma.isMaskedArray(value):
+        raise ArgumentError(name, "a masked array", "an array without what the mask leaves out")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ArgumentError(name, type(value).__name__, f"an array ({error})") from error
+    if array.dtype.hasobject and all(isinstance(item, str) for item in array.flat):
+        array = array.astype(str)  # as a table's column of texts comes
     if array.dtype.hasobject:
         raise ArgumentError(name, "an array of Python objects", "an array of numbers")
     return array
+
+
+def numbers(name: str, value: object) -> np.ndarray:
+    """Returns numbers or booleans as a float64 array, of any shape, from a tensor or a list, too.
+
+    Raises:
+        ArgumentError: they are texts, objects, masked, or rows of different lengths.
+    """
+    array = _as_array(name, value)
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(name, f"values of type {array.dtype}", "numbers")
+    return array.astype(np.float64)
 
 
 def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], dict[str, Any]]:
@@ -52,17 +69,17 @@ def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], d
         check_choice("layout", layout, LAYOUTS)
     keys = _keys_of_parts(source.arrays)
     stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
-    parts, types, shapes = {}, {}, {}
+    pixels, labels, types, shapes = {}, {}, {}, {}
     for part, (x, y) in keys.items():
-        pixels = _pixels(x, stored[x], source.divisor, layout)
-        parts[part] = pixels, _labels(y, stored[y], x, len(pixels))
-        types[x] = "uint8 pixels" if stored[x].dtype == np.uint8 else "float pixels"
-        shapes[x] = "x".join(map(str, pixels.shape[1:])) + " images"
+        pixels[part] = _pixels(x, stored[x], source.divisor, layout)
+        labels[y] = _labels(y, stored[y], x, len(stored[x]))
+        types[x] = "uint8 pixels" if stored[x].dtype == np.uint8 else "numbers of another type"
+        shapes[x] = "x".join(map(str, pixels[part].shape[1:])) + " images"
     _check_alike(types)
     _check_alike(shapes)
     scaling = f"pixel / {source.divisor}" if "uint8 pixels" in types.values() else "as given"
-    labels = {keys[part][1]: y for part, (_, y) in parts.items()}
-    classes = _classes(source.arrays.get("classes"), labels)
+    classes, labels = _classes(source.arrays.get("classes"), labels)
+    parts = {part: (pixels[part], labels[y]) for part, (_, y) in keys.items()}
     parts, steps = _split(parts, keys["train"][0], source.held_out)
     return parts, {"classes": classes, "scaling": scaling, "steps": steps}
 
@@ -91,9 +108,8 @@ def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.nd
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
-        given = f"pixels of type {x.dtype.name}"
-        raise ArgumentError(name, given, "uint8 from 0 to 255, or floats")
+    if x.dtype.kind not in "biuf":
+        raise ArgumentError(name, f"pixels of type {x.dtype.name}", "uint8 from 0 to 255, or floats")
     if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
         x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
@@ -118,38 +134,45 @@ def _layout(name: str, shape: tuple[int, ...], layout: str | None) -> str:
 
 
 def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
-    """Returns int64 labels [n] that are not negative."""
+    """Returns labels [n], whole numbers or texts."""
     if y.ndim != 1:
         raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
-    if y.dtype.kind not in "iu":
-        raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers (integer type)")
+    if y.dtype.kind not in "biuU":
+        raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers or texts")
     if len(y) != n:
         raise ArgumentError(name, f"{len(y)} labels", f"{n}, one for each image of {x_name}")
-    labels = y.astype(np.int64)
-    if labels.min() < 0:
-        given = f"label {labels.min()} of image {int(labels.argmin())}"
-        raise ArgumentError(name, given, "whole numbers from 0 to K - 1")
-    return labels
+    return y
 
 
-def _classes(names: object, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Returns the names of the classes, after a check that all labels are among them."""
+def _classes(
+    names: object, labels: Mapping[str, np.ndarray]
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Returns the names of the classes, and the labels as int64 from 0 to K - 1.
+
+    Without names the classes are the training part's own labels, in ascending order; with names,
+    labels are places among them, or names.
+    """
     train_key = next(iter(labels))
-    present = np.unique(labels[train_key])
-    if len(present) < 2:
-        raise ArgumentError(train_key, f"a single class, {present[0]}", "at least 2 classes")
-    if names is None and present[-1] != len(present) - 1:
-        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
-        given = f"labels up to {present[-1]} without {absent}"
-        allowed = "every class from 0 to K - 1 (or the key `classes`, which names all of them)"
-        raise ArgumentError(train_key, given, allowed)
-    classes = _names(names) if names is not None else tuple(map(str, present.tolist()))
+    kinds = {key: "texts" if y.dtype.kind == "U" else "whole numbers" for key, y in labels.items()}
+    _check_alike(kinds)
+    known, classes = np.unique(labels[train_key]), None
+    if len(known) < 2:
+        raise ArgumentError(train_key, f"a single class, {known[0]}", "at least 2 classes")
+    if names is not None:
+        classes = _names(names)
+        known = np.array(classes) if kinds[train_key] == "texts" else np.arange(len(classes))
+    order = known.argsort()
+    found = {}
     for key, y in labels.items():
-        if y.max() >= len(classes):
-            known = "named in `classes`" if names is not None else f"of {train_key}"
-            allowed = f"whole numbers from 0 to {len(classes) - 1} (the classes {known})"
-            raise ArgumentError(key, f"label {y.max()} of image {int(y.argmax())}", allowed)
-    return classes
+        places = np.minimum(known.searchsorted(y, sorter=order), len(known) - 1)
+        found[key] = order[places].astype(np.int64)
+        strange = known[found[key]] != y
+        if strange.any():
+            first = int(strange.argmax())
+            shown = ", ".join(map(str, known[:20])) + ", ..." * (len(known) > 20)
+            where = "`classes`" if names is not None else train_key
+            raise ArgumentError(key, f"label {y[first]} of image {first}", f"those of {where}: {shown}")
+    return classes or tuple(map(str, known.tolist())), found
 
 
 def _names(names: object) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ as they are stored, which `memhelpers.inputs.arrays` then checks, scales and spl
 import contextlib
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ def _npz(path: Path, folder: Path) -> Source:
             f"into the folder that `root` or the variable {DATA_VARIABLE} names"
         )
     what = f"{found} is not a complete .npz file of plain arrays (without Python objects)"
+    if not zipfile.is_zipfile(found):
+        raise DataError(f"{what}: it is no archive, as np.savez writes it")
     # Never allow_pickle: a data file from elsewhere must not be able to run code.
     with _explained(what), np.load(found, allow_pickle=False) as stored:
         return Source(found.stem, {key: stored[key] for key in stored.files})
