@@ -8,7 +8,7 @@ has the same colour in every chapter; dashes repeat what it says.
 import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import altair as alt
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.page.figures import Figure, Switch, images, table
 
 # What the page shows is at hand here, too.
@@ -70,7 +70,7 @@ def slider(
     Raises:
         ArgumentError: no value, values that are no finite numbers, or another start.
     """
-    shown = [_rounded(value) for value in values]
+    shown = [_rounded(value) for value in check_instance("values", values, Iterable)]
     if not shown or not all(map(_finite, shown)):
         raise ArgumentError("values", list(values), "at least one finite number")
     first = shown[-1] if start is None else _rounded(start)
@@ -88,7 +88,7 @@ def choice(column: str, options: Sequence[str], *, label: str | None = None) -> 
     Raises:
         ArgumentError: no option.
     """
-    shown = [str(option) for option in options]
+    shown = [str(option) for option in check_instance("options", options, Iterable)]
     if not shown:
         raise ArgumentError("options", list(options), "at least one name")
     bind = alt.binding_select(options=shown, name=f"{label or column} ")
@@ -130,7 +130,7 @@ def lines(
     Raises:
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
-    ends = BAND if set(BAND) <= set(table.columns) else ()
+    ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
     across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x))
     upward = {"title": y_title, "scale": _scale(data, [y, *ends], log_y, y_domain)}
@@ -263,6 +263,7 @@ def _parameter_name(column: str) -> str:
 def _columns(table: pd.DataFrame, wanted: Sequence[str | None]) -> pd.DataFrame:
     """The columns that are drawn, once each."""
     names = list(dict.fromkeys(name for name in wanted if name is not None))
+    check_instance("table", table, pd.DataFrame)
     for name in names:
         check_choice("column", name, table.columns)
     if table.empty:
@@ -290,11 +291,18 @@ def _scale(
 
     What is not above 0 stands at the lower end of a logarithmic scale; if all is, it is linear.
     """
+    for name in columns:
+        if not is_numeric_dtype(data[name]):
+            raise ArgumentError(name, data[name].dtype, "a column of numbers")
     values = pd.concat([data[name].astype(float) for name in columns]).dropna()
     log = log and bool((values > 0).any())
     values = values[values > 0] if log else values
     shown = [float(values.min()), float(values.max()), *([] if also is None else [also])]
+    if domain is not None and not (isinstance(domain, Sequence) and len(domain) == 2):
+        raise ArgumentError("y_domain", domain, "(low, high)")
     low, high = map(_rounded, domain or (min(shown), max(shown)))
+    if domain is not None and not low < high:
+        raise ArgumentError("y_domain", domain, "(low, high) with low < high")
     if not _finite(low) or not _finite(high):
         raise ArgumentError(columns[0], [low, high], "finite values")
     if low == high:  # a single value stands in the middle

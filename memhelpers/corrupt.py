@@ -8,7 +8,7 @@ examples of a smaller fraction are among those of a larger one, with the same la
 Validation and test parts stay clean unless `parts` names them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -20,12 +20,14 @@ from memhelpers.errors import (
     check_bool,
     check_choice,
     check_fraction,
+    check_instance,
     check_integer,
     check_seed,
 )
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
+AS_LOADED = ", as `load` gives it"
 Redraw = Callable[[Part, str], Part]  # a part and its name to the same part, all of it corrupted
 
 
@@ -56,6 +58,7 @@ def random_labels(
         Arpit et al. 2017 (randY); Zhang et al. 2017, Section 2.1.
     """
     low = 1 if check_bool("exclude_true", exclude_true) else 0
+    check_instance("data", data, Dataset, AS_LOADED)
 
     def redraw(part: Part, name: str) -> Part:
         draws = generator(seed, f"random labels of {name}")
@@ -79,6 +82,7 @@ def asymmetric_labels(
     `mapping` gives the new class of each class; one that it leaves out keeps its label. None takes
     the next class, y + 1 modulo K. Other arguments and errors as in `random_labels`.
     """
+    check_instance("data", data, Dataset, AS_LOADED)
     target = torch.tensor(_targets(mapping, data.n_classes))
 
     def redraw(part: Part, name: str) -> Part:
@@ -94,7 +98,7 @@ def one_class_per_example(data: Dataset) -> Dataset:
     Example i of n_train classes has the label i, and all are replaced and changed. The validation
     and test parts become empty, as none of their examples has a class any more.
     """
-    n = len(data.train)
+    n = len(check_instance("data", data, Dataset, AS_LOADED).train)
     empty = torch.empty(0, dtype=torch.int64)
     everything = torch.ones_like(data.replaced)
     return data.replace(
@@ -125,6 +129,7 @@ def random_inputs(
     Source:
         Arpit et al. 2017 (randX); Zhang et al. 2017, Section 2.1 (Gaussian).
     """
+    check_instance("data", data, Dataset, AS_LOADED)
     mean, deviation = _moments(data, check_choice("statistics", statistics, ("global", "pixel")))
 
     def redraw(part: Part, name: str) -> Part:
@@ -153,7 +158,7 @@ def shuffle_pixels(
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
     """
     check_bool("per_image", per_image)
-    pixels = data.shape[1] * data.shape[2]
+    pixels = check_instance("data", data, Dataset, AS_LOADED).shape[1] * data.shape[2]
 
     def redraw(part: Part, name: str) -> Part:
         purpose = f"pixel shuffles of {name}" if per_image else "pixel shuffle"
@@ -177,7 +182,8 @@ def _corrupt(
 ) -> Dataset:
     """Takes a share of each named part's examples from `redraw`, and keeps the masks."""
     fraction, seed = check_fraction("fraction", fraction), check_seed("seed", seed)
-    if not parts or isinstance(parts, str) or not set(parts) <= set(PART_NAMES):
+    several = isinstance(parts, Iterable) and not isinstance(parts, str)
+    if not several or not set(parts) or not set(parts) <= set(PART_NAMES):
         raise ArgumentError("parts", parts, "a tuple with some of 'train', 'validation', 'test'")
     fields = {}
     for name in parts:

@@ -228,6 +228,8 @@ def load(
     check_choice("scale", scale, (None, "standard"))
     if check_bool("balanced", balanced) and examples is None:
         raise ArgumentError("balanced", True, "False, unless `examples` gives a number of them")
+    if not isinstance(root, str | os.PathLike | None):
+        raise ArgumentError("root", root, "the path of a folder, or None")
     given = sources.read(source, root, check_bool("download", download))
     pairs, facts = arrays.check(given, layout)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
@@ -279,7 +281,8 @@ def _check_device(device: object) -> torch.device:
     try:
         found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ArgumentError("device", device, f"a device present here ({error})") from error
+        said = str(error).partition("\n")[0]
+        raise ArgumentError("device", device, f"a device present here ({said})") from error
     if found.type == "meta":  # it holds no numbers
         raise ArgumentError("device", device, "a device that computes, such as cpu or cuda")
     return found

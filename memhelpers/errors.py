@@ -8,6 +8,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 200
@@ -37,7 +38,8 @@ def _shown(given: object) -> str:
     """In one line; of a large array or tensor what it is, not its numbers."""
     if hasattr(given, "dtype") and math.prod(getattr(given, "shape", ())) > 10:
         return f"{type(given).__name__} of shape {list(given.shape)}, {given.dtype}"
-    return " ".join(_REPR.repr(given).split())
+    text = " ".join(_REPR.repr(given).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 class DataError(RuntimeError):
@@ -96,10 +98,17 @@ def check_bool(argument: str, value: object) -> bool:
     return value
 
 
-def check_function(argument: str, value: object) -> object:
+def check_function(argument: str, value: object) -> Any:
     """Returns `value`, which must be callable."""
     if not callable(value):
         raise ArgumentError(argument, value, "a function")
+    return value
+
+
+def check_instance(argument: str, value: object, kind: type, such_as: str = "") -> Any:
+    """Returns `value`, which must be an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise ArgumentError(argument, value, f"a {kind.__name__}{such_as}")
     return value
 
 

@@ -34,6 +34,7 @@ from memhelpers.errors import (
     check_bool,
     check_choice,
     check_function,
+    check_instance,
     check_integer,
     check_positive,
     check_positive_int,
@@ -97,6 +98,9 @@ class Sensitivity:
         `share` of all updates, the `gini` coefficient over the examples, and the training
         `accuracy`. Errors as in `at_times`.
         """
+        pairs = isinstance(measures, Sequence) and all(len(m) == 2 for m in measures)
+        if not measures or not pairs or isinstance(measures, str):
+            raise ArgumentError("measures", measures, "pairs of a derivative and a norm")
         parts = []
         for derivative, norm in measures:
             rows = {"derivative": derivative, "norm": norm}
@@ -233,7 +237,9 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     other (half of one in the middle), and the first time also for those before it. They are counted
     from 1, and ascend.
     """
-    times = np.asarray(times, dtype=np.float64)
+    times = numbers("times", times)
+    if times.ndim != 1 or not len(times) or times[0] < 1 or (np.diff(times) <= 0).any():
+        raise ArgumentError("times", times, "numbers of updates from 1 on, ascending")
     # Update t covers the stretch from t - 1/2 to t + 1/2.
     edges = np.concatenate([[0.5], (times[1:] + times[:-1]) / 2, times[-1:] + 0.5])
     return np.diff(edges) / times[-1]
@@ -248,6 +254,7 @@ def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndar
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
     """
+    check_instance("sensitivity", sensitivity, Sensitivity)
     return _by_class(sensitivity, sensitivity.over_training(derivative, "l1")[:, None])[:, 0]
 
 

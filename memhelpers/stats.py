@@ -19,6 +19,9 @@ import scipy.stats
 from memhelpers.errors import (
     ArgumentError,
     check_choice,
+    check_fraction,
+    check_function,
+    check_instance,
     check_integer,
     check_positive_int,
     check_seed,
@@ -45,6 +48,8 @@ class Interval:
     unit: str = "seeds"  # what these are, in the plural
 
     def __post_init__(self) -> None:
+        for name in ("estimate", "low", "high"):
+            check_instance(name, getattr(self, name), Real)
         if not math.isfinite(self.estimate):
             raise ArgumentError("estimate", self.estimate, "a finite number")
         if not self.low <= self.high:
@@ -144,8 +149,11 @@ class Halves:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "right", _correctness("correct", self.right))
-        if self.chosen is None:
-            object.__setattr__(self, "chosen", np.ones((1, len(self.right))))
+        groups = np.ones((1, len(self.right))) if self.chosen is None else self.chosen
+        groups = _correctness("chosen", groups)
+        if groups.shape[1] != len(self.right):
+            raise ArgumentError("chosen", groups.shape, f"[H, {len(self.right)}]")
+        object.__setattr__(self, "chosen", groups)
 
     @property
     def rate(self) -> np.ndarray:
@@ -214,7 +222,7 @@ def extreme_excess(correct: object, low: float = 0.05, high: float = 0.95) -> fl
     Raises:
         ArgumentError: other values or shape, or not 0 <= low < high <= 1.
     """
-    if not 0 <= low < high <= 1:
+    if not check_fraction("low", low) < check_fraction("high", high):
         raise ArgumentError("low, high", (low, high), "0 <= low < high <= 1")
     halves = correct if isinstance(correct, Halves) else Halves(correct)
     networks, binomial = halves.chosen.sum(1), scipy.stats.binom
@@ -260,6 +268,7 @@ def half_sample(
     Source: McCarthy, "Pseudo-replication: half samples", 1969 (balanced halves).
     """
     check_integer("resamples", resamples, LEAST_RESAMPLES)
+    check_function("statistic", statistic)
     rng = np.random.default_rng(check_seed("seed", seed))
     whole = [Halves(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
     if not whole:
@@ -289,6 +298,7 @@ def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFra
         ArgumentError: a column is missing, a value is NaN or infinite, or a seed appears twice at a
             point (it would be counted as two).
     """
+    check_instance("table", table, pd.DataFrame)
     keys = [by] if isinstance(by, str) else list(by)
     for name in (*keys, value, "seed"):
         check_choice("column", name, table.columns)

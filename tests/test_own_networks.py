@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from toys import member, plain_sgd, toy_data
 from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
+from toys import member, plain_sgd, toy_data
 
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp

@@ -183,7 +183,7 @@ def test_readings_refuse_a_time_at_which_nothing_was_read():
         (lambda: Probe(parameters, epochs=[1], updates=[1]), "updates.*two probes"),
         (lambda: probed("loss"), "probe: given 'loss'"),
         (lambda: probed(Probe(parameters, epochs=[1, 3])), r"probes\['it'\].epochs: given \[3\]"),
-        (lambda: probed(Probe(parameters, epochs=[-1])), "0 to 2"),
+        (lambda: probed(Probe(parameters, epochs=[-1])), "of at least 0"),
         (lambda: probed(Probe(parameters, updates=[6])), r"updates: given \[6\].*0 to 5"),
         (lambda: probed(lambda m: torch.zeros(3)), r"probe: given \(3,\).*\[2, \.\.\.\]"),
         (lambda: probed(lambda m: 0.5), r"probe: given \(\)"),

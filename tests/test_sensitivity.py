@@ -370,7 +370,10 @@ def test_the_diagonal_of_the_matrix_is_a_classs_own_part():
         ({"by_class": "no"}, "by_class: given 'no'"),
         ({"progress": True}, "progress: given True"),
         ({"network": None}, "network: given None; allowed: a torch.nn.Module"),
-        ({"data": (DATA.train.x, DATA.train.y)}, "data: given Tensor of shape .*; allowed: one Dataset, as"),
+        (
+            {"data": (DATA.train.x, DATA.train.y)},
+            "data: given Tensor of shape .*; allowed: one Dataset, as",
+        ),
         ({"evaluations": 2.5}, "evaluations: given 2.5"),
         ({"evaluations": "all"}, "evaluations: given 'all'"),
         ({"derivatives": ["full"]}, "derivatives: given 'full'.*'total', 'direct'"),

@@ -65,7 +65,8 @@ def _perturbation(
     kind: str, where: str, argument: str, strength: object, below: float = torch.inf
 ) -> Perturbation:
     check_choice("where", where, ["hidden", "input"])
-    if not isinstance(strength, Real) or not 0 <= strength < below:
+    number = isinstance(strength, Real) and not isinstance(strength, bool)
+    if not number or not 0 <= strength < below:
         allowed = f"one number from 0 to below {below}; perturb=[...] takes one perturbation a seed"
         raise ArgumentError(argument, strength, allowed)
     return Perturbation(((f"{where}_{kind}", float(strength)),))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memhelpers.engine.ensemble import Ensemble
-from memhelpers.errors import ArgumentError
+from memhelpers.errors import ArgumentError, check_integer
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Probe:
                 continue
             if isinstance(times, str) or not isinstance(times, Iterable):
                 raise ArgumentError(name, times, f"several {name}, such as [0, 1], or 'all'")
-            object.__setattr__(self, name, frozenset(times))
+            whole = frozenset(check_integer(name, time, 0) for time in times)
+            object.__setattr__(self, name, whole)
         if self.epochs and self.updates:
             raise ArgumentError("updates", self.updates, "epochs or updates; two probes for both")
 

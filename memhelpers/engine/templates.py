@@ -57,7 +57,7 @@ def check_template(network: object, shape: Shape, classes: int) -> None:
     images = images.to(next(iter(weights.values())).dtype)
     try:
         network.train()
-        put_out = vmap(partial(functional_call, network))((weights | buffers), (images,))
+        put_out = vmap(partial(functional_call, network))(weights | buffers, (images,))
     except RuntimeError as error:
         said = str(error).partition("\n")[0].partition(". ")[0]
         allowed = "one that does the same for every image, without noise of its own (see `perturb`)"
@@ -83,14 +83,14 @@ def _check_weights(network: nn.Module) -> None:
     if not any(parameter.requires_grad for parameter in named.values()):
         raise ArgumentError("network", "no trained parameter", "at least one")
     if shared := named.keys() - dict(network.named_parameters()).keys():
-        raise ArgumentError("network", f"shared weights, such as {sorted(shared)[0]}", "no layer twice")
+        raise ArgumentError("network", f"shared weights, such as {min(shared)}", "no layer twice")
     for module in network.modules():
         own = dict(module.named_parameters(recurse=False)).keys()
         if isinstance(module, nn.Linear | nn.Conv2d):
             known = own in ({"weight"}, {"weight", "bias"})
         else:
-            known = isinstance(module, _BatchNorm) or not own and not isinstance(module, _DropoutNd)
-        if not known:
+            known = isinstance(module, _BatchNorm) or not own
+        if not known or isinstance(module, _DropoutNd):
             allowed = "Linear, Conv2d, BatchNorm, and layers without weights and noise of their own"
             raise ArgumentError("network", type(module).__name__, allowed)
 

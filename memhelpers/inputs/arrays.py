@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from memhelpers.errors import ArgumentError, check_choice
@@ -109,7 +110,9 @@ def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.nd
         allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
     if x.dtype.kind not in "biuf":
-        raise ArgumentError(name, f"pixels of type {x.dtype.name}", "uint8 from 0 to 255, or floats")
+        raise ArgumentError(
+            name, f"pixels of type {x.dtype.name}", "uint8 from 0 to 255, or floats"
+        )
     if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
         x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
@@ -141,7 +144,7 @@ def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
         raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers or texts")
     if len(y) != n:
         raise ArgumentError(name, f"{len(y)} labels", f"{n}, one for each image of {x_name}")
-    return y
+    return y.astype(np.int64) if y.dtype.kind == "b" else y
 
 
 def _classes(
@@ -155,30 +158,27 @@ def _classes(
     train_key = next(iter(labels))
     kinds = {key: "texts" if y.dtype.kind == "U" else "whole numbers" for key, y in labels.items()}
     _check_alike(kinds)
-    known, classes = np.unique(labels[train_key]), None
-    if len(known) < 2:
-        raise ArgumentError(train_key, f"a single class, {known[0]}", "at least 2 classes")
-    if names is not None:
-        classes = _names(names)
-        known = np.array(classes) if kinds[train_key] == "texts" else np.arange(len(classes))
-    order = known.argsort()
-    found = {}
-    for key, y in labels.items():
-        places = np.minimum(known.searchsorted(y, sorter=order), len(known) - 1)
-        found[key] = order[places].astype(np.int64)
-        strange = known[found[key]] != y
-        if strange.any():
+    present = np.unique(labels[train_key])
+    if len(present) < 2:
+        raise ArgumentError(train_key, f"a single class, {present[0]}", "at least 2 classes")
+    classes = tuple(map(str, present.tolist())) if names is None else _names(names)
+    where, known = (train_key, present) if names is None else ("`classes`", classes)
+    if names is not None and kinds[train_key] == "whole numbers":
+        known = range(len(classes))
+    found = {key: pd.Index(known).get_indexer(y).astype(np.int64) for key, y in labels.items()}
+    for key, places in found.items():
+        if (strange := places < 0).any():
             first = int(strange.argmax())
-            shown = ", ".join(map(str, known[:20])) + ", ..." * (len(known) > 20)
-            where = "`classes`" if names is not None else train_key
-            raise ArgumentError(key, f"label {y[first]} of image {first}", f"those of {where}: {shown}")
-    return classes or tuple(map(str, known.tolist())), found
+            allowed = f"those of {where}: " + ", ".join(map(str, known[:20]))
+            allowed += ", ..." * (len(known) > 20)
+            raise ArgumentError(key, f"label {labels[key][first]} of image {first}", allowed)
+    return classes, found
 
 
 def _names(names: object) -> tuple[str, ...]:
     array = _as_array("classes", names)
-    if array.ndim != 1 or array.dtype.kind != "U":
-        raise ArgumentError("classes", names, "a list of names, one per class")
+    if array.ndim != 1 or array.dtype.kind != "U" or len(set(array.tolist())) < len(array):
+        raise ArgumentError("classes", names, "a list of names, each once, one per class")
     return tuple(array.tolist())
 
 

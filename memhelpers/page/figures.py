@@ -22,7 +22,7 @@ import pandas as pd
 from pandas.api import types
 from PIL import Image
 
-from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.errors import ArgumentError, check_choice, check_instance
 
 _PNG_WIDTH = 720
 _PNG_LIMIT = 20_000
@@ -285,7 +285,7 @@ def table(frame: pd.DataFrame, *, caption: str) -> Still:
     Raises:
         ArgumentError: an empty table or caption.
     """
-    if frame.empty:
+    if check_instance("frame", frame, pd.DataFrame).empty:
         raise ArgumentError("frame", frame.shape, "at least one row and one column")
     caption = html.escape(_text("caption", caption))
     cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
