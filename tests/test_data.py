@@ -1,10 +1,12 @@
 """Loading: what arrives, that it is the same each time, and every way in which it can go wrong."""
 
 import hashlib
+import io
 import os
 import pickle
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -424,6 +426,16 @@ def test_an_altered_file_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"no archive at all", b"\x93NUMPY"])
 def test_a_file_of_another_kind_is_named(tmp_path, content):
     (tmp_path / "mine.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"mine\.npz is not a complete .*: it is no archive"):
+        load(tmp_path / "mine.npz")
+
+
+def test_a_file_that_claims_ten_terabytes_is_refused(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (10**13 // 64, 8, 8)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(100))
     with pytest.raises(DataError, match=r"mine\.npz is not a complete"):
         load(tmp_path / "mine.npz")
 
@@ -444,8 +456,9 @@ def test_a_file_of_python_objects_is_never_unpickled(tmp_path):
 
     objects = np.array([Payload(), Payload()], dtype=object)
     path = save(tmp_path / "mine.npz", {"x": objects, "y": np.arange(2)})
-    with pytest.raises(DataError, match="without Python objects"):
+    with pytest.raises(DataError, match="without Python objects") as caught:
         load(path)
+    assert "pickle" not in str(caught.value)  # which is no argument of `load`
     assert not touched.exists()
 
 

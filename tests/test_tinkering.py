@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from memhelpers import claims
+from memhelpers.engine import loop
+from memhelpers.errors import ArgumentError
 from memhelpers.runs import records
 from tests import chapters, reader
 from tools import notebooks, scoreboard
 
-OWN = "own images"  # stands for the path of the file that `own_images` makes
+# Stand for the paths of the files that `own_data` makes.
+OWN, VECTORS, FEW = "own images", "vectors of two kinds", "few examples of a class"
 
 # Chapter -> edits of its parameters cell; QUICKER is added to each edit: the smallest
 # scale at which every cell still runs.
@@ -20,24 +23,32 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"examples": 100, "noise_levels": [0.25, 0.75]},
         {"momentum": 0.0, "learning_rate": 0.2, "batch_size": 20},
         {"data": OWN, "examples": 150},
+        {"data": VECTORS, "examples": 100},
+        {"data": FEW, "examples": 50},
     ],
     "02-easy-examples": [
         {"hidden": [32, 32, 32]},
         {"tracked": 100, "networks": 20},
         {"examples": 200, "balanced": True, "epochs": 2},
         {"data": OWN},
+        {"data": VECTORS},
+        {"data": FEW, "batch_size": 5},
     ],
     "04-loss-sensitivity": [
         {"hidden": [32]},
         {"examples": 60, "side": 4},
         {"learning_rate": 0.5, "seeds": 6, "evaluations": 3},
         {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 100},
+        {"data": FEW, "examples": 15, "side": 6},
     ],
     "05-per-class-loss-sensitivity": [
         {"hidden": [8, 8, 8]},
         {"examples": 60, "side": 4},
         {"batch_size": 100, "epochs": 2},
         {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 100},
+        {"data": FEW, "examples": 15, "side": 6},
     ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
@@ -56,25 +67,35 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def own_images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of 360 small colour images in three classes: which channel is bright tells which."""
-    generator = np.random.default_rng(0)
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Paths of a reader's own data.
+
+    Small colour images in three classes, where the bright channel tells which; vectors of 30
+    numbers, some negative, with texts as labels; and 10 x 12 grey images as floats, with labels
+    from 1 on, of which one class has few examples.
+    """
+    generator, folder = np.random.default_rng(0), tmp_path_factory.mktemp("own")
     labels = np.arange(360) % 3
     images = generator.integers(0, 130, size=(360, 8, 8, 3))
     images[np.arange(360), :, :, labels] += 60
-    path = tmp_path_factory.mktemp("own") / "colours.npz"
-    np.savez(path, x=images.astype(np.uint8), y=labels)
-    return str(path)
+    kinds = np.array(["benign", "malignant"])[np.arange(240) % 2]
+    vectors = generator.normal(size=(240, 30)) + (kinds == "malignant")[:, None]
+    uneven = np.array([1] * 60 + [2] * 60 + [4] * 12)
+    grey = generator.random((132, 10, 12)) / 2 + uneven[:, None, None] / 8
+    made = {OWN: (images.astype(np.uint8), labels), VECTORS: (vectors, kinds), FEW: (grey, uneven)}
+    for name, (x, y) in made.items():
+        np.savez(folder / f"{name}.npz", x=x, y=y)
+    return {name: str(folder / f"{name}.npz") for name in made}
 
 
 @pytest.mark.parametrize(("chapter", "edit"), CASES)
 def test_a_chapter_runs_to_the_end_with_other_parameters(
-    chapter, edit, own_images, tmp_path, monkeypatch
+    chapter, edit, own_data, tmp_path, monkeypatch
 ):
     path = notebooks.BOOK / f"{chapter}.ipynb"
     chosen = {**QUICKER.get(chapter, {}), **edit}
     assert set(chosen) <= chapters.parameters(path), "an edit names something that is no parameter"
-    chosen = {name: own_images if value == OWN else value for name, value in chosen.items()}
+    chosen = {k: own_data.get(v, v) if isinstance(v, str) else v for k, v in chosen.items()}
     for variable, value in chapters.QUICK.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.chdir(tmp_path)
@@ -104,7 +125,28 @@ def recorded(tables: list[dict]) -> dict[str, float]:
 def test_every_chapter_is_tinkered_with(path):
     edits = EDITS.get(path.stem, [])
     assert len(edits) >= 3, "add three edits of its parameters to the table above"
-    assert any(OWN in edit.values() for edit in edits)
+    assert {OWN, VECTORS, FEW} <= {edit.get("data") for edit in edits}
+
+
+@pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("own", [OWN, VECTORS, FEW])
+def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_limit(
+    path, own, own_data, tmp_path, monkeypatch
+):
+    known = chapters.parameters(path)
+    chosen = {"data": own_data[own], "examples": 10**4}
+    if "balanced" in known:
+        chosen["balanced"] = True
+    for variable, value in chapters.QUICK.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", None)
+    with pytest.raises(ArgumentError, match=r"^examples: given 10000; .* (to|at most) \d+"):
+        reader.run_all(path, chosen)
+    if "side" in known:
+        chosen |= {"examples": 9, "side": 14}
+        with pytest.raises(ArgumentError, match=r"^side: given 14; .* (None, for|to \d+)"):
+            reader.run_all(path, chosen)
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def _explained(what: str, advice: str = "") -> Iterator[None]:
         yield
     except Exception as error:  # each format and connection has its own kinds
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason.removesuffix(" when allow_pickle=False")  # nothing that a reader can set
         raise DataError(f"{what}: {reason}.{' ' if advice else ''}{advice}") from error
 
 
