@@ -289,12 +289,14 @@ def _scale(
 ) -> alt.Scale:
     """A scale over all rows, so that axes stand still while a control changes what is drawn.
 
-    What is not above 0 stands at the lower end of a logarithmic scale; if all is, it is linear.
+    What is not above 0 stands at the lower end of a logarithmic scale, which is linear where
+    nothing is.
     """
     for name in columns:
         if not is_numeric_dtype(data[name]):
             raise ArgumentError(name, data[name].dtype, "a column of numbers")
     values = pd.concat([data[name].astype(float) for name in columns]).dropna()
+    values = values[values.abs() < math.inf]  # an interval may have no ends
     log = log and bool((values > 0).any())
     values = values[values > 0] if log else values
     shown = [float(values.min()), float(values.max()), *([] if also is None else [also])]

@@ -399,7 +399,8 @@ def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:
     bad = int((~np.isfinite(array)).sum())
     if bad:
         given = f"{bad} of {array.size} values NaN or infinite"
-        raise ArgumentError(argument, given, "finite values; leave diverged runs out openly")
+        allowed = "finite values; where networks diverged, lower the rate or leave them out openly"
+        raise ArgumentError(argument, given, allowed)
     if array.ndim != ndim:
         raise ArgumentError(argument, array.shape, "shape [R, n]" if ndim == 2 else "shape [n]")
     return array

@@ -184,6 +184,14 @@ def test_an_axis_on_which_nothing_is_above_0_is_linear(axis):
     assert scale["domain"] == [-0.5, 0.5]
 
 
+def test_an_interval_without_ends_is_a_dot():
+    table = pd.DataFrame({"pair": ["a", "b"], "estimate": [1.0, 2.0], "low": -math.inf})
+    table["high"] = math.inf
+    spec = charts.intervals(table, "pair", title="t", x_title="x").to_dict()
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [1, 2]
+    assert "nfinity" not in json.dumps(spec)
+
+
 @pytest.mark.parametrize(("log", "domain"), [(False, [1.5, 2.5]), (True, [1, 4])])
 def test_a_single_value_stands_in_the_middle_of_its_axis(log, domain):
     table = curves()[:1].assign(accuracy=2.0, low=2.0, high=2.0)
