@@ -157,6 +157,13 @@ def test_pairing_cancels_what_the_seed_does_to_both():
     assert stats.bootstrap(a).low < b.mean()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int16])
+def test_values_come_as_tensors_of_any_type(dtype):
+    values = torch.tensor([1, 2, 4, 8, 16]).to(dtype).requires_grad_(dtype.is_floating_point)
+    assert stats.bootstrap(values) == stats.bootstrap([1, 2, 4, 8, 16])
+
+
+
 @few
 @given(st.integers(2, 12), st.floats(0.5, 20), st.integers(0, 99))
 def test_a_constant_factor_comes_back_from_the_ratio(n, factor, seed):

@@ -27,8 +27,7 @@ def is_plain_mlp(network: nn.Module) -> bool:
         return False
     trained = [p for p in network.parameters() if p.requires_grad]  # each once
     hooked = any(vars(m)[kind] for m in network.modules() for kind in vars(m) if "_hooks" in kind)
-    flat = (layers[0].start_dim, layers[0].end_dim) == (1, -1)
-    return flat and len(trained) == 2 * depth and not hooked
+    return len(trained) == 2 * depth and not hooked
 
 
 def parameter_count(network: nn.Module) -> int:
