@@ -27,6 +27,7 @@ UNITS = ("seeds", "networks")
 # A bootstrap interval of n seeds stays within their range, which holds the median with probability
 # 1 - 2^(1 - n): .94 for 5 seeds, but .88 for 4 and .75 for 3.
 MIN_SEEDS = 5
+CLOSE = 0.15  # of an interval's width; other processors moved ends by less (see `Verdict.close`)
 MIME = "application/vnd.memhelpers.claims+json"
 
 
@@ -79,6 +80,15 @@ class Verdict:
     interval: Interval
     verdict: str
     reason: str
+
+    @property
+    def close(self) -> bool:
+        """Whether rounding could flip it: an end is nearer to a threshold than `CLOSE` widths."""
+        low, high, threshold = self.interval.low, self.interval.high, self.claim.threshold
+        thresholds = threshold if isinstance(threshold, tuple) else (threshold,)
+        nearest = min(abs(end - one) for end in (low, high) for one in thresholds)
+        decided = self.interval.n >= self.claim.seeds  # or too few, whatever the numbers are
+        return decided and nearest <= CLOSE * (high - low) < math.inf
 
 
 def load(path: str | Path | None = None) -> dict[str, Claim]:
@@ -196,8 +206,12 @@ class Ledger:
         return {self.title: self.here, **self.recorded}
 
     def lines(self) -> str:
-        """Ids and verdict words of this page's run, for a cell whose output is compared."""
-        return "\n".join(f"{verdict.claim.id} {verdict.verdict}" for verdict in self.here)
+        """Ids and verdict words of this page's run, for a cell whose output is compared.
+
+        A verdict that is `close` is not compared: on another processor it may be another.
+        """
+        words = {v.claim.id: "(close)" if v.close else v.verdict for v in self.here}
+        return "\n".join(f"{id} {word}" for id, word in words.items())
 
     def rows(self) -> list[ledger.Row]:
         """Each claim with what the runs say of it, as `page.ledger` draws it."""

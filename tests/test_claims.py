@@ -6,7 +6,7 @@ import pytest
 from memhelpers import claims
 from memhelpers.claims import Claim, Ledger, judge
 from memhelpers.errors import ArgumentError, ClaimError
-from memhelpers.stats import bootstrap
+from memhelpers.stats import Interval, bootstrap
 from tests.toy_claims import ENTRY, OTHER, SECOND, Table, interval
 
 # The file
@@ -230,6 +230,29 @@ def test_without_any_record_the_ledger_says_so(declare):
 
 def test_the_compared_lines_hold_ids_and_verdicts_only(ledger):
     assert ledger.lines() == "C3.1 supported\nC3.2 inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("id", "low", "high", "n", "close"),
+    [
+        ("C3.1", 0.11, 0.21, 5, True),
+        ("C3.1", 0.09, 0.19, 5, True),
+        ("C3.1", -0.01, 0.09, 5, True),
+        ("C3.1", 0.12, 0.22, 5, False),
+        ("C3.1", 0.05, 0.15, 5, False),
+        ("C3.1", 0.11, 0.21, 4, False),  # too few seeds on every processor
+        ("C3.1", -math.inf, math.inf, 5, False),
+        ("C3.1", 0.2, 0.2, 5, False),
+        ("C3.2", 1.9, 2.9, 5, True),
+        ("C3.2", -0.4, 0.6, 5, True),
+        ("C3.2", 1.0, 1.5, 5, False),
+    ],
+)
+def test_a_verdict_that_rounding_could_flip_is_not_compared(declare, id, low, high, n, close):
+    verdict = judge(id, Interval(0.15, low, high, 0.95, n))
+    assert verdict.close is close
+    word = "(close)" if close else verdict.verdict
+    assert Ledger([verdict], title="quick").lines() == f"{id} {word}"
 
 
 def test_the_rows_are_json_without_infinity(declare):
