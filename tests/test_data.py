@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -556,6 +557,12 @@ def test_labels_are_numbered_in_ascending_order_whatever_they_are(y, classes):
     assert data.classes == classes
     numbered = load(replaced(y=np.unique(y, return_inverse=True)[1]))
     assert data.fingerprint == numbered.fingerprint
+
+
+def test_columns_of_a_table_are_vectors_with_labels():
+    table = pd.DataFrame({"a": np.linspace(0, 1, 60), "b": 1, "kind": ["x", "y"] * 30})
+    data = load((table[["a", "b"]], table["kind"]))
+    assert (data.shape, data.classes) == ((1, 1, 2), ("x", "y"))
 
 
 def test_labels_are_places_among_the_names_or_names():
