@@ -153,6 +153,19 @@ def test_threads_and_stacks_change_results_by_rounding_at_most():
     assert np.array_equal(others, losses)
 
 
+def test_threads_to_come_have_as_many_cores_as_before():
+    cores, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        run([[0, 1]], lambda members: members, together=1, workers=2, stop=lambda: None)
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(cores)
+    assert seen == [3]
+
+
 def test_when_memory_runs_out_all_passes_are_halved():
     sizes = []
 
