@@ -157,7 +157,7 @@ def test_threads_to_come_have_as_many_cores_as_before():
     cores, seen = torch.get_num_threads(), []
     torch.set_num_threads(3)
     try:
-        run([[0, 1]], lambda members: members, together=1, workers=2, stop=lambda: None)
+        run([[0, 1]], lambda members: members, together=1, workers=2)
         thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         thread.start()
         thread.join()
