@@ -30,16 +30,21 @@ from torch import Tensor, nn
 from memhelpers.data import Dataset
 from memhelpers.engine import packing
 from memhelpers.errors import ArgumentError, check_positive, check_positive_int, check_seed
-from memhelpers.runs import files, fingerprint, machine
-from memhelpers.runs.store import Store, join, key_of, warn
-from memhelpers.runs.work import Outcome, Run, Work, Workers, named, unpack
+from memhelpers.runs import fingerprint, machine
+from memhelpers.runs.store import Entry, Store, join, key_of, to_entry, warn
+from memhelpers.runs.work import Outcome, Run, Work, failure, named, unpack
 from memhelpers.training import History, fit
 
-# Settings that may differ between stacked networks.
-PER_MEMBER = ("learning_rate", "momentum", "weight_decay", "perturb")
+PER_MEMBER = ("learning_rate", "momentum", "weight_decay", "perturb")  # may differ in a stack
 _NOT_SET = ("network", "data", "seeds", "subsets", "together", "workers", "progress")
-_DEFAULTS = {name: given.default for name, given in inspect.signature(fit).parameters.items()}
-SETTINGS = tuple(name for name in _DEFAULTS if name not in _NOT_SET)
+_DEFAULTS = {  # of what a `Training` may set
+    name: given.default
+    for name, given in inspect.signature(fit).parameters.items()
+    if name not in _NOT_SET
+}
+
+
+Report = Callable[[int, int], None] | None  # progress within a unit: done, and in all
 
 
 class Training:
@@ -65,23 +70,15 @@ class Training:
         subset: Tensor | None = None,
         **settings: Any,
     ):
-        for name in settings:
-            if name not in SETTINGS:
-                raise ArgumentError(name, settings[name], "settings: " + ", ".join(SETTINGS))
+        if unknown := settings.keys() - _DEFAULTS.keys():
+            raise ArgumentError(min(unknown), settings[min(unknown)], f"one of {[*_DEFAULTS]}")
         if "epochs" not in settings:
             raise ArgumentError("epochs", None, "passes over the data, at most")
-        for name in PER_MEMBER:
-            if isinstance(settings.get(name), Sequence):
-                raise ArgumentError(name, settings[name], "one value: this is one network")
         for name, value, kind in (("network", network, nn.Module), ("data", data, Dataset)):
             if not isinstance(value, kind):
                 raise ArgumentError(name, value, f"a {kind.__name__}")
         self.network, self.data, self.seed = network, data, check_seed("seed", seed)
-        self.subset, self.settings = subset, settings
-
-    def setting(self, name: str) -> Any:
-        """An argument of `fit`: the one given, or its default."""
-        return self.settings.get(name, _DEFAULTS[name])
+        self.subset, self.settings = subset, {**_DEFAULTS, **settings}
 
 
 @dataclass(frozen=True)
@@ -187,29 +184,26 @@ def sweep(
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
     together = None if together is None else check_positive_int("together", together)
-    workers = Workers(executor)
-    functions = workers.pack((experiment, measure))
     used = {"experiment": experiment, "measure": measure, "fit": fit}
     used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
     lines = fingerprint.lines(used)
     code = fingerprint.digest(*lines)
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))
-    share = -(-len(distinct) // workers.count())  # here, of one: all of them
-    look = _looks(experiment, together, share)
-    held = None if store is None else Store(store)
-    about = {"determined_by": lines}
-    work = Work(distinct, _do, functions, look, workers, held, about, seconds)
+    stack = functools.partial(_stacks, experiment, together)
+    held, about = None if store is None else Store(store), {"determined_by": lines}
+    work = Work(distinct, _do, (experiment, measure), stack, executor, held, about, seconds)
     before = len(work.done)
     if progress is None and work.units:
         progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
     work.finish(progress or (lambda done, total: None))
     if work.failed:
-        first = next(iter(work.failed.values())).error
+        first = next(iter(work.failed.values()))["error"]
         warn(f"{named([distinct[key] for key in work.failed])} failed ({first}); see `failures`")
-    parameters = pd.DataFrame(listed)  # types do not depend on which runs are done
-    tables = _table(parameters, keys, work), _failures(parameters, keys, work)
-    return Sweep(*tables, [distinct[key] for key in distinct if key in set(work.late)], before)
+    missing = [distinct[key] for key in distinct if key not in work.done | work.failed]
+    failed = [run | work.failed[k] for k, run in zip(keys, listed, strict=True) if k in work.failed]
+    failures = pd.DataFrame(failed, columns=[*listed[0], "error", "traceback"])
+    return Sweep(_table(listed, keys, work.done), failures, missing, before)
 
 
 def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
@@ -266,45 +260,48 @@ def _plain(name: str, value: Any) -> Any:
     raise ArgumentError(name, value, "numbers, texts, booleans, None, and tuples of them")
 
 
-def _looks(
-    experiment: Callable, together: int | None, share: int
-) -> Callable[[Run], tuple[Hashable, int] | Outcome]:
-    """The function that says with what a run can be stacked, and how many make a unit.
+def _stacks(
+    experiment: Callable, together: int | None, runs: Mapping[str, Run], share: int
+) -> list[list[str]]:
+    """Keys of runs that are trained together: at most `together`, or as many as fill the processor.
 
-    That is `together`, or as many as fill the processor, but at most the `share` of a worker.
+    Without `together`, no more than the `share` of a worker. A run goes alone if it raises, which
+    it will do again when its turn comes, or if its settings cannot be compared.
     """
-    walk, sizes = fingerprint.Walk(), {}
-
-    def look(run: Run) -> tuple[Hashable, int] | Outcome:
-        made = _made(experiment, run)
-        if isinstance(made, Outcome):
-            return made
+    walk, groups, sizes = fingerprint.Walk(), {}, {}
+    for key, run in runs.items():
         try:
-            group = _group(made, walk)
-            if group not in sizes:
-                sizes[group] = together or min(share, _filling(made))
-            return group, sizes[group]
-        except Exception as error:
-            return Outcome.failed(error)
-
-    return look
+            training = experiment(**run)
+            group = _group(training, walk)
+            if group not in groups:
+                sizes[group] = together or min(share, _filling(training))
+        except Exception:
+            group = key
+            sizes[group] = 1
+        groups.setdefault(group, []).append(key)
+    return [
+        keys[start : start + sizes[group]]
+        for group, keys in groups.items()
+        for start in range(0, len(keys), sizes[group])
+    ]
 
 
 def _group(training: Training, walk: fingerprint.Walk) -> Hashable:
-    """What networks must share to be stacked."""
+    """What networks must share to be stacked.
+
+    Raises:
+        ArgumentError: a setting cannot be compared, such as a probe that holds a random generator.
+    """
     data = training.data
     alike = (data.shape, data.n_classes, str(data.device), training.subset is None)
     shared = {k: v for k, v in sorted(training.settings.items()) if k not in PER_MEMBER}
-    try:
-        settings = walk.pin(shared, "settings")
-        return (*alike, settings, *fingerprint.architecture(training.network, walk))
-    except ArgumentError:  # such as a probe that holds a random generator: it goes alone
-        return object()
+    settings = walk.pin(shared, "settings")
+    return (*alike, settings, *fingerprint.architecture(training.network, walk))
 
 
 def _filling(training: Training) -> int:
     """As many networks as fill the processor."""
-    data, size, precision = training.data, *map(training.setting, ("batch_size", "precision"))
+    data, size, precision = training.data, *map(training.settings.get, ("batch_size", "precision"))
     each = packing.networks_per_pass(training.network, data.shape, size, data.device, precision)
     return each * packing.passes_side_by_side(data.device)
 
@@ -313,19 +310,15 @@ def _filling(training: Training) -> int:
 
 
 def _do(
-    functions: Any,
-    runs: list[Run],
-    stacked: bool,
-    report: Callable[[int, int], None] | None = None,
-) -> list[Outcome]:
+    functions: Any, runs: Mapping[str, Run], looking: bool, report: Report = None
+) -> dict[str, Outcome]:
     """Do the runs of a unit; see `Work`."""
-    experiment, measure = unpack(functions)
-    made = [_made(experiment, run) for run in runs]
-    trainings = {place: one for place, one in enumerate(made) if isinstance(one, Training)}
-    if trainings and not stacked:
-        return [Outcome()]
-    outcomes = _train(trainings, measure, report) if trainings else {}
-    return [outcomes.get(place, one) for place, one in enumerate(made)]
+    experiment, measure = unpack(functions) if isinstance(functions, bytes) else functions
+    made = {key: _made(experiment, run) for key, run in runs.items()}
+    trainings = {key: one for key, one in made.items() if isinstance(one, Training)}
+    if looking or not trainings:
+        return made | {key: {} for key in trainings}
+    return made | _train(trainings, measure, report)
 
 
 def _made(experiment: Callable, run: Run) -> Training | Outcome:
@@ -336,37 +329,34 @@ def _made(experiment: Callable, run: Run) -> Training | Outcome:
             return made
         if not isinstance(made, pd.DataFrame):
             raise ArgumentError("experiment", type(made), "one that returns Training or DataFrame")
-        took = time.monotonic() - started
-        return _outcome(made, machine.device(), "fp32", took, companions=[0])
+        return _entry("experiment", made, time.monotonic() - started, machine.device(), "fp32")
     except Exception as error:
-        return Outcome.failed(error)
+        return failure(error)
 
 
-def _train(
-    trainings: dict[int, Training],
-    measure: Callable,
-    report: Callable[[int, int], None] | None,
-) -> dict[int, Outcome]:
+def _train(trainings: dict[str, Training], measure: Callable, report: Report) -> dict[str, Outcome]:
     """Train networks of one group; where that fails, halves of them, until the guilty is alone."""
-    started, places = time.monotonic(), list(trainings)
+    started, keys = time.monotonic(), list(trainings)
     try:
         history = _fit(list(trainings.values()), report)
     except Exception as error:
-        if len(trainings) == 1:
-            return {places[0]: Outcome.failed(error)}
-        halves = places[: len(places) // 2], places[len(places) // 2 :]
-        parts = [{place: trainings[place] for place in half} for half in halves]
+        if len(keys) == 1:
+            return {keys[0]: failure(error)}
+        halves = keys[: len(keys) // 2], keys[len(keys) // 2 :]
+        parts = [{key: trainings[key] for key in half} for half in halves]
         return _train(parts[0], measure, report) | _train(parts[1], measure, report)
-    took = (time.monotonic() - started) / len(trainings)
-    return {
-        place: _measured(training, history.only(row), measure, took, places)
-        for row, (place, training) in enumerate(trainings.items())
+    took = (time.monotonic() - started) / len(keys)
+    outcomes = {
+        key: _measured(trainings[key], history.only(row), measure, took)
+        for row, key in enumerate(keys)
     }
+    whole = [key for key in keys if "error" not in outcomes[key]]
+    return outcomes | {key: {**outcomes[key], "trained_with": whole} for key in whole}
 
 
-def _fit(trainings: list[Training], report: Callable[[int, int], None] | None) -> History:
+def _fit(trainings: list[Training], report: Report) -> History:
     first = trainings[0]
-    own = {name: [training.setting(name) for training in trainings] for name in PER_MEMBER}
+    own = {name: [training.settings[name] for training in trainings] for name in PER_MEMBER}
     subsets = None if first.subset is None else [training.subset for training in trainings]
     return fit(
         first.network,
@@ -378,17 +368,14 @@ def _fit(trainings: list[Training], report: Callable[[int, int], None] | None) -
     )
 
 
-def _measured(
-    training: Training, history: History, measure: Callable, took: float, places: list[int]
-) -> Outcome:
-    data = training.data
+def _measured(training: Training, history: History, measure: Callable, took: float) -> Outcome:
+    data, precision = training.data, training.settings["precision"]
+    described = "; ".join([data.name, *data.steps])
     try:
-        seen = (history, training)[: _arguments(measure)]
-        about = {"data": "; ".join([data.name, *data.steps]), "together": len(places)}
-        precision = training.setting("precision")
-        return _outcome(measure(*seen), data.device, precision, took, places, **about)
+        table = measure(*(history, training)[: _arguments(measure)])
+        return _entry("measure", table, took, data.device, precision, data=described)
     except Exception as error:
-        return Outcome.failed(error)
+        return failure(error)
 
 
 def _arguments(measure: Callable) -> int:
@@ -397,26 +384,16 @@ def _arguments(measure: Callable) -> int:
     return min(2, sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in taken))
 
 
-def _outcome(
-    table: Any,
-    device: torch.device | str,
-    precision: str,
-    took: float,
-    companions: list[int],
-    **about: Any,
-) -> Outcome:
-    """The outcome of a run that gave a table.
+def _entry(source: str, table: Any, took: float, device: Any, precision: str, **about) -> Entry:
+    """What is stored of a run that gave a table; made here, so that a bad one fails this run only.
 
     Raises:
-        ArgumentError: a table that cannot be kept; here, so that only this run fails.
+        ArgumentError: a table that cannot be kept; `source` names the function that gave it.
     """
-    if not isinstance(table, pd.DataFrame):
-        raise ArgumentError("measure", type(table), "a function that returns a DataFrame")
-    table = table.reset_index(drop=True)
-    files.kinds("table", table)
+    table = table.reset_index(drop=True) if isinstance(table, pd.DataFrame) else table
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}
-    return Outcome(table, about={**about, **told}, companions=companions)
+    return to_entry(source, table, **about, **told)
 
 
 @functools.lru_cache(maxsize=16)
@@ -427,17 +404,11 @@ def _ran_on(device: str, precision: str) -> dict[str, object]:
 # What has come of it
 
 
-def _table(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFrame:
+def _table(listed: list[Run], keys: list[str], done: Mapping[str, Entry]) -> pd.DataFrame:
     """Parameters beside what was measured; a measured column of the same name gives way."""
-    places = [place for place, key in enumerate(keys) if key in work.done]
-    entries = [work.done[keys[place]] for place in places]
-    rows = np.repeat(places, [entry.rows for entry in entries]).astype(int)
+    places = [place for place, key in enumerate(keys) if key in done]
+    entries = [done[keys[place]] for place in places]
+    rows = np.repeat(places, [entry["rows"] for entry in entries]).astype(int)
+    parameters = pd.DataFrame(listed)  # of all runs: types do not depend on which are done
     chosen, measured = parameters.iloc[rows].reset_index(drop=True), join(entries)
     return chosen.join(measured[[name for name in measured.columns if name not in chosen.columns]])
-
-
-def _failures(parameters: pd.DataFrame, keys: list[str], work: Work) -> pd.DataFrame:
-    places = [place for place, key in enumerate(keys) if key in work.failed]
-    failed = [work.failed[keys[place]] for place in places]
-    told = {name: [getattr(one, name) for one in failed] for name in ("error", "traceback")}
-    return parameters.iloc[places].reset_index(drop=True).join(pd.DataFrame(told, dtype=str))

@@ -18,31 +18,31 @@ from hypothesis import strategies as st
 
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import store
-from memhelpers.runs.store import Store, decode, encode, join, key_of
+from memhelpers.runs.store import Entry, Store, decode, encode, join, key_of, to_entry
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 TABLE = pd.DataFrame({"loss": [0.1, 1 / 3], "ended": ["fitted", "epochs"], "epochs": [3, 4]})
 KEYS = [key_of(number) for number in range(6)]
 
 
+def entry(key: str) -> Entry:
+    return to_entry("table", TABLE.assign(which=key[:4]), seconds=1.5)
+
+
 def content(key: str) -> bytes:
-    return encode(key, TABLE.assign(which=key[:4]), {"seconds": 1.5})
-
-
-def of_format_1() -> bytes:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "FORMAT", 1)
-        return content(KEYS[0])
+    return encode(entry(key))
 
 
 def put(folder: Path, *keys: str) -> Store:
     held = Store(folder)
     for key in keys:
-        held.put(key, content(key))
+        held.put(key, entry(key))
     return held
 
 
-def back(table: pd.DataFrame) -> pd.DataFrame:
-    return join([decode(encode(KEYS[0], table, {}))])
+def there_and_back(table: pd.DataFrame) -> Entry:
+    return decode(encode(to_entry("table", table)))
 
 
 # What goes in comes out
@@ -76,7 +76,7 @@ def tables(draw) -> pd.DataFrame:
 @settings(deadline=None, derandomize=True, max_examples=150)
 @given(tables())
 def test_a_table_comes_back_to_the_last_bit(table):
-    again = back(table)
+    again = join([there_and_back(table)])
     pd.testing.assert_frame_equal(again, table, check_exact=True)
     for name in table.columns:
         if table[name].dtype.kind == "f":
@@ -88,9 +88,12 @@ def test_a_table_comes_back_to_the_last_bit(table):
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.lists(tables(), min_size=1, max_size=3))
 def test_tables_are_joined_as_pandas_would(several):
-    entries = [decode(encode(KEYS[0], table, {})) for table in several]
     expected = pd.concat(several, ignore_index=True)
-    pd.testing.assert_frame_equal(join(entries), expected, check_exact=True)
+    for entries in (
+        [there_and_back(table) for table in several],
+        [to_entry("table", table) for table in several],  # of runs that were done just now
+    ):
+        pd.testing.assert_frame_equal(join(entries), expected, check_exact=True)
 
 
 def test_a_stored_run_can_be_read_without_this_package(tmp_path):
@@ -104,13 +107,19 @@ def test_a_stored_run_can_be_read_without_this_package(tmp_path):
     "table", [{"a": [1]}, pd.DataFrame(), pd.DataFrame({"a": [[1]]}), TABLE.set_index("ended")]
 )
 def test_a_table_that_cannot_be_kept_is_refused(table):
-    with pytest.raises(ArgumentError):
-        encode(KEYS[0], table, {})
+    with pytest.raises(ArgumentError, match=r"measure|column"):
+        to_entry("measure", table)
 
 
 def test_keys_tell_types_apart_and_do_not_depend_on_the_order_of_names():
     assert len({key_of({"a": value}) for value in (1, 1.0, True, "1", None)}) == 5
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+
+
+def test_runs_of_another_format_are_not_found(monkeypatch):
+    before = key_of("run")
+    monkeypatch.setattr(store, "FORMAT", store.FORMAT + 1)
+    assert key_of("run") != before
 
 
 # Finding and storing
@@ -122,7 +131,7 @@ def test_runs_are_found_by_their_keys(tmp_path):
     found = Store(folder).find(KEYS[1:5])
     assert list(found) == KEYS[1:3]
     assert join([found[KEYS[1]]])["which"].tolist() == [KEYS[1][:4]] * 2
-    assert found[KEYS[1]].about == {"seconds": 1.5}
+    assert found[KEYS[1]] == {**entry(KEYS[1]), "sha256": found[KEYS[1]]["sha256"]}
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [*(f"{key}.json" for key in KEYS[:3]), "locks"]
     )
@@ -140,7 +149,8 @@ def test_thousands_of_runs_are_read_within_a_second(tmp_path):
     keys = [key_of(["many", number]) for number in range(5000)]
     held = Store(tmp_path)
     for key in keys:  # without waiting for the disk
-        held.path(key).write_bytes(encode(key, TABLE, {"determined_by": ["x" * 60] * 15}))
+        run = to_entry("table", TABLE, determined_by=["x" * 60] * 15)
+        held.path(key).write_bytes(encode(run))
     started = time.process_time()
     table = join(list(held.find(keys).values()))
     assert time.process_time() - started < 1
@@ -157,11 +167,11 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
 
 
 def damaged(tmp_path: Path, content: bytes) -> str:
-    """The one warning that comes with a damaged run, which then counts as missing."""
+    """The warning that comes with a damaged run, which then counts as missing."""
     held = Store(tmp_path)
     held.path(KEYS[0]).write_bytes(content)
     with pytest.warns(RuntimeWarning) as warned:
-        assert held.find(KEYS[:1]) == held.find(KEYS[:1]) == {}
+        assert held.find(KEYS[:1]) == {}
     (one,) = warned
     return str(one.message)
 
@@ -186,18 +196,23 @@ def test_no_flipped_bit_goes_unnoticed():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    "content",
     [
-        (b"", "truncated"),
-        (b"\xff\x00garbage", "truncated"),
-        (b'{"format": 2}', "altered"),
-        (of_format_1(), "no run of format 2"),
-        (content(KEYS[1]), "holds another run"),
-        (content(KEYS[0]).replace(b"fitted", b"fatted"), "altered"),
+        b"",
+        b"\xff\x00garbage",
+        b'{"rows": 2}',
+        content(KEYS[0]).replace(b"fitted", b"fatted"),
     ],
 )
-def test_damage_is_told_apart(tmp_path, content, said):
-    assert said in damaged(tmp_path, content)
+def test_damage_is_told(tmp_path, content):
+    assert "truncated or altered" in damaged(tmp_path, content)
+
+
+def test_what_cannot_be_read_is_told_apart_from_damage(tmp_path):
+    held = Store(tmp_path)
+    held.path(KEYS[0]).mkdir()
+    with pytest.warns(RuntimeWarning, match="Is a directory"):
+        assert held.find(KEYS[:1]) == {}
 
 
 def test_a_damaged_run_is_replaced(tmp_path):
@@ -214,7 +229,7 @@ def test_an_error_of_the_disk_leaves_the_former_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        held.put(KEYS[0], b"new")
+        held.put(KEYS[0], entry(KEYS[1]))
     assert held.path(KEYS[0]).read_bytes() == content(KEYS[0])
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [f"{KEYS[0]}.json"]
 
@@ -224,26 +239,35 @@ def test_an_error_of_the_disk_leaves_the_former_file(tmp_path, monkeypatch):
 
 def test_a_run_belongs_to_one_sweep_at_a_time(tmp_path):
     one, two = Store(tmp_path), Store(tmp_path)
-    taken = one.lock(KEYS[:3])
-    assert two.lock(KEYS[2:4]) is None
-    other = two.lock(KEYS[3:4])  # what is refused holds nothing back
-    one.release(taken)
-    two.release([*two.lock(KEYS[2:3]), *other])
+    assert one.lock(KEYS[:3])
+    assert not two.lock(KEYS[2:4])
+    assert two.lock(KEYS[3:4])  # what is refused holds nothing back
+    one.release(KEYS[:3])
+    assert two.lock(KEYS[2:3])
+    two.release(two.held)
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_units_of_one_sweep_that_share_a_run_keep_each_other_out(tmp_path):
+    one, two = Store(tmp_path), Store(tmp_path)
+    assert one.lock(KEYS[:3])
+    assert not one.lock(KEYS[2:4])
+    assert not two.lock(KEYS[2:3])  # it is still held
 
 
 def test_units_of_many_runs_open_few_files_and_keep_each_other_out_all_the_same(tmp_path):
     keys = [key_of(["many", number]) for number in range(2000)]
     one, two = Store(tmp_path), Store(tmp_path)
-    taken = one.lock(keys)
-    assert len(taken) < 100
-    assert two.lock(keys[::-1]) is None
-    one.release(taken)
+    assert one.lock(keys)
+    assert len(one.held) < 100
+    assert not two.lock(keys[::-1])
+    one.release(keys)
 
 
 def lock_and_wait(folder: Path, tell: int) -> None:
-    taken = Store(folder).lock(KEYS)
-    os.write(tell, str(len(taken)).encode())
+    held = Store(folder)
+    held.lock(KEYS)
+    os.write(tell, str(len(held.held)).encode())
     time.sleep(60)
 
 
@@ -258,30 +282,31 @@ def test_a_killed_process_holds_no_lock(tmp_path):
         finally:
             os._exit(1)
     os.read(told, 20)
-    assert held.lock(KEYS) is None
+    assert not held.lock(KEYS)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    held.release(held.lock(KEYS))
+    assert held.lock(KEYS)
 
 
 @pytest.mark.parametrize(
-    "error",
-    [OSError(errno.ENOTSUP, "Not supported"), NotImplementedError(), filelock.Timeout("lock")],
+    "error", [OSError(errno.ENOTSUP, "Not supported"), NotImplementedError("no flock")]
 )
 def test_where_locks_do_not_work_one_warning_says_so(tmp_path, monkeypatch, error):
     def acquire(self, *arguments, **options):
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    with pytest.warns(RuntimeWarning, match="only one sweep at a time") as warned:
-        held = Store(tmp_path)
-    assert len(warned) == 1
-    assert held.lock(KEYS) == []
-
-
-def test_locks_that_fail_later_do_not_end_the_sweep(tmp_path, monkeypatch):
     held = Store(tmp_path)
-    monkeypatch.setattr(filelock.FileLock, "acquire", lambda *a, **b: os.stat("/nowhere"))
-    with pytest.warns(RuntimeWarning, match="No such file"):
-        assert held.lock(KEYS) == []
-    assert held.lock(KEYS) == []
+    with pytest.warns(RuntimeWarning, match="only one sweep at a time"):
+        assert held.lock(KEYS)
+    assert held.lock(KEYS)  # and warns no more
+    assert not held.held
+
+
+def test_a_lock_that_would_outlive_its_process_is_not_used(tmp_path, monkeypatch):
+    def acquire(self, *arguments, **options):  # as where the system knows no `flock`
+        self.__class__ = filelock.SoftFileLock
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with pytest.warns(RuntimeWarning, match="the folder has none"):
+        assert Store(tmp_path).lock(KEYS)

@@ -9,10 +9,8 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,74 +21,28 @@ from filelock import FileLock, Timeout
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import files
 
-FORMAT = 2
-_NOT_ABOUT = ("sha256", "format", "key", "columns", "rows")
+FORMAT = 3  # part of every key: runs of another format are not found
 _LOCKED = 16  # runs of a unit whose locks are taken: a process may not have many files open
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished run: its key, how it came about, and type and values of each column."""
-
-    key: str
-    about: Mapping[str, Any]
-    columns: Mapping[str, tuple[str, list]]
-    rows: int
+Entry = dict[str, Any]  # a finished run as its file keeps it: `columns`, `rows`, and facts about it
 
 
 def key_of(determined_by: object) -> str:
     """The key of a run: a hash of the canonical JSON of everything that determines it."""
-    text = json.dumps(determined_by, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    whole = [FORMAT, determined_by]
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def encode(key: str, table: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
-    """A run's file, with JSON values (no NaN) about how its table came about.
+def to_entry(argument: str, table: pd.DataFrame, **about: Any) -> Entry:
+    """A finished run: the type and the values of each column, and JSON values about it.
 
     Raises:
-        ArgumentError: a table that cannot be kept.
+        ArgumentError: a table that cannot be kept; `argument` names it.
     """
-    kinds = files.kinds("table", table)
+    kinds = files.kinds(argument, table)
     columns = {name: [kind, _plain(table[name], kind)] for name, kind in kinds.items()}
-    body = {"format": FORMAT, "key": key, **about, "rows": len(table), "columns": columns}
-    rest = json.dumps(body, allow_nan=False).removeprefix("{").encode() + b"\n"
-    return _with_checksum(rest)
-
-
-def _with_checksum(rest: bytes) -> bytes:
-    return b'{"sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest
-
-
-def decode(content: bytes) -> Entry:
-    """A run from its file.
-
-    Raises:
-        ValueError: it is truncated, altered or of another format.
-    """
-    rest = content.partition(b'",')[2]
-    if content != _with_checksum(rest):
-        raise ValueError("is truncated or altered (its checksum differs)")
-    body = json.loads(content)
-    if body["format"] != FORMAT:
-        raise ValueError(f"is no run of format {FORMAT}")
-    about = {k: v for k, v in body.items() if k not in _NOT_ABOUT}
-    return Entry(body["key"], about, body["columns"], body["rows"])
-
-
-def join(entries: Sequence[Entry]) -> pd.DataFrame:
-    """The tables of runs below each other; a column that some lack is not a number there.
-
-    Thousands of runs of the same columns take a moment: they are joined column by column.
-    """
-    kinds = [{name: kind for name, (kind, _) in entry.columns.items()} for entry in entries]
-    if any(list(kind.items()) != list(kinds[0].items()) for kind in kinds):
-        return pd.concat([join([entry]) for entry in entries], ignore_index=True)
-    joined = {}
-    for name, kind in kinds[0].items() if kinds else ():
-        values = [value for entry in entries for value in entry.columns[name][1]]
-        text = kind == "text"
-        joined[name] = pd.Series(values, dtype=str) if text else np.array(values, dtype=kind)
-    return pd.DataFrame(joined)
+    return {**about, "rows": len(table), "columns": columns}
 
 
 def _plain(column: pd.Series, kind: str) -> list:
@@ -101,29 +53,57 @@ def _plain(column: pd.Series, kind: str) -> list:
     return [value if math.isfinite(value) else str(value) for value in values]
 
 
+def encode(entry: Entry) -> bytes:
+    """A run's file."""
+    return _with_checksum(json.dumps(entry, allow_nan=False).removeprefix("{").encode() + b"\n")
+
+
+def _with_checksum(rest: bytes) -> bytes:
+    return b'{"sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest
+
+
+def decode(content: bytes) -> Entry:
+    """A run from its file.
+
+    Raises:
+        ValueError: it is truncated or altered.
+    """
+    if content != _with_checksum(content.partition(b'",')[2]):
+        raise ValueError("is truncated or altered (its checksum differs)")
+    return json.loads(content)
+
+
+def join(entries: Sequence[Entry]) -> pd.DataFrame:
+    """The tables of runs below each other; a column that some lack is not a number there.
+
+    Thousands of runs of the same columns take a moment: they are joined column by column.
+    """
+    kinds = [[(name, kind) for name, (kind, _) in entry["columns"].items()] for entry in entries]
+    if any(kind != kinds[0] for kind in kinds):
+        return pd.concat([join([entry]) for entry in entries], ignore_index=True)
+    joined = {}
+    for name, kind in kinds[0] if kinds else ():
+        values = [value for entry in entries for value in entry["columns"][name][1]]
+        text = kind == "text"
+        joined[name] = pd.Series(values, dtype=str) if text else np.array(values, dtype=kind)
+    return pd.DataFrame(joined)
+
+
 class Store:
     """A folder of finished runs, which may be on a mounted drive.
 
     Raises:
         ArgumentError: there can be no such folder.
-
-    Warns:
-        RuntimeWarning: locks do not work in this folder; sweeps then do not heed each other.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        self.damaged: set[str] = set()
-        self.held: list[FileLock] = []
+        self.held: dict[str, FileLock] = {}
+        self.locks_work = True
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArgumentError("store", str(folder), f"a folder to write in ({error})") from None
-        self.locks = True
-        probe = self.lock([secrets.token_hex(8)])
-        if probe is None:  # though nobody else can hold it
-            self._do_without_locks("they are refused")
-        self.release(probe or [])
 
     def path(self, key: str) -> Path:
         """The file of a run."""
@@ -131,77 +111,66 @@ class Store:
 
     def find(self, keys: Iterable[str]) -> dict[str, Entry]:
         """Those of these runs that are there; a damaged one counts as missing, with a warning."""
-        read = ((key, self._read(key)) for key in keys)
-        return {key: entry for key, entry in read if entry is not None}
+        found = {}
+        for key in keys:
+            try:
+                found[key] = decode(self.path(key).read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                warn(f"a stored run is not used but done again: {self.path(key)} {error}")
+        return found
 
-    def _read(self, key: str) -> Entry | None:
-        path = self.path(key)
-        try:
-            entry = decode(path.read_bytes())
-            if entry.key != key:
-                raise ValueError("holds another run")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            if key not in self.damaged:
-                self.damaged.add(key)
-                warn(f"a stored run is not used but done again: {path} {error}")
-            return None
-        return entry
-
-    def put(self, key: str, content: bytes) -> None:
-        """Store what `encode` gave: under a temporary name first, so that it is there as a whole.
+    def put(self, key: str, entry: Entry) -> None:
+        """Store a run: under a temporary name first, so that it is there as a whole or not at all.
 
         Raises:
             OSError: such as no space left; a former file is as it was.
         """
-        path = self.path(key)
-        fresh = path.with_name(f".{path.name}.tmp")
+        fresh = self.folder / f".{key}.tmp"
         try:
-            files.write(fresh, content)
-            fresh.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
+            files.write(fresh, encode(entry))
+            fresh.replace(self.path(key))
+        except OSError:
+            fresh.unlink(missing_ok=True)  # half of it would take what little space there is
             raise
 
-    def lock(self, keys: Iterable[str]) -> list[FileLock] | None:
-        """Locks of runs that are to be done; None where another process does one of them.
+    def lock(self, keys: Iterable[str]) -> bool:
+        """Whether these runs are this sweep's to do; False where another process does one of them.
 
         The system gives a lock back whatever ends the process. Only the first of many keys are
         locked, in order: processes that go through the same list then meet at the same keys.
+
+        Warns:
+            RuntimeWarning: locks do not work in this folder; sweeps then do not heed each other.
         """
-        taken: list[FileLock] = []
+        keys = sorted(keys)[:_LOCKED] if self.locks_work else []
+        if not self.held.keys().isdisjoint(keys):  # in another unit, which is under way
+            return False
         try:
-            for key in sorted(keys)[:_LOCKED] if self.locks else ():
-                lock = FileLock(self.folder / "locks" / f"{key}.lock")
-                taken.append(lock)
-                self.held.append(lock)  # before it is taken: Ctrl-C may come at any time
+            for key in keys:
+                # Held before it is taken: Ctrl-C may come at any time.
+                lock = self.held[key] = FileLock(self.folder / "locks" / f"{key}.lock")
                 lock.acquire(timeout=0)
                 if not isinstance(lock, FileLock):  # a file that would outlive the process
                     raise NotImplementedError("the folder has none")
         except Timeout:
-            self.release(taken)
-            return None
+            self.release(keys)
+            return False
         except (OSError, NotImplementedError) as error:
-            self.release(taken)
-            self._do_without_locks(str(error))
-            return []
-        return taken
+            self.release(keys)
+            self.locks_work = False
+            told = "start only one sweep at a time on this store"
+            warn(f"locks do not work in {self.folder} ({error}): {told}")
+        return True
 
-    def release(self, locks: Sequence[FileLock]) -> None:
+    def release(self, keys: Iterable[str]) -> None:
         """Give locks back; their runs are stored, or this sweep will not do them."""
-        for lock in list(locks):
+        for lock in [self.held.pop(key) for key in list(keys) if key in self.held]:
             with contextlib.suppress(OSError):
                 if lock.is_locked:
                     Path(lock.lock_file).unlink(missing_ok=True)
                     lock.release()
-            self.held.remove(lock)
-
-    def _do_without_locks(self, reason: str) -> None:
-        self.locks = False
-        told = "start only one sweep at a time on this store"
-        warn(f"locks do not work in {self.folder} ({reason}): {told}")
 
 
 def warn(message: str) -> None:

@@ -1,8 +1,8 @@
 """The work of a sweep: what waits, what is under way, and what has come of it.
 
-A unit is some runs that are done together, in this process or by a worker; what a kill loses. Runs
-that do not train are units of one; those that do are first looked at here, to see which can be
-stacked. Nothing in this module knows what a run computes.
+A unit is some runs that are done together, in this process or by a worker; what a kill loses. Each
+run is a unit of its own until one turns out to train: then all that are left are stacked. Nothing
+in this module knows what a run computes.
 """
 
 import functools
@@ -11,53 +11,33 @@ import pickle
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-import pandas as pd
-
 from memhelpers.errors import ArgumentError
-from memhelpers.runs.store import Entry, Store, decode, encode, warn
+from memhelpers.runs.store import Entry, Store, warn
 
 POLL = 0.2  # seconds between looks at what other processes have done
 
 Run = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run.
+# What became of a run: an entry of the store; or, where it raised, `error` and `traceback`; or
+# nothing, where it trains and is to be stacked with others.
+Outcome = dict[str, Any]
 
-    Attributes:
-        table: what it gave; None where it failed, or is to be stacked with others.
-        about: how the table came about; JSON values.
-        companions: places in the unit of the runs that it was trained with, itself among them.
-    """
 
-    table: pd.DataFrame | None = None
-    error: str = ""
-    traceback: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
-    companions: Sequence[int] = ()
-
-    @classmethod
-    def failed(cls, error: BaseException) -> "Outcome":
-        """Of a run that raised."""
-        trace = "".join(traceback.format_exception(error))
-        return cls(error=f"{type(error).__name__}: {error}", traceback=trace)
+def failure(error: BaseException) -> Outcome:
+    """The outcome of a run that raised."""
+    trace = "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {error}", "traceback": trace}
 
 
 class _Here(Executor):
     """Does everything at once, in this process."""
+
+    _max_workers = 1
 
     def submit(self, function: Callable, *arguments: Any) -> Future:
         future: Future = Future()
@@ -65,52 +45,34 @@ class _Here(Executor):
         return future
 
 
-class Workers:
-    """Whatever executor was given, as `Work` needs it: of `concurrent.futures`, Dask's, or None."""
-
-    def __init__(self, executor: Any):
-        if executor is not None and not hasattr(executor, "submit"):
-            raise ArgumentError("executor", executor, "one of concurrent.futures, or Dask's client")
-        is_client = hasattr(executor, "get_executor")
-        self.executor = executor.get_executor() if is_client else executor or _Here()
-        self.are_here = executor is None
-
-    def count(self) -> int:
-        """How many work side by side."""
-        client = getattr(self.executor, "_client", None)  # dask's: workers may come and go
-        if client is not None:
-            return max(1, sum(client.nthreads().values()))
-        known = 1 if self.are_here else getattr(self.executor, "_max_workers", None)
-        return known or os.cpu_count() or 1
-
-    def pack(self, functions: Any) -> Any:
-        """Functions as they reach the workers, which `unpack` them.
-
-        Raises:
-            ArgumentError: they cannot be sent to other processes.
-        """
-        if isinstance(self.executor, _Here | ThreadPoolExecutor):
-            return functions
-        try:
-            import cloudpickle as pickler
-        except ImportError:
-            pickler = pickle
-        try:
-            return pickler.dumps(functions)
-        except Exception as error:
-            allowed = "functions of modules that the workers import, too; others need `cloudpickle`"
-            given = f"{type(error).__name__}: {error}"
-            raise ArgumentError("experiment", given, allowed) from error
+def _count(executor: Executor) -> int:
+    """How many of its workers work side by side."""
+    client = getattr(executor, "_client", None)  # dask's: workers may come and go
+    if client is not None:
+        return max(1, sum(client.nthreads().values()))
+    return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
 
 
-def unpack(functions: Any) -> Any:
-    """What `pack` was given."""
-    return _loaded(functions) if isinstance(functions, bytes) else functions
+def _pack(functions: Any, executor: Executor) -> Any:
+    """Functions as they reach the workers: as bytes where these are other processes."""
+    if isinstance(executor, _Here | ThreadPoolExecutor):
+        return functions
+    try:
+        import cloudpickle as pickler
+    except ImportError:
+        pickler = pickle
+    try:
+        return pickler.dumps(functions)
+    except Exception as error:
+        allowed = "functions of modules that the workers import, too; others need `cloudpickle`"
+        given = f"{type(error).__name__}: {error}"
+        raise ArgumentError("experiment", given, allowed) from error
 
 
 @functools.lru_cache(maxsize=1)  # the last ones only: they may hold whole data sets
-def _loaded(content: bytes) -> Any:
-    return pickle.loads(content)  # noqa: S301 (of the process that started us)
+def unpack(packed: bytes) -> Any:
+    """The functions that `Work` was given, in a worker that it sent them to as bytes."""
+    return pickle.loads(packed)  # noqa: S301 (of the process that started us)
 
 
 class Work:
@@ -118,39 +80,49 @@ class Work:
 
     Args:
         runs: by key, in the order given.
-        do: gives outcomes, in a worker, for `functions`, some runs and whether these are known to
-            train; here, a callback for progress within the unit comes fourth. A single run that is
-            not known to train, but does, comes back with neither a table nor an error.
-        functions: see `Workers.pack`.
-        look: gives, here, what a run shares with those that it can be stacked with and how many of
-            them make a unit; or its outcome, where it does not train or fails.
+        do: gives, in a worker, the outcomes by key of a unit. It takes `functions` (see `unpack`),
+            the unit's runs by key, and whether those that train are to be stacked first; here, a
+            callback for progress within the unit, too.
+        functions: what `do` needs.
+        stack: gives, here, the keys of each unit, for runs by key that may be stacked, and the most
+            that are one worker's share.
+        executor: of `concurrent.futures`, a client of Dask, or None: this process.
+        store: where finished runs are kept beyond this call, if anywhere.
         about: what every run's file tells.
         seconds: until which units are started, as far as they would end by then.
+
+    Attributes:
+        done: entries of finished runs, by key.
+        failed: outcomes of runs that raised, by key.
+
+    Raises:
+        ArgumentError: another executor, or functions that cannot be sent to its workers.
     """
 
     def __init__(
         self,
         runs: Mapping[str, Run],
-        do: Callable[..., list[Outcome]],
+        do: Callable[..., dict[str, Outcome]],
         functions: Any,
-        look: Callable[[Run], tuple[Hashable, int] | Outcome],
-        workers: Workers,
+        stack: Callable[[Mapping[str, Run], int], list[list[str]]],
+        executor: Any,
         store: Store | None,
         about: Mapping[str, Any],
         seconds: float,
     ):
-        self.runs, self.workers, self.store, self.about = runs, workers, store, about
-        self.do, self.functions, self.look = do, functions, look
+        if executor is not None and not hasattr(executor, "submit"):
+            raise ArgumentError("executor", executor, "one of concurrent.futures, or Dask's client")
+        is_client = hasattr(executor, "get_executor")
+        self.executor = executor.get_executor() if is_client else executor or _Here()
+        self.do, self.functions, self.stack = do, _pack(functions, self.executor), stack
+        self.runs, self.store, self.about, self.all_stored = runs, store, about, True
         self.ends, self.longest = time.monotonic() + seconds, 0.0
         self.done: dict[str, Entry] = {} if store is None else store.find(runs)
         self.failed: dict[str, Outcome] = {}
-        self.late: list[str] = []
         self.units = deque([key] for key in runs if key not in self.done)
-        self.trainings: list[str] = []  # to be looked at and stacked
-        self.looked: set[str] = set()
-        self.elsewhere: list[list[str]] = []  # units that other processes do
-        self.under_way: dict[Future, tuple[list[str], list]] = {}  # units with their locks
-        self.all_stored = True
+        self.looking = True  # for a run that trains
+        self.trainings: list[str] = []  # found so, and to be stacked with all that are left
+        self.under_way: dict[Future, list[str]] = {}
 
     def finish(self, progress: Callable[[float, float], None]) -> None:
         """Do everything that is not done, as long as there is time.
@@ -161,8 +133,8 @@ class Work:
         self.progress = progress
         self._report()
         try:
-            while self._advance():
-                pass
+            while self.units or self.under_way or self.trainings:
+                self._advance()
         except BaseException as error:
             self._keep_what_is_finished()
             if isinstance(error, BrokenExecutor):
@@ -173,121 +145,91 @@ class Work:
             if self.store is not None:
                 self.store.release(self.store.held)
 
-    def _advance(self) -> bool:
-        """Start what there is room for, and take in what has ended; False when nothing is left."""
-        room = 1 if self.workers.are_here else self.workers.count() + 1  # so that none waits for us
-        while len(self.under_way) < room and (unit := self._next()):
-            self._start(*unit)
-        if self.under_way:
-            for future in wait(self.under_way, return_when=FIRST_COMPLETED)[0]:
-                self._take_in(future)
-        elif self.elsewhere:
-            time.sleep(POLL)
-            self.units.extend(self.elsewhere)
-            self.elsewhere = []
-        return bool(self.under_way or self.units or self.trainings or self.elsewhere)
-
-    # What comes next
-
-    def _next(self) -> tuple[list[str], list] | None:
-        """A unit with its locks; None where there is none, or what can be stacked is not known."""
-        if self.trainings and self.under_way:
-            return None
-        if self.trainings:
+    def _advance(self) -> None:
+        """Start what there is room for, and take in what has ended."""
+        here = isinstance(self.executor, _Here)
+        room = 1 if here else _count(self.executor) + 1  # so that no worker waits for us
+        if self.trainings and not self.under_way:
             self._stack()
-        while self.units:
-            unit = self.units.popleft()
-            if time.monotonic() + self.longest >= self.ends:
-                self.late += [key for key in unit if key not in self.done]
-                continue
-            locks = [] if self.store is None else self.store.lock(unit)
-            if locks is None:
-                self.elsewhere.append(unit)
-            elif left := self._left(unit):
-                return left, locks
-            else:
-                self.store.release(locks)
-        return None
-
-    def _left(self, unit: list[str]) -> list[str]:
-        """What is to be done of a unit, now that it is ours.
-
-        Nothing where another process has done it. All of it where a crash has left only some of the
-        runs that were trained together: with others beside them, the rest would differ by rounding.
-        """
-        if self.store is not None:
-            self.done |= self.store.find(key for key in unit if key not in self.done)
-        missing = [key for key in unit if key not in self.done]
-        return unit if set(missing) & self._torn(unit).keys() else missing
-
-    def _torn(self, keys: Iterable[str]) -> dict[str, list[str]]:
-        """Missing runs that were trained with some of these, each with all of its unit."""
-        units = [self.done[key].about["trained_with"] for key in keys if key in self.done]
-        known = [unit for unit in units if self.runs.keys() >= {*unit}]
-        return {key: unit for unit in known for key in unit if key not in self.done}
+        while len(self.under_way) < room and not self.trainings and (unit := self._next()):
+            self._start(unit)
+        if self.under_way:
+            for future in wait(self.under_way, return_when="FIRST_COMPLETED")[0]:
+                self._take_in(future)
+        elif self.units:  # other processes do them
+            time.sleep(POLL)
 
     def _stack(self) -> None:
-        """Look at all that waits, and make units of what can be stacked."""
-        units = [self.trainings, *self.units, *self.elsewhere]
-        waiting = {key for unit in units for key in unit} - self.done.keys()
-        self.trainings, self.units, self.elsewhere = [], deque(), []
-        torn, groups = self._torn(self.done), {}
-        for key in [key for key in self.runs if key in waiting]:
-            self.looked.add(key)
-            if key in torn:
-                groups[tuple(torn[key])] = (len(torn[key]), torn[key])
-                continue
-            seen = self.look(self.runs[key])
-            if isinstance(seen, Outcome):
-                self._keep([key], [seen])
-            else:
-                groups.setdefault(seen[0], (seen[1], []))[1].append(key)
-        for size, keys in groups.values():
-            self.units += [keys[start : start + size] for start in range(0, len(keys), size)]
+        """Make units of all that is left.
 
-    def _start(self, unit: list[str], locks: list) -> None:
-        runs, stacked = [self.runs[key] for key in unit], not self.looked.isdisjoint(unit)
-        arguments = [self.functions, runs, stacked]
-        if self.workers.are_here:
-            arguments.append(self._report_within(len(runs)))
-        self.under_way[self.workers.executor.submit(self.do, *arguments)] = unit, locks
+        Where a crash has left only some of the runs that were trained together, all of them are
+        a unit once more: with others beside them, the rest would differ by rounding.
+        """
+        left = {key for unit in [self.trainings, *self.units] for key in unit}
+        self.trainings, self.looking = [], False
+        units = dict.fromkeys(tuple(entry.get("trained_with", ())) for entry in self.done.values())
+        torn = [[*unit] for unit in units if left & {*unit} and self.runs.keys() >= {*unit}]
+        left -= {key for unit in torn for key in unit}
+        rest = {key: run for key, run in self.runs.items() if key in left}
+        share = -(-len(self.runs) // _count(self.executor))
+        self.units = deque([*torn, *self.stack(rest, share)])
+
+    def _next(self) -> list[str] | None:
+        """A unit that is ours to do; None where there is none now."""
+        if time.monotonic() + self.longest >= self.ends:
+            self.units.clear()
+        for _ in range(len(self.units)):
+            unit = self.units.popleft()
+            if self.store is None:
+                return unit
+            if not self.store.lock(unit):  # another process does it: see later
+                self.units.append(unit)
+                continue
+            self.done |= self.store.find(key for key in unit if key not in self.done)
+            if not self.done.keys() >= {*unit}:  # all of it: what trained together stays together
+                return unit
+            self.store.release(unit)
+        return None
+
+    def _start(self, unit: list[str]) -> None:
+        arguments = [self.functions, {key: self.runs[key] for key in unit}, self.looking]
+        if isinstance(self.executor, _Here):
+            arguments.append(self._report_within(len({*unit} - self.done.keys())))
+        self.under_way[self.executor.submit(self.do, *arguments)] = unit
 
     # What has come of it
 
     def _take_in(self, future: Future) -> None:
-        unit, locks = self.under_way.pop(future)
-        self._keep(unit, self._outcomes(future, len(unit)))
-        if self.store is not None:
-            self.store.release(locks)
-
-    def _outcomes(self, future: Future, runs: int) -> list[Outcome]:
+        unit = self.under_way.pop(future)
         try:
-            return future.result()
+            outcomes = future.result()
         except BrokenExecutor:
             raise
         except Exception as error:  # functions did not arrive, or a worker of Dask died repeatedly
-            return [Outcome.failed(error)] * runs
+            outcomes = dict.fromkeys(unit, failure(error))
+        self._keep(outcomes)
+        if self.store is not None:
+            self.store.release(unit)
 
-    def _keep(self, unit: list[str], outcomes: Sequence[Outcome]) -> None:
-        for key, outcome in zip(unit, outcomes, strict=True):
-            if outcome.error:
-                self.failed[key] = outcome
-            elif outcome.table is None:
+    def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
+        for key, outcome in outcomes.items():
+            if key in self.done:  # and was trained again for the sake of the others
+                continue
+            if not outcome:
                 self.trainings.append(key)
-            elif key not in self.done:
-                worked = [unit[p] for p in outcome.companions if outcomes[p].table is not None]
-                self._save(key, outcome, {"trained_with": worked})
-        took = [outcome.about["seconds"] for outcome in outcomes if outcome.table is not None]
-        self.longest = max(self.longest, sum(took))
+            elif "error" in outcome:
+                self.failed[key] = outcome
+            else:
+                self._save(key, outcome)
+        took = sum(outcome.get("seconds", 0.0) for outcome in outcomes.values())
+        self.longest = max(self.longest, took)
         self._report()
 
-    def _save(self, key: str, outcome: Outcome, about: Mapping[str, Any]) -> None:
-        about = {"parameters": self.runs[key], **outcome.about, **about, **self.about}
-        content = encode(key, outcome.table, about)
-        self.done[key] = decode(content)
+    def _save(self, key: str, outcome: Outcome) -> None:
+        entry = self.done[key] = {"parameters": self.runs[key], **outcome, **self.about}
         try:
             if self.store is not None:
-                self.store.put(key, content)
+                self.store.put(key, entry)
         except OSError as error:
             if self.all_stored:
                 told = "could not be stored, nor may others; the next call does them again"
@@ -295,11 +237,10 @@ class Work:
             self.all_stored = False
 
     def _keep_what_is_finished(self) -> None:
-        for future in self.under_way:
-            future.cancel()
-        for future, (unit, _) in self.under_way.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._keep(unit, future.result())
+        ended = [future for future in self.under_way if not future.cancel() and future.done()]
+        for future in ended:
+            if future.exception() is None:
+                self._keep(future.result())
 
     def _report(self) -> None:
         self.progress(len(self.done) + len(self.failed), len(self.runs))
