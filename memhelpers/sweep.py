@@ -32,7 +32,7 @@ from memhelpers.engine import packing
 from memhelpers.errors import ArgumentError, check_positive, check_positive_int, check_seed
 from memhelpers.runs import fingerprint, machine
 from memhelpers.runs.store import Entry, Store, join, key_of, to_entry, warn
-from memhelpers.runs.work import Outcome, Run, Work, failure, named, unpack
+from memhelpers.runs.work import Outcome, Run, Work, failure, unpack
 from memhelpers.training import History, fit
 
 PER_MEMBER = ("learning_rate", "momentum", "weight_decay", "perturb")  # may differ in a stack
@@ -197,12 +197,12 @@ def sweep(
     if progress is None and work.units:
         progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
     work.finish(progress or (lambda done, total: None))
-    if work.failed:
-        first = next(iter(work.failed.values()))["error"]
-        warn(f"{named([distinct[key] for key in work.failed])} failed ({first}); see `failures`")
     missing = [distinct[key] for key in distinct if key not in work.done | work.failed]
     failed = [run | work.failed[k] for k, run in zip(keys, listed, strict=True) if k in work.failed]
     failures = pd.DataFrame(failed, columns=[*listed[0], "error", "traceback"])
+    if failed:
+        first = failed[0]["error"]
+        warn(f"{len(failed)} of {len(keys)} runs failed, the first with {first}; see `failures`")
     return Sweep(_table(listed, keys, work.done), failures, missing, before)
 
 

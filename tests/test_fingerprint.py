@@ -1,5 +1,6 @@
 """What counts as the same computation, and what does not."""
 
+import copy
 import functools
 import importlib
 import itertools
@@ -140,9 +141,11 @@ def test_in_a_notebook_what_is_not_used_does_not_count():
 
 
 def edited(monkeypatch, name: str, change=lambda source: source + "\nmore = 1\n") -> None:
-    """Let a module of the package read as if it had been edited."""
-    real = fingerprint._source
-    file = importlib.import_module(f"memhelpers.{name}").__file__
+    """Let a module of the package read as if it had been edited before Python was started."""
+    real, module = fingerprint._source, importlib.import_module(f"memhelpers.{name}")
+    spec, file = copy.copy(module.__spec__), module.__file__
+    vars(spec).pop("_code_when_first_seen", None)
+    monkeypatch.setattr(module, "__spec__", spec)
     monkeypatch.setattr(fingerprint, "_source", lambda f: change(real(f)) if f == file else real(f))
 
 
@@ -184,6 +187,9 @@ def test_an_edit_of_what_draws_or_stores_does_not_count(monkeypatch, name):
         "from memhelpers.stats import bootstrap\ndef experiment(s): return bootstrap(s)",
         "def experiment(s):\n    from memhelpers.stats import bootstrap\n    return bootstrap(s)",
         "import memhelpers.stats\ndef experiment(s): return memhelpers.stats.bootstrap(s)",
+        "import memhelpers.stats\ndef experiment(s):\n"
+        "    return [memhelpers.stats.bootstrap(x) for x in s]",
+        "def experiment(s):\n    import memhelpers.stats as s\n    return s.bootstrap()",
         "import functools\nfrom memhelpers.stats import bootstrap\n"
         "experiment = functools.partial(bootstrap, 1)",
         "from memhelpers import sensitivity, claims\ndef experiment(s): return claims.judge(s)",
@@ -412,6 +418,21 @@ def test_a_method_that_was_edited_since_it_was_imported_is_refused(imported):
         version(uses)
 
 
+def test_a_value_that_was_edited_since_the_last_sweep_is_refused_until_it_is_reloaded(imported):
+    source = "rate = 0.1\n\ndef experiment(seed): return rate\n"
+    before = version(imported(source))
+    path = imported.folder / "reader.py"
+    path.write_text(source + "# One more line.")
+    reader = sys.modules["reader"]
+    assert version(reader.experiment) == before
+    path.write_text(source.replace("0.1", "0.2"))
+    with pytest.raises(ArgumentError, match=r"given 'reader, edited since .*restart"):
+        version(reader.experiment)
+    shutil.rmtree(imported.folder / "__pycache__", ignore_errors=True)
+    importlib.reload(reader)
+    assert version(reader.experiment) != before
+
+
 def test_a_script_edited_since_it_was_started_counts_as_what_runs(tmp_path):
     script = tmp_path / "script.py"
 
@@ -430,10 +451,11 @@ def test_the_package_as_it_is_on_disk_is_what_runs():
     for name in ("training", "sensitivity", "engine.curvature", "corrupt", "stats", "claims"):
         module = importlib.import_module(f"memhelpers.{name}")
         source = fingerprint._source(module.__file__)
-        fingerprint._check_unedited(module.__name__, source)
+        code = fingerprint._of_source(source, module.__name__)[0]
+        fingerprint._check_unedited(module, source, code)
         last = [line for line in source.splitlines() if line.startswith("    return ")][-1]
         with pytest.raises(ArgumentError, match="edited since"):
-            fingerprint._check_unedited(module.__name__, source.replace(last, "    return 99"))
+            fingerprint._check_unedited(module, source.replace(last, "    return 99"), code)
 
 
 def architecture(network):

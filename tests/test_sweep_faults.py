@@ -447,7 +447,7 @@ def test_a_truncated_and_a_garbled_record_are_done_again(undisturbed, tmp_path, 
     paths[3].write_bytes(content.replace(b"text", b"tent"))
     with pytest.warns(RuntimeWarning) as warned:
         found = sweep(value_of, VALUES, store=tmp_path / "s")
-    told = {str(warning.message) for warning in warned}  # Python shows each text once
+    told = {str(warning.message) for warning in warned}  # one each
     assert len(told) == 4
     assert all(any(path.name in message for message in told) for path in paths[:4])
     assert found.done_before == len(VALUES) - 4
@@ -493,7 +493,7 @@ def test_on_a_full_disk_the_table_is_complete_and_the_next_call_stores_the_rest(
     folder, enlarge = small_disk
     with pytest.warns(RuntimeWarning) as warned:
         found = sweep(value_of, VALUES, store=folder)
-    (told,) = [str(warning.message) for warning in warned]
+    (told,) = {str(warning.message) for warning in warned}  # Python shows each text once
     assert "No space left" in told
     assert "could not be stored" in told
     assert found.complete

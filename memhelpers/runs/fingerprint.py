@@ -13,17 +13,19 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import linecache
 import os
 import pkgutil
 import sys
 import sysconfig
 import types
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -102,15 +104,14 @@ class Walk:
     """One walk over everything that is referred to; each function, class and module once.
 
     Attributes:
-        used: lines for what functions and classes of notebooks and scripts refer to.
-        modules: digest of the source of each of the reader's own modules.
+        used: lines for what functions and classes refer to.
+        modules: digest of the code of each of the reader's own modules.
     """
 
     def __init__(self) -> None:
         self.used: set[str] = set()
         self.modules: dict[str, str] = {}
-        self.seen: set[Hashable] = set()
-        self.inside: set[int] = set()  # functions that refer to themselves
+        self.tokens: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # of functions and classes
 
     def pin(self, value: Any, path: str) -> str:
         """A short text that changes with the value; `path` names it in errors."""
@@ -144,10 +145,15 @@ class Walk:
         if isinstance(value, types.ModuleType):
             self.module(value.__name__)
             return f"module {value.__name__}"
-        if isinstance(value, types.FunctionType):
-            return self._function(value, path)
-        if isinstance(value, type):
-            return self._class(value, path)
+        if isinstance(value, types.FunctionType | type):
+            if value not in self.tokens:
+                is_class = isinstance(value, type)
+                try:
+                    self.tokens[value] = self._class(value) if is_class else self._function(value)
+                except ArgumentError:  # what it refers to is refused the next time, too
+                    self.tokens.pop(value, None)
+                    raise
+            return self.tokens[value]
         if isinstance(value, functools.partial):
             return f"partial {self.pin((value.func, value.args, value.keywords), path)}"
         if callable(getattr(value, "__wrapped__", None)):  # such as a cached function
@@ -165,69 +171,65 @@ class Walk:
             return f"library {module}.{name}"  # not written in Python
         raise ArgumentError(path, value, _ALLOWED)
 
-    def _function(self, function: types.FunctionType, path: str) -> str:
+    def _function(self, function: types.FunctionType) -> str:
+        code, name = function.__code__, function.__name__
         # Not `__module__`, which decorators such as `torch.no_grad()` copy from what they wrap.
         module = function.__globals__.get("__name__", "")
-        code, name = function.__code__, _short(function.__qualname__)
         file = _file_of(module)
         if file is None:
             wrapped = getattr(function, "__wrapped__", None)
-            return f"library {module}.{name}" + (f" {self.pin(wrapped, path)}" if wrapped else "")
-        token = f"{name} {_of_code(code)}"
+            token = f"library {module}.{function.__qualname__}"
+            return f"{token} {self.pin(wrapped, name)}" if wrapped else token
+        # At once, for functions that refer to themselves.
+        token = self.tokens[function] = f"function {name} {_of_code(code)}"
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        held = [(variable, cell.cell_contents) for variable, cell in cells]
+        held.append(("defaults", (function.__defaults__, function.__kwdefaults__)))
         if file:
             self.module(module)
-        elif token not in self.seen:
-            self.seen.add(token)
-            self._globals(function, token)
-        if id(function) in self.inside:
-            return token
-        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        held = {variable: cell.cell_contents for variable, cell in cells}
-        held["defaults"] = (function.__defaults__, function.__kwdefaults__)
-        self.inside.add(id(function))
-        try:
-            tokens = [f"{k} {self.pin(value, f'{name}: {k}')}" for k, value in held.items()]
-        finally:
-            self.inside.remove(id(function))
-        return f"function {name} {digest(token, *tokens)}"
+        else:
+            held += self._globals(function)
+        return f"{token} {self._note(token, name, held)}"
 
-    def _globals(self, function: types.FunctionType, token: str) -> None:
-        """Note what a function of a notebook or a script refers to by name."""
-        code, found, name = function.__code__, function.__globals__, _short(function.__qualname__)
-        steps = [step for inner in _codes(code) for step in dis.get_instructions(inner)]
-        loaded = {s.argval for s in steps if s.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        for variable in sorted(loaded & found.keys()):
-            value = found[variable]
-            self.used.add(f"{token}: {variable} = {self.pin(value, f'{name}: {variable}')}")
-            for attribute in code.co_names if inspect.ismodule(value) else ():
-                if f"{value.__name__}.{attribute}" in sys.modules:
-                    self.module(f"{value.__name__}.{attribute}")
-        node = _definition(code)
-        for module in _imported(node, "") if node else ():
-            self.module(module)
+    def _globals(self, function: types.FunctionType) -> list[tuple[str, Any]]:
+        """What a function of a notebook or a script refers to by name; notes imported modules."""
+        codes = list(_codes(function.__code__))
+        steps = [(s.opname, s.argval) for code in codes for s in dis.get_instructions(code)]
+        loaded = {name for step, name in steps if step in ("LOAD_GLOBAL", "LOAD_NAME")}
+        held = [(k, function.__globals__[k]) for k in sorted(loaded & function.__globals__.keys())]
+        modules = {value.__name__ for _, value in held if inspect.ismodule(value)}
+        modules |= {name for step, name in steps if step == "IMPORT_NAME"}
+        for module, code in itertools.product(modules, codes):
+            for name in [module, *(f"{module}.{attribute}" for attribute in code.co_names)]:
+                self.module(name)
+        return held
 
-    def _class(self, kind: type, path: str) -> str:
-        module, name = kind.__module__, _short(kind.__qualname__)
+    def _class(self, kind: type) -> str:
+        module, name = kind.__module__, kind.__qualname__
         file = _file_of(module)
         if file is None:
             return f"library {module}.{name}"
+        token = self.tokens[kind] = f"class {kind.__name__}"  # at once: its methods may refer to it
         if file:
             self.module(module)
-        elif kind not in self.seen:
-            self.seen.add(kind)
-            for member, value in [("bases", kind.__bases__), *_members(kind)]:
-                token = self.pin(value, f"{name}: {member}")
-                self.used.add(f"class {name}: {member} = {token}")
-        return f"class {name}"
+            return f"class {name}"
+        return f"{token} {self._note(token, kind.__name__, _members(kind))}"
+
+    def _note(self, token: str, name: str, held: Iterable[tuple[str, Any]]) -> str:
+        """Digest of what a function or a class refers to, of which each gets a line."""
+        lines = [f"{token}: {k} = {self.pin(value, f'{name}: {k}')}" for k, value in held]
+        self.used.update(lines)
+        return digest(*lines)
 
     def module(self, name: str) -> None:
-        """Note the source of a module and of those that it imports, if they are the reader's."""
+        """Note the code of a module and of those that it imports, if they are the reader's."""
         file = _file_of(name)
         if not file or name in self.modules:
             return
         source = _source(file)
-        _check_unedited(name, source)
         self.modules[name], imported = _of_source(source, name)
+        if name in sys.modules:
+            _check_unedited(sys.modules[name], source, self.modules[name])
         for other in imported:
             self.module(other)
 
@@ -238,13 +240,9 @@ def _of_tensor(tensor: Tensor) -> str:
     return f"tensor {digest(str(tensor.dtype), str(list(tensor.shape)), content)}"
 
 
-def _short(qualified: str) -> str:
-    """A name without the function around it, which may be renamed."""
-    return qualified.rpartition("<locals>.")[2]
-
-
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
-    """The functions and values of a class, without what Python and `dataclass` generate."""
+    """Bases, functions and values of a class, without what Python and `dataclass` generate."""
+    yield "bases", kind.__bases__
     for name, value in vars(kind).items():
         inner = getattr(value, _FUNCTION_IN.get(type(value), ""), value)
         if isinstance(inner, types.FunctionType):
@@ -266,10 +264,15 @@ def _file_of(name: str) -> str | None:
     The modules of this folder, which change no result, count as a library's.
     """
     top = name.partition(".")[0]
-    installed = top not in (_PACKAGE, "__main__") and _is_installed(_origin(top))
-    if installed or name.startswith(__package__):
+    if top == "__main__":
+        return ""
+    place = _origin(top)
+    path = os.path.realpath(place)
+    installed = place in ("built-in", "frozen") or path.startswith(_STDLIB)
+    installed |= f"-packages{os.sep}" in path  # site- or dist-packages
+    if name.startswith(__package__) or (installed and top != _PACKAGE):
         return None
-    origin = "" if top == "__main__" else _origin(name)
+    origin = _origin(name)
     return origin if origin.endswith(".py") else ""
 
 
@@ -281,30 +284,27 @@ def _origin(name: str) -> str:
     return ""
 
 
-def _is_installed(origin: str) -> bool:
-    path = os.path.realpath(origin)
-    in_folder = path.startswith(_STDLIB) or f"-packages{os.sep}" in path  # site- or dist-packages
-    return in_folder or origin in ("built-in", "frozen")
+def _check_unedited(module: types.ModuleType, source: str, code: str) -> None:
+    """Make sure that a module that is imported is what its source says.
 
-
-def _check_unedited(name: str, source: str) -> None:
-    """Make sure that the functions of a module, if it is imported, are those of its source.
+    Its functions are compared, and the digest `code` with that of the first time it was asked for.
 
     Raises:
         ArgumentError: the file was edited since: what runs would be stored as what the file says.
     """
-    module = sys.modules.get(name)
-    if module is None or not isinstance(module.__loader__, SourceFileLoader):  # such as pytest's
-        return
+    name, edited = module.__name__, []
+    if vars(module.__spec__).setdefault("_code_when_first_seen", code) != code:
+        edited = [name]
     kinds = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
     for value in [v for owner in (module, *kinds) for v in vars(owner).values()]:
         inner = getattr(value, _FUNCTION_IN.get(type(value), "__wrapped__"), value)
-        if not isinstance(inner, types.FunctionType):
-            continue
-        own = inner.__code__.co_filename == module.__file__
-        if own and inner.__code__ not in _compiled(source):
-            changed = f"{name}.{inner.__qualname__}, edited since it was imported"
-            raise ArgumentError("experiment", changed, "code as it is run: restart Python")
+        own = getattr(inner, "__code__", None)
+        if own and own.co_filename == module.__file__ and own not in _compiled(source):
+            edited.append(f"{name}.{inner.__qualname__}")
+    # What another loader than Python's own has made of a source, such as pytest's, is not compared.
+    if edited and isinstance(module.__loader__, SourceFileLoader):
+        given = f"{edited[-1]}, edited since it was imported"
+        raise ArgumentError("experiment", given, "code as it is run: restart Python")
 
 
 # Code
@@ -312,36 +312,28 @@ def _check_unedited(name: str, source: str) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _of_code(code: types.CodeType) -> str:
-    """Digest of a function: of its syntax tree or, without a source, of its instructions."""
-    node = _definition(code)
-    return digest(_unparsed(node) if node else _instructions(code))
-
-
-def _definition(code: types.CodeType) -> ast.AST | None:
-    """Where a function is defined; None of a lambda, or where the source is not what runs."""
+    """Digest of a function: of its syntax tree, if its source has it, or of its instructions."""
     source = _source(code.co_filename)
-    if code not in _compiled(source):
-        return None
-    for node in ast.walk(ast.parse(source)):
-        if getattr(node, "name", "") == code.co_name and hasattr(node, "decorator_list"):
-            starts = {node.lineno, *(decorator.lineno for decorator in node.decorator_list)}
+    for node in ast.walk(ast.parse(source)) if code in _compiled(source) else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
+            starts = [place.lineno for place in (node, *node.decorator_list)]
             if code.co_firstlineno in starts:
-                return node
-    return None
+                return digest(_unparsed(node))
+    return digest(_instructions(code))
 
 
 def _instructions(code: types.CodeType) -> str:
-    """A code object as text, without its place in the file."""
-    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars)
-    counts = (code.co_argcount, code.co_kwonlyargcount, code.co_flags)
-    texts = []
+    """The code of a lambda, or of a function without source, as text; without its place."""
+    constants = []
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            texts.append(_instructions(constant))
+            constants.append(_instructions(constant))
         else:  # a set is in another order in each process
             is_set = isinstance(constant, frozenset)
-            texts.append(str(sorted(map(repr, constant))) if is_set else repr(constant))
-    return f"{code.co_code.hex()} {names} {counts} {texts}"
+            constants.append(str(sorted(map(repr, constant))) if is_set else repr(constant))
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars)
+    counts = (code.co_argcount, code.co_kwonlyargcount, code.co_flags)
+    return f"{code.co_code.hex()} {names} {counts} {constants}"
 
 
 def _source(file: str) -> str:

@@ -11,7 +11,7 @@ import pickle
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -115,7 +115,7 @@ class Work:
         is_client = hasattr(executor, "get_executor")
         self.executor = executor.get_executor() if is_client else executor or _Here()
         self.do, self.functions, self.stack = do, _pack(functions, self.executor), stack
-        self.runs, self.store, self.about, self.all_stored = runs, store, about, True
+        self.runs, self.store, self.about = runs, store, about
         self.ends, self.longest = time.monotonic() + seconds, 0.0
         self.done: dict[str, Entry] = {} if store is None else store.find(runs)
         self.failed: dict[str, Outcome] = {}
@@ -231,10 +231,8 @@ class Work:
             if self.store is not None:
                 self.store.put(key, entry)
         except OSError as error:
-            if self.all_stored:
-                told = "could not be stored, nor may others; the next call does them again"
-                warn(f"{named([self.runs[key]])} {told} ({error})")
-            self.all_stored = False
+            told = f"could not be stored ({error.strerror or error}), nor may others"
+            warn(f"a run {told}; the next call does them again")
 
     def _keep_what_is_finished(self) -> None:
         ended = [future for future in self.under_way if not future.cancel() and future.done()]
@@ -249,9 +247,3 @@ class Work:
         """For a unit that is done in this process: how far it is, as a part of all."""
         before, total = len(self.done) + len(self.failed), len(self.runs)
         return lambda done, of: self.progress(before + runs * done / of, total)
-
-
-def named(runs: Sequence[Run]) -> str:
-    """The first of some runs by its parameters, and how many they are."""
-    first = "(" + ", ".join(f"{name}={value!r}" for name, value in runs[0].items()) + ")"
-    return f"run {first}" if len(runs) == 1 else f"{len(runs)} runs such as {first}"
