@@ -74,11 +74,12 @@ class Modules:
         self.folder = folder
 
     def __call__(self, source: str, name: str = "experiment", module: str = "reader"):
-        sys.modules.pop(module, None)
         path = self.folder / f"{module}.py"
         path.write_text(source)
-        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)
+        shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
         importlib.invalidate_caches()
+        module = module.removesuffix("/__init__")
+        sys.modules.pop(module, None)
         return getattr(importlib.import_module(module), name)
 
 
@@ -92,7 +93,7 @@ def made(request, imported):
 def imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     yield Modules(tmp_path)
-    for module in ("reader", "helper"):
+    for module in ("reader", "helper", "helper.inner"):
         sys.modules.pop(module, None)
 
 
@@ -409,6 +410,19 @@ def test_an_imported_module_of_the_readers_own_counts_as_a_whole_with_those_it_i
     )
 
 
+def test_what_a_package_of_the_readers_own_imports_relatively_counts(imported):
+    experiment = "import helper\ndef experiment(seed): return helper.f(seed)"
+    found = []
+    for code in ("return x", "return x", "return -x"):
+        for module in [name for name in sys.modules if name.startswith("helper")]:
+            del sys.modules[module]
+        (imported.folder / "helper").mkdir(exist_ok=True)
+        (imported.folder / "helper" / "inner.py").write_text(f"def f(x):\n    {code}\n")
+        imported("from .inner import f\n", "f", "helper/__init__")
+        found.append(version(Notebook()(experiment)))
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_method_that_was_edited_since_it_was_imported_is_refused(imported):
     source = "class A:\n    def f(self):\n        return 1\n\ndef experiment(seed): return A()\n"
     uses = imported(source)
@@ -451,7 +465,7 @@ def test_the_package_as_it_is_on_disk_is_what_runs():
     for name in ("training", "sensitivity", "engine.curvature", "corrupt", "stats", "claims"):
         module = importlib.import_module(f"memhelpers.{name}")
         source = fingerprint._source(module.__file__)
-        code = fingerprint._of_source(source, module.__name__)[0]
+        code = fingerprint._of_source(source, "memhelpers")[0]
         fingerprint._check_unedited(module, source, code)
         last = [line for line in source.splitlines() if line.startswith("    return ")][-1]
         with pytest.raises(ArgumentError, match="edited since"):

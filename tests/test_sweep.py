@@ -53,6 +53,10 @@ def rows_of(size, seed):
     return pd.DataFrame({"value": [size / (seed + 3)] * size, "name": [f"{size}"] * size})
 
 
+def noisy_network_of(seed):
+    return Training(toy_mlp(DATA), DATA, seed, epochs=1, probes={"noise": NOISY[seed % 2]})
+
+
 LOST = pickle.dumps((rows_of, summary)).replace(b"rows_of", b"gone_of")
 NETWORKS = grid(width=[3, 4], rate=[0.1, 0.2], seed=range(3))
 TABLES = grid(size=[1, 2], seed=range(4))
@@ -224,6 +228,7 @@ def test_workers_share_the_runs_evenly(fits):
     with ThreadPoolExecutor(4) as pool:
         sweep(network_of, NETWORKS, executor=pool)
     assert sorted(map(len, fits)) == [3] * 4
+    assert len(CALLS) <= 5 + 2 * len(NETWORKS)  # until one was seen to train; to stack; to train
 
 
 class Custom(nn.Module):
@@ -312,6 +317,19 @@ def test_a_setting_that_cannot_be_compared_is_trained_alone(fits):
 
     assert sweep(experiment, grid(seed=range(3))).complete
     assert fits == [[0], [1], [2]]
+
+
+def noisy_probe(seed):
+    noise = torch.Generator().manual_seed(seed)
+    return Probe(lambda moment: torch.rand(len(moment.members), generator=noise), epochs=[0])
+
+
+NOISY = [noisy_probe(0), noisy_probe(1)]
+
+
+def test_what_could_not_be_compared_once_is_not_compared_later(fits):
+    assert sweep(noisy_network_of, grid(seed=range(4))).complete
+    assert fits == [[0], [1], [2], [3]]
 
 
 # The store
@@ -506,6 +524,23 @@ def test_of_networks_trained_together_only_the_guilty_fails(fits):
     assert found.failures["seed"].tolist() == [5]
     assert found.table["seed"].tolist() == [0, 1, 2, 3, 4, 6, 7]
     assert [5] in fits
+
+
+def test_a_run_whose_measure_failed_is_trained_again_alone(tmp_path, fits):
+    broken = tmp_path / "broken"
+    broken.touch()
+
+    def measure(history, training, flag=str(broken)):
+        if training.seed == 2 and Path(flag).exists():
+            raise ValueError("no")
+        return summary(history)
+
+    given = {"runs": NETWORKS[:3], "measure": measure, "store": tmp_path / "store"}
+    with pytest.warns(RuntimeWarning, match="1 of 3 runs failed"):
+        sweep(network_of, **given)
+    broken.unlink()
+    assert sweep(network_of, **given).complete
+    assert fits == [[0, 1, 2], [2]]
 
 
 @pytest.mark.parametrize(

@@ -464,10 +464,20 @@ def test_a_damaged_network_is_trained_again_with_those_that_it_was_trained_with(
     sweep(network_of, NETWORKS, store=tmp_path, together=2)
     path = next(path for path in tmp_path.glob("*.json") if '"seed": 1' in path.read_text())
     path.write_bytes(path.read_bytes()[:-20])
+    others = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json") if p != path}
+    told = []
     with pytest.warns(RuntimeWarning, match="done again"):
-        found = sweep(network_of, NETWORKS, store=tmp_path, together=2)
+        found = sweep(
+            network_of,
+            NETWORKS,
+            store=tmp_path,
+            together=2,
+            progress=lambda *seen: told.append(seen),
+        )
     same(found.table, undisturbed["network_of"])
     assert sizes(tmp_path) == {2}
+    assert others == {p: p.stat().st_mtime_ns for p in others}
+    assert max(told) == (len(NETWORKS), len(NETWORKS))
 
 
 # No space left

@@ -226,8 +226,9 @@ class Walk:
         file = _file_of(name)
         if not file or name in self.modules:
             return
-        source = _source(file)
-        self.modules[name], imported = _of_source(source, name)
+        source, is_package = _source(file), os.path.basename(file) == "__init__.py"
+        package = name if is_package else name.rpartition(".")[0]
+        self.modules[name], imported = _of_source(source, package)
         if name in sys.modules:
             _check_unedited(sys.modules[name], source, self.modules[name])
         for other in imported:
@@ -359,10 +360,10 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 @functools.lru_cache(maxsize=256)
-def _of_source(source: str, module: str) -> tuple[str, set[str]]:
+def _of_source(source: str, package: str) -> tuple[str, set[str]]:
     """Digest of a module's code, and what it imports."""
     tree = ast.parse(source)
-    return digest(_unparsed(tree)), _imported(tree, module)
+    return digest(_unparsed(tree)), _imported(tree, package)
 
 
 def _unparsed(tree: ast.AST) -> str:
@@ -374,14 +375,15 @@ def _unparsed(tree: ast.AST) -> str:
     return ast.unparse(tree)
 
 
-def _imported(tree: ast.AST, importer: str) -> set[str]:
+def _imported(tree: ast.AST, package: str) -> set[str]:
     """Names of modules, and of what may be modules, that a source imports anywhere."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = importer.split(".")[: -node.level] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+            base = "." * node.level + (node.module or "")
+            with contextlib.suppress(ImportError):  # beyond the top: what follows is tried instead
+                base = importlib.util.resolve_name(base, package)
+                found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
     return found

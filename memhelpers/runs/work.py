@@ -193,8 +193,10 @@ class Work:
 
     def _start(self, unit: list[str]) -> None:
         arguments = [self.functions, {key: self.runs[key] for key in unit}, self.looking]
-        if isinstance(self.executor, _Here):
-            arguments.append(self._report_within(len({*unit} - self.done.keys())))
+        if isinstance(self.executor, _Here):  # progress within the unit, as a part of all
+            before, total = len(self.done) + len(self.failed), len(self.runs)
+            new = len({*unit} - self.done.keys())
+            arguments.append(lambda done, of: self.progress(before + new * done / of, total))
         self.under_way[self.executor.submit(self.do, *arguments)] = unit
 
     # What has come of it
@@ -242,8 +244,3 @@ class Work:
 
     def _report(self) -> None:
         self.progress(len(self.done) + len(self.failed), len(self.runs))
-
-    def _report_within(self, runs: int) -> Callable[[int, int], None]:
-        """For a unit that is done in this process: how far it is, as a part of all."""
-        before, total = len(self.done) + len(self.failed), len(self.runs)
-        return lambda done, of: self.progress(before + runs * done / of, total)
