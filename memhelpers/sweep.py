@@ -197,7 +197,8 @@ def sweep(
     if progress is None and work.units:
         progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
     work.finish(progress or (lambda done, total: None))
-    missing = [distinct[key] for key in distinct if key not in work.done | work.failed]
+    ended = work.done.keys() | work.failed.keys()
+    missing = [run for key, run in distinct.items() if key not in ended]
     failed = [run | work.failed[k] for k, run in zip(keys, listed, strict=True) if k in work.failed]
     failures = pd.DataFrame(failed, columns=[*listed[0], "error", "traceback"])
     if failed:
@@ -265,8 +266,8 @@ def _stacks(
 ) -> list[list[str]]:
     """Keys of runs that are trained together: at most `together`, or as many as fill the processor.
 
-    Without `together`, no more than the `share` of a worker. A run goes alone if it raises, which
-    it will do again when its turn comes, or if its settings cannot be compared.
+    Without `together`, no more than the `share` of a worker. A run goes alone, and is made once
+    more in its turn, if it raises, gives a table, or has settings that cannot be compared.
     """
     walk, groups, sizes = fingerprint.Walk(), {}, {}
     for key, run in runs.items():
@@ -276,7 +277,7 @@ def _stacks(
             if group not in groups:
                 sizes[group] = together or min(share, _filling(training))
         except Exception:
-            group = key
+            group = "alone"
             sizes[group] = 1
         groups.setdefault(group, []).append(key)
     return [
