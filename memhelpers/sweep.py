@@ -29,7 +29,14 @@ from torch import Tensor, nn
 
 from memhelpers.data import Dataset
 from memhelpers.engine import packing
-from memhelpers.errors import ArgumentError, check_positive, check_positive_int, check_seed
+from memhelpers.errors import (
+    ArgumentError,
+    check_function,
+    check_instance,
+    check_positive,
+    check_positive_int,
+    check_seed,
+)
 from memhelpers.runs import fingerprint, machine
 from memhelpers.runs.store import Entry, Store, join, key_of, to_entry, warn
 from memhelpers.runs.work import Outcome, Run, Work, failure, unpack
@@ -178,9 +185,11 @@ def sweep(
         RuntimeWarning: runs failed; a stored run is damaged and is done again; no space is left for
             a run, which the next call will do again; locks do not work in the folder.
     """
-    for name, function in (("experiment", experiment), ("measure", measure)):
-        if not callable(function):
-            raise ArgumentError(name, function, "a function")
+    check_function("experiment", experiment)
+    check_function("measure", measure)
+    if progress is not None:
+        check_function("progress", progress)
+    check_instance("depends", depends, Sequence)
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
     together = None if together is None else check_positive_int("together", together)
@@ -217,8 +226,8 @@ def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
     workers = check_positive_int("workers", workers)
     context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
     threads = max(1, torch.get_num_threads() // workers)
-    started = context.Value("i", 0)
-    return ProcessPoolExecutor(workers, context, _start_worker, (threads, list(gpus), started))
+    given = threads, list(check_instance("gpus", gpus, Sequence)), context.Value("i", 0)
+    return ProcessPoolExecutor(workers, context, _start_worker, given)
 
 
 def _start_worker(threads: int, gpus: list[int], started: Any) -> None:

@@ -260,7 +260,6 @@ CALLS = [
     (lambda: sweep.grid(a=[]), "a"),
     (lambda: sweep.Training(NETWORK, DIGITS, 0, epoch=3), "epoch"),
     (lambda: sweep.Training(NETWORK, DIGITS, 0), "epochs"),
-    (lambda: sweep.Training(NETWORK, DIGITS, 0, epochs=1, learning_rate=[0.1]), "learning_rate"),
     (lambda: sweep.Training(NETWORK, "digits", 0, epochs=1), "data"),
     (lambda: swept(5, [{"a": 1}]), "experiment"),
     (lambda: swept(lambda a: TABLE, []), "runs"),
@@ -269,7 +268,10 @@ CALLS = [
     (lambda: swept(minutes=-1), "minutes"),
     (lambda: swept(together=0), "together"),
     (lambda: swept(executor=5), "executor"),
+    (lambda: swept(progress=5), "progress"),
+    (lambda: swept(depends=5), "depends"),
     (lambda: sweep.processes(0), "workers"),
+    (lambda: sweep.processes(1, gpus=3), "gpus"),
 ]
 
 

@@ -157,11 +157,20 @@ def test_pairing_cancels_what_the_seed_does_to_both():
     assert stats.bootstrap(a).low < b.mean()
 
 
+def test_the_ratio_is_that_of_the_means_and_not_the_mean_of_ratios():
+    found = stats.paired([2, 6, 1, 9, 4], [1, 2, 2, 3, 8], "ratio")
+    assert found.estimate == 22 / 16
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(1, 9, (2, 30))
+    whole, part = stats.paired(a, b, "ratio"), stats.paired(a / b, np.ones(30), "ratio")
+    assert whole.estimate == pytest.approx(a.mean() / b.mean())
+    assert whole.high - whole.low < 0.8 * (part.high - part.low)  # its ends are of ratios, too
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int16])
 def test_values_come_as_tensors_of_any_type(dtype):
     values = torch.tensor([1, 2, 4, 8, 16]).to(dtype).requires_grad_(dtype.is_floating_point)
     assert stats.bootstrap(values) == stats.bootstrap([1, 2, 4, 8, 16])
-
 
 
 @few

@@ -351,7 +351,6 @@ def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
     parameters, datasets = {}, {}
     for panel in panels:
         for parameter in panel.pop("params", []):
-            parameter.pop("bind", None)
             parameters[parameter["name"]] = parameter
         datasets.update(panel.pop("datasets", {}))
         if panel.get("width") == "container":
