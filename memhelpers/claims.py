@@ -27,7 +27,7 @@ UNITS = ("seeds", "networks")
 # A bootstrap interval of n seeds stays within their range, which holds the median with probability
 # 1 - 2^(1 - n): .94 for 5 seeds, but .88 for 4 and .75 for 3.
 MIN_SEEDS = 5
-CLOSE = 1 / 3  # of an interval's width: as far as another processor has moved an end
+CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
 MIME = "application/vnd.memhelpers.claims+json"
 
 
