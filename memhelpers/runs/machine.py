@@ -113,10 +113,8 @@ def _device_name(device: object) -> str:
 
 
 def _cpu_name() -> str:
-    try:
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        described = ""
+    linux = Path("/proc/cpuinfo")
+    described = linux.read_text(encoding="utf-8") if linux.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
     return model.group(1).strip() if model else platform.processor() or platform.machine()
 

@@ -1,10 +1,9 @@
 """Recorded runs: what an experiment at a larger scale gave, kept as CSV tables and one JSON file.
 
-This is the last step of a run that readers need not repeat. A record is written as a whole or not
-at all, is checked when it is read, and needs neither pickle nor this package to be opened.
+This is the last step of a run that readers need not repeat. A record is written in full before it
+replaces a former one, is checked when it is read, and needs neither pickle nor this package.
 """
 
-import contextlib
 import hashlib
 import json
 import re
@@ -20,10 +19,10 @@ import pandas as pd
 from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine
 
-FORMAT = 1
+FORMAT = 2
 
 _PROVENANCE = "provenance.json"
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]*[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]{0,98}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ def save(
     root: str | Path | None = None,
     digits: int | None = None,
 ) -> Path:
-    """Writes a record, as a whole or not at all.
+    """Writes a record beside a former one of this name, in full, and then puts it in its place.
 
-    Whatever fails on the way, the former record stays as it was.
+    A full disk or a kill while it is written leaves the former one as it was.
 
     Args:
         chapter: slug of the chapter, such as "04-loss-sensitivity".
@@ -76,12 +75,12 @@ def save(
         described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
-    contents[_PROVENANCE] = _json(head | provenance | head | {"tables": described})
+    contents[_PROVENANCE] = _sealed(head | provenance | head | {"tables": described})
     try:
         _replace(folder, contents)
     except OSError as error:
         told = f"record {chapter}/{name} was not written: {error.strerror or error}"
-        raise RecordError(f"{told}; a former record of this name is as it was") from error
+        raise RecordError(told) from error
     return folder
 
 
@@ -92,9 +91,8 @@ def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
         RecordError: there is no such record, it has another format version, or a file is missing or
             not what was written.
     """
-    folder = _present(_folder(chapter, name, root))
-    label = f"record {chapter}/{name}"
-    if folder is None:
+    folder, label = _folder(chapter, name, root), f"record {chapter}/{name}"
+    if not (folder / _PROVENANCE).is_file():
         known = ", ".join(available(chapter, root)) or "none"
         raise RecordError(f"{label} does not exist; recorded for {chapter}: {known}")
     provenance = _provenance(folder, label)
@@ -111,11 +109,9 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     Raises:
         RecordError: the chapter's slug is no valid name.
     """
-    folder = _root(root) / _valid("chapter", chapter)
-    found = folder.iterdir() if folder.is_dir() else ()
-    # A record that a crash left beside its name counts: `load` finds it there.
-    names = {re.sub(r"^\.(.+)\.new$", r"\1", path.name) for path in found}
-    return sorted(name for name in names if _NAME.fullmatch(name) and _present(folder / name))
+    found = (_root(root) / _valid("chapter", chapter)).glob(f"*/{_PROVENANCE}")
+    names = (path.parent.name for path in found)
+    return sorted(name for name in names if _NAME.fullmatch(name))  # not what a killed run left
 
 
 def pack_answers(right: np.ndarray) -> list[str]:
@@ -145,7 +141,7 @@ def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
 
 
 def _valid(what: str, name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > 100:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
         raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
     return name
@@ -159,58 +155,39 @@ def _folder(chapter: str, name: str, root: str | Path | None) -> Path:
     return _root(root) / _valid("chapter", chapter) / _valid("name", name)
 
 
-def _fresh(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.new")
-
-
-def _present(folder: Path) -> Path | None:
-    """Where a record lies: under its name, or beside it if a crash came before the last step."""
-    found = (path for path in (folder, _fresh(folder)) if (path / _PROVENANCE).is_file())
-    return next(found, None)
-
-
 # Writing
 
 
-def _json(value: Mapping[str, object]) -> bytes:
-    def plain(value: object) -> object:
-        if isinstance(value, np.generic | np.ndarray):
-            return value.tolist()
-        raise ArgumentError("provenance", value, "numbers, texts, booleans, None, lists, dicts")
-
+def _sealed(provenance: Mapping[str, object]) -> bytes:
+    """The provenance as JSON, with a checksum over everything in it."""
     try:
-        text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False, default=plain)
-    except ValueError as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise ArgumentError("provenance", str(error), "finite numbers") from None
-    return (text + "\n").encode()
+        plain = json.loads(json.dumps(provenance, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("provenance", str(error), "JSON values, no NaN") from None
+    plain["sha256"] = _checksum(plain)
+    return (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _checksum(provenance: Mapping[str, object]) -> str:
+    """SHA-256 of its canonical JSON, without the checksum itself."""
+    rest = {key: value for key, value in provenance.items() if key != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Make `folder` hold exactly these files, or leave it as it was."""
-    half = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(half, ignore_errors=True)  # what a killed run left
-    _settle(folder)
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)  # what a killed run left
     try:
-        half.mkdir(parents=True)
+        fresh.mkdir(parents=True)
         for name, content in contents.items():
-            files.write(half / name, content)
-        half.rename(_fresh(folder))
+            files.write(fresh / name, content)
     except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
         raise
-    with contextlib.suppress(OSError):  # it is whole, and found beside its name, too
-        _settle(folder)
-
-
-def _settle(folder: Path) -> None:
-    """Give a whole record that lies beside its name that name."""
-    fresh = _fresh(folder)
-    if fresh.is_dir():
-        (folder / _PROVENANCE).unlink(missing_ok=True)  # half of the former one is no record
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
 
 
 # Reading
@@ -219,13 +196,13 @@ def _settle(folder: Path) -> None:
 def _provenance(folder: Path, label: str) -> dict:
     try:
         provenance = json.loads((folder / _PROVENANCE).read_bytes())
-        version, tables = provenance["format"], provenance["tables"].values()
-        if not all({"sha256", "rows", "columns"} <= table.keys() for table in tables):
-            raise ValueError("it does not describe its tables")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        version = provenance["format"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error!r}") from None
     if version != FORMAT:
         raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
+    if provenance.get("sha256") != _checksum(provenance):
+        raise RecordError(f"{label}: {_PROVENANCE} is altered (its checksum differs)")
     return provenance
 
 
@@ -236,8 +213,4 @@ def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
         raise RecordError(f"{label}: {path.name} cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise RecordError(f"{label}: {path.name} is truncated or altered (its checksum differs)")
-    try:
-        return files.from_csv(content, description["columns"], description["rows"])
-    except ValueError:
-        what = f"{path.name} and {_PROVENANCE}"
-        raise RecordError(f"{label}: {what} disagree on rows or columns") from None
+    return files.from_csv(content, description["columns"])
