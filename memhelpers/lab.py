@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from memhelpers.data import Dataset
-from memhelpers.errors import ArgumentError, RecordError, check_choice
+from memhelpers.errors import check_choice
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
@@ -50,8 +50,6 @@ class Chapter:
     """
 
     def __init__(self, slug: str, preset: str | None = None):
-        if not re.fullmatch(r"\d\d-[a-z0-9-]+", slug):
-            raise ArgumentError("slug", slug, "a chapter's file name, such as 04-loss-sensitivity")
         self.slug, self.device = slug, machine.device()
         by_device = "colab" if self.device == "cuda" else "quick"
         chosen = preset or os.environ.get(PRESET) or by_device
@@ -105,15 +103,12 @@ class Chapter:
         `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
 
         Raises:
-            RecordError: it cannot be written, or a recorded run lacks a column that this run has.
+            RecordError: it cannot be written.
         """
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.here = f"{self.preset}, {data.name}"
         if os.environ.get(RECORD):
             self._write(data)
-            return
-        for record in self.recorded.values():
-            _check_columns(record, self.tables)
 
     def _write(self, data: Dataset) -> None:
         given = json.loads(os.environ[RECORD])
@@ -143,12 +138,10 @@ class Chapter:
         A run that was recorded a second time in another precision is a check, not further evidence:
         it is judged, but not drawn.
         """
-        found = {self.here: self.tables} if self.tables else {}
-        precise = [_scale(r) for r in self.recorded.values() if not _has_own_precision(r)]
-        for name, record in self.recorded.items():
-            if not _has_own_precision(record) or _scale(record) not in precise:
-                found[name] = record.tables
-        return found
+        scales: dict[str, tuple[str, Tables]] = {}
+        for name, record in self.recorded.items():  # of two twins the usual precision comes first
+            scales.setdefault(_scale(record), (name, record.tables))
+        return ({self.here: self.tables} if self.tables else {}) | dict(scales.values())
 
     def show(self, figure: Callable[[str, Tables], Any]) -> Any:
         """`figure(title, tables)` of all `runs` with a switch, which starts with a recorded one."""
@@ -220,23 +213,26 @@ def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
 
 def title(record: Record) -> str:
     """What a recorded run is, in words: its data, and its scale or what departs from it."""
-    provenance = record.provenance
-    changed = {k: v for k, v in provenance["overrides"].items() if k != "data"}
-    departs = ", ".join(f"{k} = {_words(v)}" for k, v in changed.items())
-    scale = f"preset with {departs}" if changed else "scale"
-    return f"{provenance['dataset']['name']}, {provenance['preset']} {scale}"
+    changed = _listed(departures(record))
+    scale = f"preset with {changed}" if changed else "scale"
+    return f"{record.provenance['dataset']['name']}, {record.provenance['preset']} {scale}"
 
 
-def _size(record: Record) -> tuple[bool, int, float]:
-    """By which runs are ordered: paper scale, then units of the networks, then time."""
-    units = math.prod(record.provenance["parameters"].get("hidden", ()))
-    return at_paper_scale(record), units, record.provenance["wall_seconds"]
+def departures(record: Record) -> dict[str, Any]:
+    """The parameters that a run has otherwise than its preset; its data are told by their name."""
+    return {k: v for k, v in record.provenance["overrides"].items() if k != "data"}
 
 
 def at_paper_scale(record: Record) -> bool:
     """Whether a run has the paper's sizes and grids: nothing departs from the preset but data."""
-    departs = set(record.provenance["overrides"]) - {"data"}
-    return record.provenance["preset"] == "paper" and not departs
+    return record.provenance["preset"] == "paper" and not departures(record)
+
+
+def _size(record: Record) -> tuple[bool, int, bool, float]:
+    """By which runs are ordered: paper scale, units of the networks, usual precision, time."""
+    units = math.prod(record.provenance["parameters"].get("hidden", ()))
+    usual = "precision" not in record.provenance["overrides"]
+    return at_paper_scale(record), units, usual, record.provenance["wall_seconds"]
 
 
 def say(text: str) -> Any:
@@ -267,24 +263,11 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     )
 
 
-def _check_columns(record: Record, tables: Tables) -> None:
-    for name, table in tables.items():
-        has = list(record.tables.get(name, ()))
-        missing = [column for column in table.columns if column not in has]
-        if missing:
-            lacks = f"no column {', '.join(missing)}; it has: {', '.join(has) or 'none'}"
-            raise RecordError(f"record {record.chapter}/{record.name}, table {name}: {lacks}")
-
-
-def _has_own_precision(record: Record) -> bool:
-    return "precision" in record.provenance["overrides"]
-
-
-def _scale(record: Record) -> tuple:
+def _scale(record: Record) -> str:
     """What two records share that differ in nothing but their precision."""
+    changed = sorted((k, v) for k, v in departures(record).items() if k != "precision")
     provenance = record.provenance
-    kept = {k: v for k, v in provenance["overrides"].items() if k != "precision"}
-    return provenance["preset"], provenance["dataset"]["fingerprint"], kept
+    return str((provenance["preset"], provenance["dataset"]["fingerprint"], changed))
 
 
 def _run_above(needed: Any) -> None:
@@ -295,6 +278,11 @@ def _run_above(needed: Any) -> None:
 def _plain(value: object) -> str:
     """A value as it may stand in a record's name: (512, 512) gives 512-512."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
+
+
+def _listed(parameters: Mapping[str, Any]) -> str:
+    """Parameters in words: hidden = 512 x 512, epochs = 5."""
+    return ", ".join(f"{name} = {_words(value)}" for name, value in parameters.items())
 
 
 def _words(value: object) -> str:
