@@ -204,13 +204,15 @@ def test_a_record_of_another_version_is_refused(tmp_path, monkeypatch):
 def test_a_truncated_or_altered_table_is_refused(tmp_path, damage):
     path = save(tmp_path) / "curve.csv"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RecordError, match=r"table curve: curve.csv is truncated or altered"):
+    with pytest.raises(
+        RecordError, match=r"table curve: curve.csv is missing, truncated or altered"
+    ):
         load(tmp_path)
 
 
 def test_a_table_that_is_gone_is_named(tmp_path):
     (save(tmp_path) / "curve.csv").unlink()
-    with pytest.raises(RecordError, match=r"table curve: curve.csv cannot be read"):
+    with pytest.raises(RecordError, match=r"table curve: curve.csv is missing"):
         load(tmp_path)
 
 
@@ -274,11 +276,8 @@ def test_whatever_stops_the_writing_leaves_the_former_record(tmp_path, monkeypat
             raise error
 
     monkeypatch.setattr(files, "write", write)
-    with pytest.raises((RecordError, KeyboardInterrupt)) as told:
+    with pytest.raises(type(error)):
         save(tmp_path, NEW)
-    assert told.type is KeyboardInterrupt or "04-a/paper was not written: no space" in str(
-        told.value
-    )
     assert everything(tmp_path / "04-a") == before
 
 
@@ -311,7 +310,7 @@ def tiny_disk(tmp_path):
 def test_a_disk_that_is_really_full_leaves_the_former_record(tiny_disk):
     save(tiny_disk)
     before = everything(tiny_disk)
-    with pytest.raises(RecordError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device"):
         save(tiny_disk, LARGE)
     assert everything(tiny_disk) == before
     assert load(tiny_disk).tables["curve"].equals(OLD["curve"])
@@ -326,7 +325,7 @@ def test_a_file_that_may_not_grow_leaves_the_former_record(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(RecordError, match="File too large"):
+        with pytest.raises(OSError, match="File too large"):
             save(tmp_path, LARGE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

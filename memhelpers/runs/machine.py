@@ -122,18 +122,15 @@ def _cpu_name() -> str:
 def _commit() -> tuple[str | None, bool | None]:
     """The checkout's commit, and whether anything but the records differs from it."""
     root = repository_root()
-    top = root and _git(root, "rev-parse", "--show-toplevel")
-    # A copy without its own history may lie inside some other repository.
-    if not top or Path(top).resolve() != root:
+    if not root or not (root / ".git").exists():  # a copy may lie inside some other repository
         return None, None
-    changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
-    return _git(root, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
+        return _git(root, "rev-parse", "--verify", "HEAD"), bool(changes)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

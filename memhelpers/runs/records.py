@@ -61,7 +61,7 @@ def save(
         The record's folder, `<root>/<chapter>/<name>`.
 
     Raises:
-        RecordError: a bad name, a full disk or another fault of the file system.
+        RecordError: a bad name.
         ArgumentError: a table or a provenance that cannot be kept.
     """
     folder = _folder(chapter, name, root)
@@ -76,11 +76,7 @@ def save(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
     contents[_PROVENANCE] = _sealed(head | provenance | head | {"tables": described})
-    try:
-        _replace(folder, contents)
-    except OSError as error:
-        told = f"record {chapter}/{name} was not written: {error.strerror or error}"
-        raise RecordError(told) from error
+    _replace(folder, contents)
     return folder
 
 
@@ -197,7 +193,7 @@ def _provenance(folder: Path, label: str) -> dict:
     try:
         provenance = json.loads((folder / _PROVENANCE).read_bytes())
         version = provenance["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error!r}") from None
     if version != FORMAT:
         raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
@@ -207,10 +203,8 @@ def _provenance(folder: Path, label: str) -> dict:
 
 
 def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{label}: {path.name} cannot be read: {error.strerror}") from None
+    content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
-        raise RecordError(f"{label}: {path.name} is truncated or altered (its checksum differs)")
+        wrong = "is missing, truncated or altered (its checksum differs)"
+        raise RecordError(f"{label}: {path.name} {wrong}")
     return files.from_csv(content, description["columns"])
