@@ -42,19 +42,17 @@ class Chapter:
 
     Args:
         slug: the chapter's file name without ending, such as "04-loss-sensitivity".
-        preset: `quick`, `colab` or `paper`; else what `MEMHELPERS_PRESET` says; else `colab` on a
-            GPU and `quick` on a CPU.
 
-    `device` is `cuda` where there is a GPU, else `cpu`; `here` and `tables` are the name and the
-    tables of this page's run, once it has been handed to `record`.
+    `preset` is what the variable `MEMHELPERS_PRESET` says (`quick`, `colab` or `paper`), else
+    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. `here` and `tables` are the
+    title and the tables of this page's run, once it has been handed to `record`; parameters that
+    the reader has changed stand in the title: "quick, digits, with epochs = 5".
     """
 
-    def __init__(self, slug: str, preset: str | None = None):
+    def __init__(self, slug: str):
         self.slug, self.device = slug, machine.device()
         by_device = "colab" if self.device == "cuda" else "quick"
-        chosen = preset or os.environ.get(PRESET) or by_device
-        named = "preset" if preset or PRESET not in os.environ else PRESET
-        self.preset = str(check_choice(named, chosen, PRESETS))
+        self.preset = str(check_choice(PRESET, os.environ.get(PRESET) or by_device, PRESETS))
         self.here, self.tables, self.ledger = "", {}, None
         self.started = time.monotonic(), time.process_time()
 
@@ -101,14 +99,27 @@ class Chapter:
         """Take over the tables of this page's run; write them to `data/` if it is being recorded.
 
         `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
-
-        Raises:
-            RecordError: it cannot be written.
         """
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.here = f"{self.preset}, {data.name}"
         if os.environ.get(RECORD):
             self._write(data)
+        elif changed := self._changed():
+            self.here += f", with {_listed(changed)}"
+
+    def _changed(self) -> dict[str, Any]:
+        """The parameters, but for the data, that the notebook has otherwise than its preset.
+
+        The preset's are those of its recorded run; where it has none, nothing is known.
+        """
+        import __main__  # whose names are those of the notebook
+
+        preset: Mapping[str, Any] = {}
+        for record in self._records.values():
+            if record.provenance["preset"] == self.preset and not departures(record):
+                preset = record.provenance["parameters"]
+        here = {k: v for k, v in vars(__main__).items() if k in preset and k != "data"}
+        return {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
 
     def _write(self, data: Dataset) -> None:
         given = json.loads(os.environ[RECORD])
@@ -127,9 +138,13 @@ class Chapter:
     @cached_property
     def recorded(self) -> dict[str, Record]:
         """The recorded runs by title, the largest first; those at the quick preset are left out."""
-        found = recorded(self.slug).values()
+        found = self._records.values()
         large = [record for record in found if record.provenance["preset"] != "quick"]
         return {title(record): record for record in sorted(large, key=_size, reverse=True)}
+
+    @cached_property
+    def _records(self) -> dict[str, Record]:
+        return recorded(self.slug)
 
     @property
     def runs(self) -> dict[str, Tables]:
@@ -188,8 +203,7 @@ class Chapter:
 
     def cost(self, downloads: str) -> Any:
         """One line: what the recorded runs took, on what, and (in words) what is downloaded."""
-        found = recorded(self.slug)
-        took = [f"{name}: {_took(record.provenance)}" for name, record in found.items()]
+        took = [f"{name}: {_took(record.provenance)}" for name, record in self._records.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
             took.append("on a GPU (Colab's T4 or other): not measured yet")
         return say(f"**Cost.** {'; '.join(took)}. Downloads: {downloads}.")
@@ -228,11 +242,10 @@ def at_paper_scale(record: Record) -> bool:
     return record.provenance["preset"] == "paper" and not departures(record)
 
 
-def _size(record: Record) -> tuple[bool, int, bool, float]:
-    """By which runs are ordered: paper scale, units of the networks, usual precision, time."""
+def _size(record: Record) -> tuple[bool, int, bool]:
+    """By which runs are ordered: paper scale, units of the networks, and the usual precision."""
     units = math.prod(record.provenance["parameters"].get("hidden", ()))
-    usual = "precision" not in record.provenance["overrides"]
-    return at_paper_scale(record), units, usual, record.provenance["wall_seconds"]
+    return at_paper_scale(record), units, "precision" not in departures(record)
 
 
 def say(text: str) -> Any:
@@ -265,9 +278,9 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
 
 def _scale(record: Record) -> str:
     """What two records share that differ in nothing but their precision."""
-    changed = sorted((k, v) for k, v in departures(record).items() if k != "precision")
-    provenance = record.provenance
-    return str((provenance["preset"], provenance["dataset"]["fingerprint"], changed))
+    ran, departs = record.provenance, departures(record)
+    changed = sorted((k, v) for k, v in departs.items() if k != "precision")
+    return str((ran["preset"], ran["dataset"]["fingerprint"], changed))
 
 
 def _run_above(needed: Any) -> None:
@@ -286,7 +299,8 @@ def _listed(parameters: Mapping[str, Any]) -> str:
 
 
 def _words(value: object) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A value of a parameter; (512, 512), which a record has as a list, gives 512 x 512."""
+    return " x ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _took(provenance: Mapping[str, Any]) -> str:

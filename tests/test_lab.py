@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from memhelpers.claims import Claim
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import machine, records
 from memhelpers.stats import bootstrap
+from tests import chapters
 from tools import chapter as tool
+from tools import notebooks
 
 SLUG = "07-toys"
 TABLE = pd.DataFrame({"seed": range(6), "value": np.linspace(1, 2, 6)})
@@ -34,12 +37,12 @@ def empty_book(tmp_path, monkeypatch):
     return tmp_path
 
 
-def save(name: str, preset: str = "paper", seconds: float = 60, factor: float = 1, **overrides):
+def save(name, preset="paper", seconds=60.0, factor=1.0, parameters=None, **overrides):
     """Record a run of the toy chapter."""
     provenance = {
         "preset": preset,
         "overrides": overrides,
-        "parameters": dict(overrides),
+        "parameters": parameters or dict(overrides),
         "dataset": {"name": "mnist", "fingerprint": "0" * 16, "is": "mnist: few"},
         "wall_seconds": seconds,
         **machine.environment("cpu", overrides.get("precision", "fp32")),
@@ -60,16 +63,12 @@ def verdicts(tables):
 # Scale
 
 
-@pytest.mark.parametrize("preset", lab.PRESETS)
-def test_each_preset_gives_its_own_value(monkeypatch, preset):
-    for chapter in (lab.Chapter(SLUG, preset), monkeypatched(monkeypatch, preset)):
-        assert chapter.preset == preset
-        assert chapter.pick(quick="quick", colab="colab", paper="paper") == preset
-
-
-def monkeypatched(monkeypatch, preset):
+@pytest.mark.parametrize(("preset", "value"), [("quick", 1), ("colab", "two"), ("paper", (3,))])
+def test_each_preset_gives_its_own_value(monkeypatch, preset, value):
     monkeypatch.setenv(lab.PRESET, preset)
-    return lab.Chapter(SLUG)
+    chapter = lab.Chapter(SLUG)
+    assert chapter.preset == preset
+    assert chapter.pick(paper=(3,), colab="two", quick=1) == value
 
 
 def test_without_a_choice_the_device_decides(monkeypatch):
@@ -79,13 +78,15 @@ def test_without_a_choice_the_device_decides(monkeypatch):
     assert (lab.Chapter(SLUG).device, lab.Chapter(SLUG).preset) == ("cuda", "colab")
 
 
-def test_an_unknown_preset_is_refused():
-    with pytest.raises(ArgumentError, match=r"preset: given 'big'.*'quick', 'colab', 'paper'"):
-        lab.Chapter(SLUG, "big")
+def test_an_unknown_preset_is_refused(monkeypatch):
+    monkeypatch.setenv(lab.PRESET, "big")
+    with pytest.raises(ArgumentError, match=r"MEMHELPERS_PRESET: given 'big'.*'quick', 'colab'"):
+        lab.Chapter(SLUG)
 
 
-def test_its_text_names_preset_device_and_versions():
-    said = str(lab.Chapter(SLUG, "quick"))
+def test_its_text_names_preset_device_and_versions(monkeypatch):
+    monkeypatch.setenv(lab.PRESET, "quick")
+    said = str(lab.Chapter(SLUG))
     assert said.startswith("preset quick | ")
     assert f"torch {torch.__version__}" in said
 
@@ -104,7 +105,8 @@ def test_record_does_nothing_but_take_the_tables_over_unless_recording(empty_boo
 def test_a_recording_keeps_parameters_overrides_and_what_it_ran_on(monkeypatch):
     given = {"overrides": {"width": 3}, "parameters": {"width": 3, "precision": "bf16"}}
     monkeypatch.setenv(lab.RECORD, json.dumps(given | {"spent": [100, 50]}))
-    lab.Chapter(SLUG, "paper").record({"values": TABLE}, data=toy_data())
+    monkeypatch.setenv(lab.PRESET, "paper")
+    lab.Chapter(SLUG).record({"values": TABLE}, data=toy_data())
     found = lab.recorded(SLUG)["paper-toy-width=3"]
     assert {k: found.provenance[k] for k in given} == given
     assert found.provenance["preset"] == "paper"
@@ -113,6 +115,63 @@ def test_a_recording_keeps_parameters_overrides_and_what_it_ran_on(monkeypatch):
     assert 100 <= found.provenance["wall_seconds"] < 160
     assert 50 <= found.provenance["cpu_seconds"] < 110
     pd.testing.assert_frame_equal(found.tables["values"], TABLE)
+
+
+# The title of this page's run
+
+
+def title_with(monkeypatch, preset="quick", **parameters):
+    """The title of a run of a notebook whose parameters cell has assigned these."""
+    monkeypatch.setenv(lab.PRESET, preset)
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(**parameters))
+    return chapter_with_a_run().here
+
+
+def test_a_title_says_which_parameters_were_changed(monkeypatch):
+    same = {"data": "digits", "epochs": 80, "hidden": (16, 16), "rate": 0.1}
+    save("quick-mnist", preset="quick", parameters={**same, "hidden": [16, 16]})
+    assert title_with(monkeypatch, **same) == "quick, toy"
+    assert title_with(monkeypatch, **same | {"data": "mine.npz"}, more=1) == "quick, toy"
+    assert title_with(monkeypatch, epochs=80) == "quick, toy"  # the others are deleted
+    changed = same | {"epochs": 5, "hidden": (16, 32)}
+    told = "quick, toy, with epochs = 5, hidden = 16 x 32"
+    assert title_with(monkeypatch, **changed) == told
+    assert title_with(monkeypatch, "colab", **changed) == "colab, toy"  # what it has is not known
+
+
+def test_a_run_that_departs_does_not_tell_what_the_preset_has(monkeypatch):
+    save("paper-mnist-epochs=5", parameters={"epochs": 5, "seeds": 3}, epochs=5)
+    assert title_with(monkeypatch, "paper", epochs=80, seeds=4) == "paper, toy"
+    save("paper-mnist", parameters={"epochs": 80, "seeds": 3}, data="mine.npz")
+    assert title_with(monkeypatch, "paper", epochs=80, seeds=4) == "paper, toy, with seeds = 4"
+
+
+def test_a_changed_run_is_shown_and_judged_under_its_title(monkeypatch):
+    save("quick-mnist", preset="quick", parameters={"epochs": 80})
+    save("paper-mnist")
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(epochs=5))
+    chapter, title = chapter_with_a_run(), "quick, toy, with epochs = 5"
+    assert list(chapter.runs) == [title, "mnist, paper scale"]
+    assert chapter.judge(verdicts).title == title
+    shown = chapter.show(lambda title, tables: charts.table(TABLE, caption=title))
+    assert list(shown.panels) == ["This page: toy", "Recorded: mnist"]
+
+
+@pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
+def test_an_unchanged_chapter_has_no_more_in_its_title(path, monkeypatch):
+    """So what is recorded at a preset, and told of its cost, has the preset's parameters."""
+    monkeypatch.setattr(machine, "repository_root", lambda: notebooks.ROOT)
+    for preset in ("quick", "paper"):
+        given = tool.parameters(path, preset=preset)
+        monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(**given))
+        monkeypatch.setenv(lab.PRESET, preset)
+        chapter = lab.Chapter(path.stem)
+        chapter.record({}, data=toy_data())
+        assert chapter.here == f"{preset}, toy"
+    assert any(r.provenance["preset"] == "quick" for r in lab.recorded(path.stem).values())
+
+
+# Recorded runs
 
 
 def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
@@ -332,12 +391,6 @@ def test_the_command_line_refuses_an_unknown_chapter():
     )
     assert done.returncode == 2
     assert "chapter: given '99'" in done.stderr
-
-
-def test_a_wrong_variable_is_named_as_it_was_set(monkeypatch):
-    monkeypatch.setenv(lab.PRESET, "big")
-    with pytest.raises(ArgumentError, match="MEMHELPERS_PRESET: given 'big'"):
-        lab.Chapter(SLUG)
 
 
 def test_what_comes_too_early_says_so():
