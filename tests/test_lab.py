@@ -1,6 +1,7 @@
 """What a chapter says around its experiment, and the tool that runs a chapter to record it."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -37,13 +38,15 @@ def empty_book(tmp_path, monkeypatch):
     return tmp_path
 
 
-def save(name, preset="paper", seconds=60.0, factor=1.0, parameters=None, **overrides):
+def save(
+    name, preset="paper", *, dataset="mnist", seconds=60.0, factor=1.0, parameters=None, **overrides
+):
     """Record a run of the toy chapter."""
     provenance = {
         "preset": preset,
         "overrides": overrides,
         "parameters": parameters or dict(overrides),
-        "dataset": {"name": "mnist", "fingerprint": "0" * 16, "is": "mnist: few"},
+        "dataset": {"name": dataset, "fingerprint": f"of {dataset}", "is": f"{dataset}: few"},
         "wall_seconds": seconds,
         **machine.environment("cpu", overrides.get("precision", "fp32")),
     }
@@ -102,19 +105,70 @@ def test_record_does_nothing_but_take_the_tables_over_unless_recording(empty_boo
     pd.testing.assert_frame_equal(chapter.runs["quick, toy"]["values"], TABLE)
 
 
-def test_a_recording_keeps_parameters_overrides_and_what_it_ran_on(monkeypatch):
+@pytest.mark.parametrize("preset", lab.PRESETS)
+def test_a_recording_keeps_how_it_came_about(monkeypatch, preset):
     given = {"overrides": {"width": 3}, "parameters": {"width": 3, "precision": "bf16"}}
     monkeypatch.setenv(lab.RECORD, json.dumps(given | {"spent": [100, 50]}))
+    monkeypatch.setenv(lab.PRESET, preset)
+    lab.Chapter(SLUG).record({"values": TABLE}, data=toy_data())
+    found = lab.recorded(SLUG)[f"{preset}-toy-width=3"]
+    ran = found.provenance
+    assert {k: ran[k] for k in given} == given
+    assert (ran["preset"], ran["precision"]) == (preset, "bf16")
+    data = {"name": "toy", "fingerprint": toy_data().fingerprint, "is": toy_data().describe()}
+    assert ran["dataset"] == data
+    assert 100 <= ran["wall_seconds"] < 150
+    assert 50 <= ran["cpu_seconds"] < 90
+    assert {"python", "torch", "device", "threads", "commit"} <= ran.keys()
+    pd.testing.assert_frame_equal(found.tables["values"], TABLE)
+
+
+def test_a_damaged_record_does_not_stop_a_recording(empty_book, monkeypatch):
+    for name in ("paper-other", "paper-toy"):
+        save(name)
+        (empty_book / "data" / SLUG / name / "provenance.json").write_text("{")
+    given = {"overrides": {}, "parameters": {}, "spent": [0, 0]}
+    monkeypatch.setenv(lab.RECORD, json.dumps(given))
     monkeypatch.setenv(lab.PRESET, "paper")
     lab.Chapter(SLUG).record({"values": TABLE}, data=toy_data())
-    found = lab.recorded(SLUG)["paper-toy-width=3"]
-    assert {k: found.provenance[k] for k in given} == given
-    assert found.provenance["preset"] == "paper"
-    assert found.provenance["precision"] == "bf16"
-    assert found.provenance["dataset"]["fingerprint"] == toy_data().fingerprint
-    assert 100 <= found.provenance["wall_seconds"] < 160
-    assert 50 <= found.provenance["cpu_seconds"] < 110
-    pd.testing.assert_frame_equal(found.tables["values"], TABLE)
+    assert records.load(SLUG, "paper-toy").tables
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "whether"),
+    [
+        ("paper", {}, True),
+        ("paper", {"data": "mine.npz"}, True),
+        ("paper", {"seeds": 5}, False),
+        ("paper", {"precision": "bf16"}, False),
+        ("colab", {}, False),
+        ("quick", {}, False),
+    ],
+)
+def test_only_the_paper_preset_as_it_is_counts_as_paper_scale(preset, overrides, whether):
+    save("one", preset, **overrides)
+    (record,) = lab.recorded(SLUG).values()
+    assert lab.at_paper_scale(record) is whether
+    missing = "paper scale" in chapter_with_a_run().judge(verdicts).recorded
+    assert missing is not whether
+
+
+def test_a_quick_record_is_told_in_the_cost_line_and_shown_nowhere():
+    save("quick-mnist", "quick", factor=7)
+    save("colab-mnist", "colab")
+    chapter, seen = chapter_with_a_run(), []
+
+    def figure(title, tables):
+        seen.append(tables["values"]["value"].max())
+        return charts.table(TABLE, caption=title)
+
+    assert list(chapter.recorded) == ["mnist, colab scale"]
+    assert list(chapter.runs) == ["quick, toy", "mnist, colab scale"]
+    assert list(chapter.show(figure).panels) == ["This page: toy", "Recorded: mnist"]
+    assert seen == [2, 2]
+    assert list(chapter.judge(verdicts).recorded) == ["mnist, colab scale", "paper scale"]
+    assert "quick" not in chapter.unsupported().data.replace("quick, toy", "")
+    assert chapter.cost("none").data.count("quick-mnist: 60 s on") == 1
 
 
 # The title of this page's run
@@ -188,16 +242,24 @@ def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
 
 
 def test_a_twin_in_another_precision_is_judged_and_not_drawn():
-    save("paper-mnist")
-    save("paper-mnist-precision=bf16", precision="bf16")
+    save("paper-mnist-seeds=5", seeds=5)
+    save("paper-mnist-precision=bf16-seeds=5", seconds=900, precision="bf16", seeds=5)
     save("paper-mnist-hidden=8-8-precision=bf16", hidden=[8, 8], precision="bf16")  # has no twin
-    chapter, alone = (
-        chapter_with_a_run(),
+    chapter = chapter_with_a_run()
+    twin, *drawn = (
+        "mnist, paper preset with precision = bf16, seeds = 5",
         "mnist, paper preset with hidden = 8 x 8, precision = bf16",
+        "mnist, paper preset with seeds = 5",
     )
-    assert list(chapter.runs) == ["quick, toy", "mnist, paper scale", alone]
-    twin = "mnist, paper preset with precision = bf16"
-    assert list(chapter.judge(verdicts).recorded) == ["mnist, paper scale", alone, twin]
+    assert list(chapter.runs) == ["quick, toy", *drawn]
+    assert list(chapter.judge(verdicts).recorded) == [*drawn, twin, "paper scale"]
+
+
+def test_runs_on_other_data_are_no_twins():
+    save("paper-mnist")
+    save("paper-cifar10", dataset="cifar10", data="cifar10")
+    titles = ["quick, toy", "cifar10, paper scale", "mnist, paper scale"]
+    assert list(chapter_with_a_run().runs) == titles
 
 
 # What is shown
@@ -217,12 +279,18 @@ def test_the_switch_starts_with_the_largest_recorded_run():
     assert list(shown.panels) == ["This page: toy", "Recorded: mnist"]
 
 
+def test_without_a_record_the_switch_has_this_page_s_run_alone():
+    shown = chapter_with_a_run().show(lambda title, tables: charts.table(TABLE, caption=title))
+    assert (shown.start, list(shown.panels)) == ("This page: toy", ["This page: toy"])
+
+
 def test_runs_of_the_same_data_are_told_apart_in_the_switch():
     save("paper-mnist")
     save("paper-mnist-hidden=8-8", hidden=[8, 8])
     shown = chapter_with_a_run().show(lambda title, tables: charts.table(TABLE, caption=title))
     departing = "Recorded: mnist, paper preset with hidden = 8 x 8"
     assert list(shown.panels) == ["This page: toy", "Recorded: mnist, paper scale", departing]
+    assert shown.start == "Recorded: mnist, paper scale"
 
 
 def test_each_run_says_its_sentence():
@@ -233,24 +301,50 @@ def test_each_run_says_its_sentence():
 
 def test_a_missing_run_at_paper_scale_is_told():
     save("paper-mnist-hidden=8-8", factor=0.1, hidden=[8, 8])
+    save("paper-mnist-hidden=4-4", factor=1 / 3, hidden=[4, 4])
     chapter = chapter_with_a_run()
     assert chapter.judge(verdicts) is chapter.ledger
     assert chapter.ledger.recorded["paper scale"] is None
     assert chapter.ledger.lines() == "C9.1 supported"
-    lines = chapter.unsupported().data.splitlines()
-    assert lines[0] == "- **quick, toy**: every claim is supported."
-    assert lines[1].startswith(
-        "- **mnist, paper preset with hidden = 8 x 8**: C9.1 is contradicted"
+    here, far, near, missing = chapter.unsupported().data.splitlines()
+    assert here == "- **quick, toy**: every claim is supported."
+    assert far.startswith(
+        "- **mnist, paper preset with hidden = 8 x 8**: C9.1 is contradicted (0.15"
     )
-    assert lines[2] == "- **paper scale**: not recorded."
+    assert near.startswith(
+        "- **mnist, paper preset with hidden = 4 x 4**: C9.1 is inconclusive (0.5"
+    )
+    assert missing == "- **paper scale**: not recorded."
 
 
-def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured():
+def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured(monkeypatch):
     save("paper-mnist", seconds=600)
+    save("quick-mnist", "quick", seconds=99)
+    threads = f"{torch.get_num_threads()} thread"
     said = lab.Chapter(SLUG).cost("none").data
-    assert "paper-mnist: 10 min on " in said
-    assert "not measured yet" in said
-    assert said.endswith("Downloads: none.")
+    assert re.search(rf"paper-mnist: 10 min on .*, {threads}s?; quick-mnist: 99 s on", said)
+    assert said.endswith("not measured yet. Downloads: none.")
+
+
+@pytest.mark.parametrize("card", ["Tesla T4", "NVIDIA H100"])
+def test_the_cost_line_names_the_gpu_that_was_measured(monkeypatch, card):
+    ran_on = machine.environment("cpu", "fp32") | {"device": card, "threads": 1, "cpu_seconds": 30}
+    monkeypatch.setattr(machine, "environment", lambda *_: ran_on)
+    save("paper-mnist", seconds=120)
+    said = lab.Chapter(SLUG).cost("none").data
+    told = f"paper-mnist: 2 min (30 s of processor time) on {card}, 1 thread."
+    assert said == f"**Cost.** {told} Downloads: none."
+
+
+def test_a_record_is_named_by_what_departs_from_its_preset():
+    name = lab.record_name("paper", "cifar10", {"width": 3, "data": "x.npz", "hidden": (8, 8)})
+    assert name == "paper-cifar10-hidden=8-8-width=3"
+
+
+def test_chapters_with_records_are_listed_without_the_benchmarks(empty_book):
+    for folder in ("07-toys", "01-first", "benchmarks", "cache"):
+        (empty_book / "data" / folder).mkdir(parents=True)
+    assert lab.recorded_chapters() == ["01-first", "07-toys"]
 
 
 # Sweeps

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memhelpers import lab
 from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine, records
 
@@ -88,6 +91,30 @@ def test_digits_shorten_what_is_written(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_head_of_a_provenance_is_the_record_s_own(tmp_path):
+    before = datetime.now(UTC).replace(microsecond=0)
+    told = {
+        "format": 9,
+        "chapter": "else",
+        "name": "else",
+        "created": "",
+        "tables": {},
+        "sha256": "",
+    }
+    save(tmp_path, provenance={**told, "seeds": 10})
+    ran = load(tmp_path).provenance
+    assert (ran["format"], ran["chapter"], ran["name"]) == (records.FORMAT, "04-a", "paper")
+    assert before <= datetime.fromisoformat(ran["created"]) <= datetime.now(UTC)
+    assert ran["seeds"] == 10
+
+
+def test_a_file_is_on_the_disk_when_it_counts_as_written(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    files.write(tmp_path / "table.csv", b"x\n1\n")
+    assert synced == [4]
+
+
 def test_the_same_tables_give_the_same_bytes(tmp_path):
     one, two = save(tmp_path, NEW), save(tmp_path, NEW, name="again")
     for table in NEW:
@@ -115,6 +142,18 @@ def test_the_recorded_runs_of_a_chapter_are_listed(tmp_path):
         save(tmp_path, name=name)
     (tmp_path / "04-a" / "not-a-record").mkdir()
     assert records.available("04-a", tmp_path) == ["colab.new", "paper-mnist", "paper-width=1024"]
+
+
+def test_the_book_s_records_are_named_by_what_they_are():
+    for chapter in lab.recorded_chapters():
+        for name, record in lab.recorded(chapter).items():
+            ran = record.provenance
+            data = ran["dataset"]
+            assert (ran["chapter"], ran["name"]) == (chapter, name)
+            assert name == lab.record_name(ran["preset"], data["name"], ran["overrides"])
+            assert ran["overrides"].items() <= ran["parameters"].items()
+            assert re.fullmatch("[0-9a-f]{16}", data["fingerprint"])
+            assert data["fingerprint"] in data["is"]
 
 
 # What cannot be kept
