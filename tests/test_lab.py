@@ -1,6 +1,7 @@
 """What a chapter says around its experiment, and the tool that runs a chapter to record it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -369,7 +370,11 @@ def test_a_chapter_keeps_its_networks_where_the_variable_says(tmp_path, monkeypa
 def test_a_recording_keeps_its_networks_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv(lab.RECORD, "{}")
     lab.Chapter(SLUG).sweep(value, RUNS)
-    assert len(list((tmp_path / "data" / "cache" / "sweeps").rglob("*.json"))) == 3
+    kept = tmp_path / "data" / "cache" / "sweeps"
+    assert len(list(kept.rglob("*.json"))) == 3
+    monkeypatch.setenv(lab.STORE, str(tmp_path / "drive"))  # comes first
+    lab.Chapter(SLUG).sweep(value, [{"seed": 9}])
+    assert len(list(kept.rglob("*.json"))) == 3
 
 
 def test_a_failed_run_is_an_error_that_names_it():
@@ -450,13 +455,12 @@ def test_a_chapter_is_found_by_its_number_and_run_without_a_record(notebook, emp
     assert not (empty_book / "data").exists()
 
 
-def test_a_recorded_chapter_names_its_overrides_and_parameters(notebook, monkeypatch):
+def test_a_recorded_chapter_names_its_overrides_and_parameters(notebook):
     tool.run(notebook, {"width": 5}, preset="paper", record=True)
     found = lab.recorded(SLUG)["paper-toy-width=5"].provenance
     assert found["parameters"] == {"width": 5, "seeds": 6}
     assert found["overrides"] == {"width": 5}
-    tool.run(notebook, preset="paper")  # without: the variable is unset again
-    assert len(lab.recorded(SLUG)) == 1
+    assert not {lab.RECORD, lab.PRESET} & os.environ.keys()  # as before
 
 
 def test_a_recording_adds_up_the_time_of_the_calls_that_did_not_finish(notebook, monkeypatch):
@@ -477,6 +481,35 @@ def test_parameters_are_read_without_running_the_rest(notebook):
     assert tool.parameters(notebook, {"seeds": 9}, preset="colab") == {"width": 2, "seeds": 9}
     with pytest.raises(ArgumentError, match="set: given 'depth'; allowed: one of"):
         tool.parameters(notebook, {"depth": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "overrides", "settings"),
+    [
+        ("7", {}, {"preset": None, "record": False}),
+        ("7 --record", {}, {"preset": None, "record": True}),
+        (
+            "7 --preset colab --set width=5 data=mnist --set hidden=(8,8)",
+            {"width": 5, "data": "mnist", "hidden": (8, 8)},
+            {"preset": "colab", "record": False},
+        ),
+    ],
+)
+def test_the_command_line_hands_on_what_it_was_given(
+    notebook, monkeypatch, words, overrides, settings
+):
+    calls = []
+    monkeypatch.setattr(tool, "run", lambda *given, **named: calls.append((*given, named)))
+    monkeypatch.setattr(sys, "argv", ["chapter", *words.split()])
+    tool.main()
+    assert calls == [(notebook, overrides, settings)]
+
+
+@pytest.mark.parametrize("words", ["7 --set width", "7 --preset big"])
+def test_the_command_line_refuses_what_it_does_not_know(notebook, monkeypatch, words):
+    monkeypatch.setattr(sys, "argv", ["chapter", *words.split()])
+    with pytest.raises(SystemExit, match="2"):
+        tool.main()
 
 
 def test_the_command_line_refuses_an_unknown_chapter():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,3 +176,23 @@ def test_the_environment_is_as_before(book, monkeypatch):
     plan.run(5, lambda line: None)
     assert os.environ[lab.PRESET] == "quick"
     assert lab.DEADLINE not in os.environ
+
+
+def test_the_command_line_records_or_only_lists(book, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "book_file", lambda name: ROOT / "book" / name)
+    monkeypatch.setattr(sys, "argv", ["plan", "--list"])
+    plan.main()
+    assert len(plan.pending()) == 3
+    assert "never tried" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["plan"])
+    plan.main()
+    assert plan.pending() == []
+    assert "Everything is recorded." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "soon"])
+def test_a_time_limit_that_is_none_is_refused(book, monkeypatch, minutes):
+    monkeypatch.setattr(sys, "argv", ["plan", "--minutes", minutes])
+    with pytest.raises(SystemExit, match="2"):
+        plan.main()
+    assert len(plan.pending()) == 3

@@ -83,6 +83,12 @@ def test_floats_come_back_exactly(tmp_path_factory, values, kind):
     pd.testing.assert_frame_equal(load(root).tables["t"], table, check_exact=True)
 
 
+def test_texts_that_look_like_nothing_come_back(tmp_path):
+    table = pd.DataFrame({"t": ["", "  ", "\n", "nan", "a"]})
+    save(tmp_path, {"t": table})
+    pd.testing.assert_frame_equal(load(tmp_path).tables["t"], table)
+
+
 def test_digits_shorten_what_is_written(tmp_path):
     table = pd.DataFrame({"x": [1 / 3, 12345678.9], "seed": [12345678, 2], "t": ["1.23456789", ""]})
     folder = save(tmp_path, {"t": table}, digits=6)
