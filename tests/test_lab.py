@@ -426,7 +426,7 @@ def test_in_a_page_the_control_is_a_sentence():
 CELLS = [
     (["run"], f'import pandas as pd\nfrom memhelpers import lab\nchapter = lab.Chapter("{SLUG}")'),
     (
-        ["parameters", "run"],
+        ["parameters"],
         "pick = chapter.pick\nwidth = pick(quick=1, colab=2, paper=3)\nseeds = 6",
     ),
     (["hide-input"], "raise RuntimeError('no part of a recording')"),
@@ -472,7 +472,7 @@ def test_a_recording_adds_up_the_time_of_the_calls_that_did_not_finish(notebook,
             tool.run(notebook, preset="paper", record=True)
     notebook.write_text(text)
     tool.run(notebook, preset="paper", record=True)
-    assert lab.recorded(SLUG)["paper-toy"].provenance["wall_seconds"] >= 0.4
+    assert 0.4 <= lab.recorded(SLUG)["paper-toy"].provenance["wall_seconds"] < 60
     assert not list(notebook.parent.parent.rglob("spent/*"))
 
 

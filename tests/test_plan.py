@@ -164,6 +164,12 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(book):
     assert "the time is over" in "".join(said)
 
 
+def test_nothing_begins_when_the_time_is_over(book):
+    said = []
+    assert not plan.run(1e-9, said.append)
+    assert said == []
+
+
 def test_data_that_are_not_to_be_had_are_left_out(book):
     book.missing_data, said = ("02-chapter",), []
     assert not plan.run(5, said.append)
