@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from memhelpers.data import Dataset
-from memhelpers.errors import check_choice
+from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
@@ -50,6 +50,8 @@ class Chapter:
     """
 
     def __init__(self, slug: str):
+        if not isinstance(slug, str) or not re.fullmatch(r"\d\d-[a-z0-9-]+", slug):
+            raise ArgumentError("slug", slug, "a chapter's file name, such as 04-loss-sensitivity")
         self.slug, self.device = slug, machine.device()
         by_device = "colab" if self.device == "cuda" else "quick"
         self.preset = str(check_choice(PRESET, os.environ.get(PRESET) or by_device, PRESETS))
@@ -90,7 +92,8 @@ class Chapter:
             first = found.failures.iloc[0]
             run = ", ".join(f"{name} = {first[name]}" for name in runs[0])
             told = f"{len(found.failures)} of {len(runs)} runs failed, such as that of {run}"
-            raise RuntimeError(f"{told}:\n{first['traceback']}")
+            mistake = first["error"].startswith(ArgumentError.__name__)  # its line says it all
+            raise RuntimeError(f"{told}: {first['error' if mistake else 'traceback']}")
         if found.missing:
             raise Unfinished(f"{len(found.missing)} of {len(runs)} networks are missing")
         return found.table
@@ -100,6 +103,8 @@ class Chapter:
 
         `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
         """
+        check_instance("tables", tables, Mapping)
+        check_instance("data", data, Dataset, ", as `load` gives it")
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.here = f"{self.preset}, {data.name}"
         if os.environ.get(RECORD):

@@ -37,8 +37,8 @@ def swept(experiment=lambda a: TABLE, runs=({"a": 1},), **given):
     return sweep.sweep(experiment, runs, **given)
 
 
-def chapter(slug="04-loss-sensitivity", preset="quick"):
-    return lab.Chapter(slug, preset)
+def chapter(slug="04-loss-sensitivity"):
+    return lab.Chapter(slug)
 
 
 CALLS = [
@@ -254,7 +254,10 @@ CALLS = [
     (lambda: charts.table(None, caption="a"), "frame"),
     (lambda: charts.Switch({}), "panels"),
     (lambda: chapter("loss"), "slug"),
-    (lambda: chapter("04-loss-sensitivity", "big"), "preset"),
+    (lambda: chapter(4), "slug"),
+    (lambda: chapter().record(None, data=DIGITS), "tables"),
+    (lambda: chapter().record([TABLE], data=DIGITS), "tables"),
+    (lambda: chapter().record({"a": TABLE}, data="digits"), "data"),
     (lambda: lab.unpack_answers(["zz"], 8), "texts"),
     (lambda: sweep.grid(a=5), "a"),
     (lambda: sweep.grid(a=[]), "a"),
