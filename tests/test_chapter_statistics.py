@@ -1,0 +1,191 @@
+"""The statistic of each claim, worked out a second time from the recorded tables.
+
+Everything here is written from the words of `claims.yml`, with plain loops and without the book's
+own functions: a chapter that takes another norm, condition or time than its claim says is found,
+also where the verdict would be the same.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from memhelpers import claims, lab
+from tests import chapters
+from tools import notebooks
+
+
+def recorded_verdicts() -> Iterator:
+    """Tables and stored row of each verdict on a recorded run."""
+    for path in chapters.CHAPTERS:
+        records = {lab.title(record): record for record in lab.recorded(path.stem).values()}
+        found = [o.get("data", {}) for c in notebooks.code_cells(notebooks.read(path))
+                 for o in c.outputs]  # fmt: skip
+        for row in [row for d in found if claims.MIME in d for row in d[claims.MIME]["rows"]]:
+            if row["recorded"]:
+                yield pytest.param(records[row["run"]], row, id=f"{row['id']}-{row['run']}")
+
+
+def by_seed(table: pd.DataFrame, column: str, **where) -> np.ndarray:
+    """A column's values in the order of the seeds, of the rows that have these values."""
+    for name, value in where.items():
+        table = table[table[name] == value]
+    assert table["seed"].is_unique
+    return table.sort_values("seed")[column].to_numpy()
+
+
+# Chapter 01: the table `fits` has one row for each network.
+
+
+def final(tables, condition, column="train_accuracy"):
+    noise = {"real": 0.0, "randY": 1.0}.get(condition, 0.0)
+    return by_seed(tables["fits"], column, condition=condition, noise=noise)
+
+
+def longer(tables, below):
+    return final(tables, "randY", "epochs").mean() / final(tables, below, "epochs").mean()
+
+
+def lowest(tables):
+    noise = ["shuffled pixels", "shuffled per image", "randX"]
+    return np.min([final(tables, condition) for condition in noise], axis=0).mean()
+
+
+def gap_rises(tables):
+    labels = tables["fits"][tables["fits"]["condition"].isin(["real", "randY"])]
+    partly = tables["fits"][tables["fits"]["condition"].str.endswith("random labels")]
+    each = pd.concat([labels, partly]).groupby("seed")
+    return np.mean([spearmanr(rows["noise"], rows["gap"]).statistic for _, rows in each])
+
+
+def over_chance(tables):
+    found = final(tables, "randY", "validation_accuracy")
+    return (found - final(tables, "randY", "chance")).mean()
+
+
+# Chapter 02: `by_network` holds, for an example, one bit for each network.
+
+
+def right(tables, condition) -> np.ndarray:
+    """Whether network r is right on example i, [R, n]."""
+    networks = int((tables["networks"]["condition"] == condition).sum())
+    texts = tables["examples"].query("condition == @condition")["by_network"]
+    bits = [format(int(text, 16), f"0{4 * len(text)}b")[:networks] for text in texts]
+    return np.array([[bit == "1" for bit in one] for one in bits], dtype=float).T
+
+
+def overdispersion(correct) -> float:
+    networks, p = len(correct), correct.mean()
+    covariance = np.cov(correct)
+    pairs = (covariance.sum() - np.trace(covariance)) / (networks * (networks - 1))
+    return 1 + (networks - 1) * pairs / (p * (1 - p))
+
+
+def over(tables, condition) -> float:
+    return overdispersion(right(tables, "real")) / overdispersion(right(tables, condition))
+
+
+def extremes(correct) -> float:
+    networks, p = len(correct), correct.mean()
+    counts = np.arange(networks + 1)
+    chance = np.array([math.comb(networks, k) * p**k * (1 - p) ** (networks - k) for k in counts])
+    ends = (counts <= round(0.05 * networks)) | (counts >= round(0.95 * networks))
+    seen = ends[correct.sum(0).astype(int)].mean()
+    return seen - chance[ends].sum()
+
+
+# Chapter 04
+
+OWN_CLASS, DATA_CLASSES = "one class per example", "classes of the data"
+
+
+def at_end(tables, condition, norm="l1", task=DATA_CLASSES):
+    table = tables["gini"]
+    last = table[table["update"] == table["update"].max()]
+    which = {"condition": condition, "norm": norm, "task": task, "derivative": "total"}
+    return by_seed(last, "gini", **which)
+
+
+def difference(tables, **which):
+    return (at_end(tables, "real", **which) - at_end(tables, "randX", **which)).mean()
+
+
+def most_of_training(tables):
+    """Each update counts with the evaluation time that is nearest to it."""
+    table = tables["gini"].query("task == @DATA_CLASSES and derivative == 'total' and norm == 'l1'")
+    times, found = np.sort(table["update"].unique()), []
+    updates = np.arange(1, times[-1] + 1)
+    distances = np.abs(updates[:, None] - times)
+    nearest = distances == distances.min(1, keepdims=True)
+    weights = (nearest / nearest.sum(1, keepdims=True)).sum(0) / len(updates)
+    for _, rows in table.groupby("seed"):
+        curves = [rows[rows["condition"] == c].sort_values("update")["gini"].to_numpy()
+                  for c in ("real", "randX")]  # fmt: skip
+        found.append(weights[curves[0] > curves[1]].sum())
+    return np.mean(found)
+
+
+def high(tables, condition):
+    rows = tables["spread"].query("condition == @condition and task == @DATA_CLASSES")
+    for _, one in rows.groupby("seed"):  # of 41 quantiles; the 99th percentile lies in the last gap
+        below = [np.interp(top / 10, one["relative"], one["rank"]) for top in one["relative"][-2:]]
+        assert 1 - below[1] - 0.025 <= one["high"].iloc[0] <= 1 - below[0] + 0.025
+    return rows.groupby("seed")["high"].first().mean()
+
+
+# Chapter 05
+
+
+def own_over_other(tables, condition):
+    ratios = []
+    for _, rows in tables["matrix"].query("condition == @condition").groupby("seed"):
+        matrix = rows.pivot(index="loss_of", columns="images_of", values="value").to_numpy()
+        on = np.eye(len(matrix), dtype=bool)
+        ratios.append(matrix[on].mean() / matrix[~on].mean())
+    return np.array(ratios)
+
+
+def influence(tables):
+    real, noise = (1 / own_over_other(tables, condition) for condition in ("real", "randX"))
+    return real.mean() / noise.mean()
+
+
+STATISTICS = {
+    "Z1.1": lambda t: final(t, "randY").mean(),
+    "Z1.2": lowest,
+    "Z1.3a": lambda t: longer(t, "real"),
+    "Z1.3b": lambda t: longer(t, "real"),
+    "Z1.4a": lambda t: longer(t, "randX"),
+    "Z1.4b": lambda t: longer(t, "shuffled per image"),
+    "Z1.5": gap_rises,
+    "Z1.6": over_chance,
+    "C1.1a": lambda t: overdispersion(right(t, "real")),
+    "C1.1b": lambda t: over(t, "randX"),
+    "C1.1c": lambda t: over(t, "randY"),
+    "C1.2": lambda t: overdispersion(right(t, "randX")),
+    "C1.3": lambda t: overdispersion(right(t, "randY")),
+    "C1.4": lambda t: extremes(right(t, "real")),
+    "C3.1a": difference,
+    "C3.1b": most_of_training,
+    "C3.2": lambda t: difference(t, task=OWN_CLASS),
+    "C3.3a": lambda t: high(t, "randX"),
+    "C3.3b": lambda t: high(t, "real"),
+    "C3.4a": lambda t: difference(t, norm="l2"),
+    "C3.4b": lambda t: difference(t, norm="linf"),
+    "C4.1a": lambda t: own_over_other(t, "real").mean(),
+    "C4.1b": lambda t: own_over_other(t, "randX").mean(),
+    "C4.2": influence,
+}
+
+
+@pytest.mark.parametrize(("record", "row"), recorded_verdicts())
+def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
+    found = STATISTICS[row["id"]](record.tables)
+    assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)
+
+
+def test_every_claim_has_a_second_reckoning():
+    assert set(STATISTICS) == set(claims.load())
