@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import goals
-from memhelpers.runs import machine, records
+from memhelpers.runs import machine
+from tools import recording
 
 
 def main() -> int:
@@ -45,9 +46,9 @@ def measured(name: str, given: argparse.Namespace) -> pd.DataFrame:
     tables["ratios"] = pd.DataFrame(goals.RATIOS[name](tables, device))
     if not given.small:
         took = round(time.monotonic() - started, 1)
-        ran_on = machine.environment(device, "see the tables", wall_seconds=took)
+        ran_on = recording.environment(device, "see the tables") | {"wall_seconds": took}
         run = f"{name}-{slug(ran_on)}-{datetime.now(UTC).date()}"
-        where = records.save("benchmarks", run, tables, ran_on, root=given.into, digits=6)
+        where = recording.save("benchmarks", run, tables, ran_on, root=given.into, digits=6)
         say(f"   recorded in {where.name}")
     return tables["ratios"]
 

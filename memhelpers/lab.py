@@ -4,19 +4,19 @@ Nothing here computes a result. What a recording run calls needs neither a brows
 what displays something imports what it needs when it is called.
 """
 
-import json
 import math
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from memhelpers.data import Dataset
-from memhelpers.errors import ArgumentError, check_choice, check_instance
+from memhelpers.errors import ArgumentError, RecordError, check_choice, check_instance
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
@@ -26,7 +26,6 @@ from memhelpers.sweep import sweep
 
 PRESETS = ("quick", "colab", "paper")
 PRESET = "MEMHELPERS_PRESET"  # the scale
-RECORD = "MEMHELPERS_RECORD"  # set while a chapter is recorded: JSON of how it was called
 STORE = "MEMHELPERS_STORE"  # a folder that keeps finished networks
 DEADLINE = "MEMHELPERS_DEADLINE"  # seconds of `time.monotonic`
 
@@ -44,9 +43,10 @@ class Chapter:
         slug: the chapter's file name without ending, such as "04-loss-sensitivity".
 
     `preset` is what the variable `MEMHELPERS_PRESET` says (`quick`, `colab` or `paper`), else
-    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. `here` and `tables` are the
-    title and the tables of this page's run, once it has been handed to `record`; parameters that
-    the reader has changed stand in the title: "quick, digits, with epochs = 5".
+    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. `here`, `tables` and `data`
+    are the title, the tables and the dataset of this page's run, once it has been handed to
+    `record`; parameters that the reader has changed stand in the title: "quick, digits, with
+    epochs = 5".
     """
 
     def __init__(self, slug: str):
@@ -55,8 +55,7 @@ class Chapter:
         self.slug, self.device = slug, machine.device()
         by_device = "colab" if self.device == "cuda" else "quick"
         self.preset = str(check_choice(PRESET, os.environ.get(PRESET) or by_device, PRESETS))
-        self.here, self.tables, self.ledger = "", {}, None
-        self.started = time.monotonic(), time.process_time()
+        self.here, self.tables, self.data, self.ledger = "", {}, None, None
 
     def __str__(self) -> str:
         """One line: preset, device and versions."""
@@ -73,8 +72,7 @@ class Chapter:
     ) -> pd.DataFrame:
         """The table of `memhelpers.sweep.sweep`; a chapter that is stopped goes on where it was.
 
-        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, else in
-        `data/cache/sweeps` while a chapter is recorded, else in memory.
+        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, else in memory.
 
         Raises:
             Unfinished: the time given to a recording is over.
@@ -85,8 +83,7 @@ class Chapter:
             minutes = (float(os.environ[DEADLINE]) - time.monotonic()) / 60
             if minutes <= 0:
                 raise Unfinished("nothing of this part is done yet")
-        cache = machine.data_folder() / "cache" / "sweeps" if os.environ.get(RECORD) else None
-        store = os.environ.get(STORE) or cache
+        store = os.environ.get(STORE) or None
         found = sweep(experiment, runs, store=store, minutes=minutes, **settings)
         if len(found.failures):
             first = found.failures.iloc[0]
@@ -99,18 +96,17 @@ class Chapter:
         return found.table
 
     def record(self, tables: Tables, *, data: Dataset) -> None:
-        """Take over the tables of this page's run; write them to `data/` if it is being recorded.
+        """Take over the tables of this page's run, to be shown, judged and, by a tool, kept.
 
-        `make chapter N=04 PRESET=paper` records. The record is named by `record_name`.
+        `make chapter N=04 PRESET=paper` runs the chapter and writes them to `data/`.
         """
         check_instance("tables", tables, Mapping)
         check_instance("data", data, Dataset, ", as `load` gives it")
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
-        self.here = f"{self.preset}, {data.name}"
-        if os.environ.get(RECORD):
-            self._write(data)
-        elif changed := self._changed():
-            self.here += f", with {_listed(changed)}"
+        self.data, self.here = data, f"{self.preset}, {data.name}"
+        with suppress(RecordError):  # told where the record is shown; a recording may replace it
+            if changed := self._changed():
+                self.here += f", with {_listed(changed)}"
 
     def _changed(self) -> dict[str, Any]:
         """The parameters, but for the data, that the notebook has otherwise than its preset.
@@ -125,20 +121,6 @@ class Chapter:
                 preset = record.provenance["parameters"]
         here = {k: v for k, v in vars(__main__).items() if k in preset and k != "data"}
         return {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
-
-    def _write(self, data: Dataset) -> None:
-        given = json.loads(os.environ[RECORD])
-        precision = given["parameters"].get("precision", "fp32")
-        run = record_name(self.preset, data.name, given["overrides"])
-        provenance = {
-            "preset": self.preset,
-            **{name: given[name] for name in ("overrides", "parameters")},
-            "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
-            "wall_seconds": round(time.monotonic() - self.started[0] + given["spent"][0], 1),
-            "cpu_seconds": round(time.process_time() - self.started[1] + given["spent"][1], 1),
-            **machine.environment(self.device, precision),
-        }
-        records.save(self.slug, run, self.tables, provenance)
 
     @cached_property
     def recorded(self) -> dict[str, Record]:
@@ -224,12 +206,6 @@ def recorded_chapters() -> list[str]:
     return sorted(folder.name for folder in machine.data_folder().glob("[0-9][0-9]-*"))
 
 
-def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
-    """What a recorded run is called: preset, data and whatever departs from the preset."""
-    changed = [f"{k}={_plain(v)}" for k, v in sorted(overrides.items()) if k != "data"]
-    return "-".join([preset, _plain(data), *changed])
-
-
 def title(record: Record) -> str:
     """What a recorded run is, in words: its data, and its scale or what departs from it."""
     changed = _listed(departures(record))
@@ -291,11 +267,6 @@ def _scale(record: Record) -> str:
 def _run_above(needed: Any) -> None:
     if not needed:
         raise RuntimeError("nothing to show yet: run the cells above first")
-
-
-def _plain(value: object) -> str:
-    """A value as it may stand in a record's name: (512, 512) gives 512-512."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
 
 
 def _listed(parameters: Mapping[str, Any]) -> str:

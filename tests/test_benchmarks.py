@@ -16,7 +16,7 @@ from benchmarks import clock, fig1, goals, plain_jax, workload
 from memhelpers import networks
 from memhelpers.runs import records
 from tests.checkout import ROOT
-from tools import execute, notebooks
+from tools import execute, notebooks, recording
 
 
 @cache
@@ -31,7 +31,7 @@ def test_each_benchmark_measures_what_its_ratios_need(name, tmp_path):
     assert list(ratios.columns) == list(goals.COLUMNS)
     assert np.isfinite(ratios["value"]).all()
     assert set(ratios["met"]) <= {"", "yes", "no"}
-    records.save("benchmarks", name, {**tables, "ratios": ratios}, {}, root=tmp_path)
+    recording.save("benchmarks", name, {**tables, "ratios": ratios}, {}, root=tmp_path)
     assert records.load("benchmarks", name, root=tmp_path).tables.keys() == {*tables, "ratios"}
 
 

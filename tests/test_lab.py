@@ -21,7 +21,7 @@ from memhelpers.runs import machine, records
 from memhelpers.stats import bootstrap
 from tests import chapters
 from tools import chapter as tool
-from tools import notebooks
+from tools import notebooks, recording
 
 SLUG = "07-toys"
 TABLE = pd.DataFrame({"seed": range(6), "value": np.linspace(1, 2, 6)})
@@ -34,7 +34,7 @@ def empty_book(tmp_path, monkeypatch):
     (tmp_path / "book").mkdir()
     monkeypatch.setattr(machine, "repository_root", lambda: tmp_path)
     monkeypatch.setenv(machine.STATIC, "1")
-    for name in (lab.PRESET, lab.RECORD, lab.STORE, lab.DEADLINE):
+    for name in (lab.PRESET, lab.STORE, lab.DEADLINE):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -49,9 +49,9 @@ def save(
         "parameters": parameters or dict(overrides),
         "dataset": {"name": dataset, "fingerprint": f"of {dataset}", "is": f"{dataset}: few"},
         "wall_seconds": seconds,
-        **machine.environment("cpu", overrides.get("precision", "fp32")),
+        **recording.environment("cpu", overrides.get("precision", "fp32")),
     }
-    records.save(SLUG, name, {"values": TABLE.assign(value=factor * TABLE["value"])}, provenance)
+    recording.save(SLUG, name, {"values": TABLE.assign(value=factor * TABLE["value"])}, provenance)
 
 
 def chapter_with_a_run() -> lab.Chapter:
@@ -98,41 +98,12 @@ def test_its_text_names_preset_device_and_versions(monkeypatch):
 # Records
 
 
-def test_record_does_nothing_but_take_the_tables_over_unless_recording(empty_book):
+def test_record_takes_tables_and_data_over_and_writes_nothing(empty_book):
     chapter = chapter_with_a_run()
     assert not (empty_book / "data").exists()
-    assert chapter.here == "quick, toy"
+    assert (chapter.here, chapter.data.name) == ("quick, toy", "toy")
     assert list(chapter.runs) == ["quick, toy"]
     pd.testing.assert_frame_equal(chapter.runs["quick, toy"]["values"], TABLE)
-
-
-@pytest.mark.parametrize("preset", lab.PRESETS)
-def test_a_recording_keeps_how_it_came_about(monkeypatch, preset):
-    given = {"overrides": {"width": 3}, "parameters": {"width": 3, "precision": "bf16"}}
-    monkeypatch.setenv(lab.RECORD, json.dumps(given | {"spent": [100, 50]}))
-    monkeypatch.setenv(lab.PRESET, preset)
-    lab.Chapter(SLUG).record({"values": TABLE}, data=toy_data())
-    found = lab.recorded(SLUG)[f"{preset}-toy-width=3"]
-    ran = found.provenance
-    assert {k: ran[k] for k in given} == given
-    assert (ran["preset"], ran["precision"]) == (preset, "bf16")
-    data = {"name": "toy", "fingerprint": toy_data().fingerprint, "is": toy_data().describe()}
-    assert ran["dataset"] == data
-    assert 100 <= ran["wall_seconds"] < 150
-    assert 50 <= ran["cpu_seconds"] < 90
-    assert {"python", "torch", "device", "threads", "commit"} <= ran.keys()
-    pd.testing.assert_frame_equal(found.tables["values"], TABLE)
-
-
-def test_a_damaged_record_does_not_stop_a_recording(empty_book, monkeypatch):
-    for name in ("paper-other", "paper-toy"):
-        save(name)
-        (empty_book / "data" / SLUG / name / "provenance.json").write_text("{")
-    given = {"overrides": {}, "parameters": {}, "spent": [0, 0]}
-    monkeypatch.setenv(lab.RECORD, json.dumps(given))
-    monkeypatch.setenv(lab.PRESET, "paper")
-    lab.Chapter(SLUG).record({"values": TABLE}, data=toy_data())
-    assert records.load(SLUG, "paper-toy").tables
 
 
 @pytest.mark.parametrize(
@@ -337,11 +308,6 @@ def test_the_cost_line_names_the_gpu_that_was_measured(monkeypatch, card):
     assert said == f"**Cost.** {told} Downloads: none."
 
 
-def test_a_record_is_named_by_what_departs_from_its_preset():
-    name = lab.record_name("paper", "cifar10", {"width": 3, "data": "x.npz", "hidden": (8, 8)})
-    assert name == "paper-cifar10-hidden=8-8-width=3"
-
-
 def test_chapters_with_records_are_listed_without_the_benchmarks(empty_book):
     for folder in ("07-toys", "01-first", "benchmarks", "cache"):
         (empty_book / "data" / folder).mkdir(parents=True)
@@ -365,16 +331,6 @@ def test_a_chapter_keeps_its_networks_where_the_variable_says(tmp_path, monkeypa
     found = lab.Chapter(SLUG).sweep(value, RUNS)
     assert list(found["value"]) == [0, 1, 2]
     assert len(list((tmp_path / "drive").rglob("*.json"))) == 3
-
-
-def test_a_recording_keeps_its_networks_in_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(lab.RECORD, "{}")
-    lab.Chapter(SLUG).sweep(value, RUNS)
-    kept = tmp_path / "data" / "cache" / "sweeps"
-    assert len(list(kept.rglob("*.json"))) == 3
-    monkeypatch.setenv(lab.STORE, str(tmp_path / "drive"))  # comes first
-    lab.Chapter(SLUG).sweep(value, [{"seed": 9}])
-    assert len(list(kept.rglob("*.json"))) == 3
 
 
 def test_a_failed_run_is_an_error_that_names_it():
@@ -455,25 +411,131 @@ def test_a_chapter_is_found_by_its_number_and_run_without_a_record(notebook, emp
     assert not (empty_book / "data").exists()
 
 
-def test_a_recorded_chapter_names_its_overrides_and_parameters(notebook):
-    tool.run(notebook, {"width": 5}, preset="paper", record=True)
-    found = lab.recorded(SLUG)["paper-toy-width=5"].provenance
-    assert found["parameters"] == {"width": 5, "seeds": 6}
-    assert found["overrides"] == {"width": 5}
-    assert not {lab.RECORD, lab.PRESET} & os.environ.keys()  # as before
+def edit(notebook, old, new):
+    """Replace a line in the notebook's cells by others."""
+    assert old in notebook.read_text()
+    notebook.write_text(notebook.read_text().replace(old, json.dumps(new)[1:-1]))
 
 
-def test_a_recording_adds_up_the_time_of_the_calls_that_did_not_finish(notebook, monkeypatch):
+@pytest.mark.parametrize("preset", lab.PRESETS)
+@pytest.mark.parametrize("more", [{}, {"precision": "bf16"}])
+def test_a_recording_keeps_how_it_came_about(notebook, empty_book, preset, more):
+    lines = [f"{name} = {value!r}" for name, value in more.items()]
+    edit(notebook, "seeds = 6", "\n".join(["seeds = 6", *lines]))
+    before, given = dict(os.environ), {"width": 5, "seeds": 3}
+    folder = tool.record(notebook, given, preset=preset)
+    assert dict(os.environ) == before
+    assert folder == empty_book / "data" / SLUG / f"{preset}-toy-seeds=3-width=5"
+    found, data = lab.recorded(SLUG)[folder.name], toy_data()
+    ran = found.provenance
+    assert (ran["overrides"], ran["parameters"]) == (given, given | more)
+    assert (ran["preset"], ran["precision"]) == (preset, more.get("precision", "fp32"))
+    same = {"name": "toy", "fingerprint": data.fingerprint, "is": data.describe()}
+    assert ran["dataset"] == same
+    table = pd.DataFrame({"seed": range(3), "value": 5.0})
+    pd.testing.assert_frame_equal(found.tables["values"], table)
+
+
+def test_the_book_s_records_and_a_new_one_tell_the_same(notebook, monkeypatch):
+    new = list(json.loads((tool.record(notebook) / "provenance.json").read_text()))
+    monkeypatch.setattr(machine, "repository_root", lambda: notebooks.ROOT)
+    for chapter in lab.recorded_chapters():
+        for ran in (record.provenance for record in lab.recorded(chapter).values()):
+            # The oldest ones do not have the processor's time.
+            assert list(ran) == [key for key in new if key in ran or key != "cpu_seconds"]
+
+
+@pytest.mark.parametrize("name", ["paper-other", "paper-toy"])
+def test_a_damaged_record_does_not_stop_a_recording(notebook, empty_book, name):
+    save(name)
+    (empty_book / "data" / SLUG / name / "provenance.json").write_text("{")
+    assert records.load(SLUG, tool.record(notebook, preset="paper").name).tables
+
+
+def test_a_chapter_that_hands_nothing_over_is_not_recorded(notebook, empty_book):
+    edit(notebook, "chapter.record(", "dict(")
+    with pytest.raises(ArgumentError, match=r"chapter: given '07-toys'; .* calls `chapter.record`"):
+        tool.record(notebook)
+    assert not list(empty_book.rglob("provenance.json"))
+
+
+def test_a_record_is_named_by_what_departs_from_its_preset():
+    overrides = {"width": 3, "data": "x.npz", "hidden": (8, 8)}
+    name = recording.record_name("paper", "cifar10", overrides)
+    assert name == "paper-cifar10-hidden=8-8-width=3"
+
+
+@pytest.mark.parametrize("drive", [False, True])
+def test_a_recording_keeps_its_networks_in_the_cache_or_where_the_reader_says(
+    notebook, empty_book, monkeypatch, drive
+):
+    first = "def train(seed): return table[table['seed'] == seed]"
+    last = "from toys import toy_data"
+    edit(notebook, last, f"{first}\nchapter.sweep(train, [{{'seed': 0}}])\n{last}")
+    here, cache = empty_book / "drive", empty_book / "data" / "cache" / "sweeps"
+    monkeypatch.setenv(lab.STORE, str(here) if drive else "")
+    tool.run(notebook)
+    assert (here.exists(), cache.exists()) == (drive, False)
+    tool.record(notebook)
+    assert len(list((here if drive else cache).rglob("*.json"))) == 1
+    assert (here.exists(), cache.exists()) == (drive, not drive)
+
+
+@pytest.fixture
+def ten_seconds_a_call(monkeypatch):
+    """Each recording takes ten seconds of the processor's time, from its start to its end."""
+    ticks = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(time, "process_time", lambda: next(ticks))
+
+
+def stopped(notebook, **named):
+    """Record a chapter that the deadline stops."""
     text = notebook.read_text()
-    stop = "import time; time.sleep(0.2)\\nfrom memhelpers import lab\\nraise lab.Unfinished"
-    notebook.write_text(text.replace("from toys import toy_data", stop))
-    for _ in range(2):
-        with pytest.raises(lab.Unfinished):
-            tool.run(notebook, preset="paper", record=True)
+    stop = "import time; time.sleep(0.2)\nfrom memhelpers import lab\nraise lab.Unfinished"
+    edit(notebook, "from toys import toy_data", stop)
+    with pytest.raises(lab.Unfinished):
+        tool.record(notebook, **named)
     notebook.write_text(text)
-    tool.run(notebook, preset="paper", record=True)
-    assert 0.4 <= lab.recorded(SLUG)["paper-toy"].provenance["wall_seconds"] < 60
-    assert not list(notebook.parent.parent.rglob("spent/*"))
+
+
+def took(notebook, *given, **named):
+    """Record a chapter; the wall and processor seconds that the record tells."""
+    ran = json.loads((tool.record(notebook, *given, **named) / "provenance.json").read_text())
+    return ran["wall_seconds"], ran["cpu_seconds"]
+
+
+def test_a_recording_adds_up_the_time_of_the_calls_that_did_not_finish(
+    notebook, empty_book, ten_seconds_a_call
+):
+    for _ in range(2):
+        stopped(notebook, preset="paper")
+    wall, processor = took(notebook, preset="paper")
+    assert 0.4 <= wall < 60
+    assert processor == 30
+    assert not list(empty_book.rglob("spent/*"))
+    assert took(notebook, preset="paper")[1] == 10
+
+
+def test_only_the_same_recording_goes_on_with_the_time_that_was_spent(notebook, ten_seconds_a_call):
+    edit(notebook, "seeds = 6", "seeds = 6\ndata = 'toy'")
+    stopped(notebook, preset="paper")
+    for other in ({"data": "other"}, {"width": 5}):
+        assert took(notebook, other, preset="paper")[1] == 10
+    assert took(notebook, preset="colab")[1] == 10
+    tool.run(notebook, preset="paper")  # it is no recording
+    assert took(notebook, preset="paper")[1] == 20
+
+
+def test_the_time_spent_before_outlasts_a_failed_write(notebook, monkeypatch, ten_seconds_a_call):
+    def full(*_):
+        raise OSError("no space")
+
+    stopped(notebook)
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "save", full)
+        with pytest.raises(OSError, match="no space"):
+            tool.record(notebook)
+    assert took(notebook)[1] == 20
 
 
 def test_parameters_are_read_without_running_the_rest(notebook):
@@ -484,25 +546,30 @@ def test_parameters_are_read_without_running_the_rest(notebook):
 
 
 @pytest.mark.parametrize(
-    ("words", "overrides", "settings"),
+    ("words", "overrides", "called"),
     [
-        ("7", {}, {"preset": None, "record": False}),
-        ("7 --record", {}, {"preset": None, "record": True}),
+        ("7", {}, ("run", None)),
+        ("7 --record", {}, ("record", None)),
         (
             "7 --preset colab --set width=5 data=mnist --set hidden=(8,8)",
             {"width": 5, "data": "mnist", "hidden": (8, 8)},
-            {"preset": "colab", "record": False},
+            ("run", "colab"),
         ),
     ],
 )
 def test_the_command_line_hands_on_what_it_was_given(
-    notebook, monkeypatch, words, overrides, settings
+    notebook, monkeypatch, words, overrides, called
 ):
     calls = []
-    monkeypatch.setattr(tool, "run", lambda *given, **named: calls.append((*given, named)))
+
+    def stub(name):
+        return lambda *given, preset: calls.append((*given, (name, preset)))
+
+    for name in ("run", "record"):
+        monkeypatch.setattr(tool, name, stub(name))
     monkeypatch.setattr(sys, "argv", ["chapter", *words.split()])
     tool.main()
-    assert calls == [(notebook, overrides, settings)]
+    assert calls == [(notebook, overrides, called)]
 
 
 @pytest.mark.parametrize("words", ["7 --set width", "7 --preset big"])

@@ -17,7 +17,7 @@ from memhelpers.errors import DataError
 from memhelpers.networks import mlp_flops
 from memhelpers.runs import machine, records
 from tests.checkout import ROOT
-from tools import chapter, plan
+from tools import chapter, plan, recording
 from tools.plan import Experiment
 
 PARAMETERS = {"data": "digits", "examples": None, "hidden": (8, 8), "epochs": 2, "seeds": 3}
@@ -33,8 +33,8 @@ def book(tmp_path, monkeypatch):
     """A plan with three chapters that record a table of files, one a network, in a stub's time."""
     stub = SimpleNamespace(root=tmp_path, wait=0.0, missing_data=())
 
-    def run(path, overrides, preset, record):
-        assert (preset, record) == ("paper", True)
+    def record(path, overrides, preset):
+        assert preset == "paper"
         if path.stem in stub.missing_data:
             raise DataError("not to be had")
         for network in range(10):
@@ -44,10 +44,10 @@ def book(tmp_path, monkeypatch):
                     raise lab.Unfinished(f"{10 - network} of 10 networks are missing")
                 time.sleep(stub.wait)
                 file.touch()
-        keep(path.stem, lab.record_name("paper", "digits", overrides), overrides)
+        return keep(path.stem, recording.record_name("paper", "digits", overrides), overrides)
 
     monkeypatch.setattr(chapter, "find", lambda number: Path(f"{number}-chapter.ipynb"))
-    monkeypatch.setattr(chapter, "run", run)
+    monkeypatch.setattr(chapter, "record", record)
     monkeypatch.setattr(
         chapter, "parameters", lambda path, changed, preset: PARAMETERS | dict(changed)
     )
@@ -61,7 +61,7 @@ def book(tmp_path, monkeypatch):
 def keep(stem, name, overrides, **provenance):
     ran = {"wall_seconds": 120, "cpu_seconds": 180, "device": "a CPU", "threads": 2}
     ran |= {"parameters": PARAMETERS | dict(overrides)} | provenance
-    records.save(stem, name, {"networks": pd.DataFrame({"seed": [0]})}, ran)
+    return recording.save(stem, name, {"networks": pd.DataFrame({"seed": [0]})}, ran)
 
 
 def test_the_book_s_plan_counts_its_claims_and_takes_its_costs_from_records():

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from memhelpers import lab
 from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine, records
+from tools import recording
 
 OLD = {"curve": pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})}
 NEW = {
@@ -32,7 +33,7 @@ NEW = {
 
 def save(root: Path, tables: dict = OLD, **changes: object) -> Path:
     arguments = {"chapter": "04-a", "name": "paper", "provenance": {"seeds": 10}, **changes}
-    return records.save(tables=tables, root=root, **arguments)
+    return recording.save(tables=tables, root=root, **arguments)
 
 
 def load(root: Path, **changes: object) -> records.Record:
@@ -156,7 +157,7 @@ def test_the_book_s_records_are_named_by_what_they_are():
             ran = record.provenance
             data = ran["dataset"]
             assert (ran["chapter"], ran["name"]) == (chapter, name)
-            assert name == lab.record_name(ran["preset"], data["name"], ran["overrides"])
+            assert name == recording.record_name(ran["preset"], data["name"], ran["overrides"])
             assert ran["overrides"].items() <= ran["parameters"].items()
             assert re.fullmatch("[0-9a-f]{16}", data["fingerprint"])
             assert data["fingerprint"] in data["is"]
@@ -381,12 +382,11 @@ def test_a_file_that_may_not_grow_leaves_the_former_record(tmp_path):
 
 
 def test_the_environment_names_versions_and_device_but_no_host_user_or_folder():
-    found = machine.environment("cpu", "float32", wall_seconds=3.5)
+    found = recording.environment("cpu", "float32")
     assert found["torch"] == torch.__version__
     assert found["python"] == platform.python_version()
     assert found["threads"] == torch.get_num_threads()
     assert found["precision"] == "float32"
-    assert found["wall_seconds"] == 3.5
     assert isinstance(found["device"], str)
     assert found["device"]
     text = json.dumps(found)
@@ -397,7 +397,7 @@ def test_the_environment_names_versions_and_device_but_no_host_user_or_folder():
 
 def test_a_gpu_is_named_by_its_model(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
-    assert machine.environment("cuda:1", "bfloat16")["device"] == "Card 1"
+    assert recording.environment("cuda:1", "bfloat16")["device"] == "Card 1"
 
 
 @pytest.fixture
@@ -417,19 +417,19 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_the_commit_is_dirty_when_code_differs_but_not_by_a_new_record(checkout):
-    clean = machine.environment("cpu", "float32")
+    clean = recording.environment("cpu", "float32")
     assert len(clean["commit"]) == 40
     assert clean["dirty"] is False
     save(checkout / "data")
-    assert machine.environment("cpu", "float32")["dirty"] is False
+    assert recording.environment("cpu", "float32")["dirty"] is False
     (checkout / "code.py").write_text("a = 2\n")
-    assert machine.environment("cpu", "float32")["dirty"] is True
+    assert recording.environment("cpu", "float32")["dirty"] is True
 
 
 def test_outside_of_its_own_checkout_there_is_no_commit(checkout, monkeypatch):
     for root in (None, checkout / "data"):
         monkeypatch.setattr(machine, "repository_root", lambda root=root: root)
-        found = machine.environment("cpu", "float32")
+        found = recording.environment("cpu", "float32")
         assert (found["commit"], found["dirty"]) == (None, None)
 
 

@@ -12,7 +12,7 @@ import json
 import linecache
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from memhelpers import lab
 from memhelpers.errors import ArgumentError, check_choice
 from memhelpers.runs import machine
+from tools import recording
 
 TAGS = ("parameters", "run")
 
@@ -39,11 +40,7 @@ def find(number: str, folder: Path | None = None) -> Path:
 
 
 def run(
-    path: Path,
-    overrides: Mapping[str, Any] | None = None,
-    *,
-    preset: str | None = None,
-    record: bool = False,
+    path: Path, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
 ) -> dict[str, Any]:
     """Execute the experiment of a chapter and return its namespace.
 
@@ -51,35 +48,83 @@ def run(
         path: the notebook.
         overrides: new values of names in its parameters cell.
         preset: the scale (default: as in the notebook).
-        record: whether the chapter is to write its record.
 
     Raises:
         ArgumentError: an override names no parameter.
     """
     namespace: dict[str, Any] = {"__name__": path.stem}
-    with environment({lab.PRESET: preset, lab.RECORD: None}), _clocked(path, overrides) as spent:
+    with environment({lab.PRESET: preset}):
         for tags, source, place in _cells(path):
             exec(compile(source, place, "exec"), namespace)
             if "parameters" in tags:
-                found = _overridden(namespace, source, overrides or {})
-                given = {"overrides": dict(overrides or {}), "parameters": found, "spent": spent}
-                os.environ.update({lab.RECORD: json.dumps(given)} if record else {})
+                _overridden(namespace, source, overrides or {})
     return namespace
 
 
+def record(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
+) -> Path:
+    """Execute the experiment of a chapter and keep its tables; returns the record's folder.
+
+    Finished networks lie in `data/cache/sweeps`, or where `MEMHELPERS_STORE` says, so that a
+    recording that the deadline stops goes on there; the time of both counts.
+
+    Raises:
+        ArgumentError: an override names no parameter, or the chapter hands over no tables.
+        lab.Unfinished: the deadline is over.
+    """
+    found = parameters(path, overrides, preset=preset)
+    name = recording.record_name(str(preset), str(found.get("data")), overrides or {})
+    cache = machine.data_folder() / "cache"
+    store = os.environ.get(lab.STORE) or str(cache / "sweeps")
+    clock = _clocked(cache / "spent" / f"{path.stem}-{name}.json")
+    with environment({lab.STORE: store}), clock as spent:
+        chapter = run(path, overrides, preset=preset)["chapter"]
+        if not chapter.tables:
+            raise ArgumentError("chapter", path.stem, "a notebook that calls `chapter.record`")
+        return _save(chapter, dict(overrides or {}), found, *spent())
+
+
+def _save(
+    chapter: lab.Chapter,
+    overrides: dict[str, Any],
+    parameters: dict[str, Any],
+    wall: float,
+    processor: float,
+) -> Path:
+    """Write the record of a chapter that has run; returns its folder."""
+    data, precision = chapter.data, parameters.get("precision", "fp32")
+    name = recording.record_name(chapter.preset, data.name, overrides)
+    provenance = {
+        "preset": chapter.preset,
+        "overrides": overrides,
+        "parameters": parameters,
+        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "is": data.describe()},
+        "wall_seconds": round(wall, 1),
+        "cpu_seconds": round(processor, 1),
+        **recording.environment(chapter.device, precision),
+    }
+    return recording.save(chapter.slug, name, chapter.tables, provenance)
+
+
 @contextmanager
-def _clocked(path: Path, overrides: Mapping[str, Any] | None) -> Iterator[list[float]]:
-    """Wall and processor seconds that earlier calls have spent on this run without finishing it."""
-    name = lab.record_name(os.environ.get(lab.PRESET, ""), path.stem, overrides or {})
-    kept = machine.data_folder() / "cache" / "spent" / f"{name}.json"
+def _clocked(kept: Path) -> Iterator[Callable[[], list[float]]]:
+    """Gives a function of the wall and processor seconds that a recording has taken until now.
+
+    Those of earlier calls that the deadline stopped lie in the file `kept` and count, too.
+    """
     before = json.loads(kept.read_text()) if kept.exists() else [0.0, 0.0]
     started = time.monotonic(), time.process_time()
+
+    def spent() -> list[float]:
+        now = time.monotonic(), time.process_time()
+        return [b + n - s for b, n, s in zip(before, now, started, strict=True)]
+
     try:
-        yield before
+        yield spent
     except lab.Unfinished:
-        spent = time.monotonic() - started[0], time.process_time() - started[1]
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps([a + b for a, b in zip(before, spent, strict=True)]))
+        kept.write_text(json.dumps(spent()))
         raise
     kept.unlink(missing_ok=True)
 
@@ -168,7 +213,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the run under data/")
     given = parser.parse_args()
     try:
-        run(find(given.number), dict(given.set), preset=given.preset, record=given.record)
+        (record if given.record else run)(find(given.number), dict(given.set), preset=given.preset)
     except ArgumentError as error:
         parser.error(str(error))
 

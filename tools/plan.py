@@ -23,7 +23,7 @@ from memhelpers import claims, lab
 from memhelpers.errors import DataError
 from memhelpers.networks import mlp_flops
 from memhelpers.runs.records import Record
-from tools import chapter
+from tools import chapter, recording
 
 PLAN = Path(__file__).parent / "plan.yml"
 PRESET = "paper"
@@ -59,7 +59,7 @@ class Experiment:
 
     def record(self) -> str:
         """Name of its recorded run."""
-        return lab.record_name(PRESET, self.parameters()["data"], self.set)
+        return recording.record_name(PRESET, self.parameters()["data"], self.set)
 
     def claims(self) -> int:
         """How many claims are declared for its chapter."""
@@ -186,12 +186,12 @@ def run(minutes: float, say: Callable[[str], None]) -> bool:
 def _record(experiment: Experiment, deadline: float) -> str:
     with chapter.environment({lab.DEADLINE: str(deadline)}):
         try:
-            chapter.run(experiment.path(), experiment.set, preset=PRESET, record=True)
+            kept = chapter.record(experiment.path(), experiment.set, preset=PRESET)
         except lab.Unfinished as left:
             return f"the time is over: {left}; the next call goes on there"
         except DataError as error:
             return f"left out: {error}"
-    return f"recorded as {experiment.record()}"
+    return f"recorded as {kept.name}"
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ still finds them.
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -45,14 +44,8 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def environment(device: object, precision: str, **more: object) -> dict[str, object]:
-    """What a run ran on, for its provenance; no name of a host, a user or a folder.
-
-    Returns:
-        Versions, device, CPU threads, precision, the checkout's commit and whether code differs
-        from it (both None outside of a checkout), and `more`, such as wall time.
-    """
-    commit, dirty = _commit()
+def environment(device: object, precision: str) -> dict[str, object]:
+    """What a run ran on: versions, device, CPU threads and precision; no host, user or folder."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -62,9 +55,6 @@ def environment(device: object, precision: str, **more: object) -> dict[str, obj
         "device": _device_name(torch.device(device)),
         "threads": torch.get_num_threads(),
         "precision": precision,
-        "commit": commit,
-        "dirty": dirty,
-        **more,
     }
 
 
@@ -117,20 +107,3 @@ def _cpu_name() -> str:
     described = linux.read_text(encoding="utf-8") if linux.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
     return model.group(1).strip() if model else platform.processor() or platform.machine()
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether anything but the records differs from it."""
-    root = repository_root()
-    if not root or not (root / ".git").exists():  # a copy may lie inside some other repository
-        return None, None
-    try:
-        changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)data")
-        return _git(root, "rev-parse", "--verify", "HEAD"), bool(changes)
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,16 +1,14 @@
 """Recorded runs: what an experiment at a larger scale gave, kept as CSV tables and one JSON file.
 
-This is the last step of a run that readers need not repeat. A record is written in full before it
-replaces a former one, is checked when it is read, and needs neither pickle nor this package.
+This is the last step of a run that readers need not repeat. `tools/recording.py` of the repository
+writes a record; it is checked when it is read, and needs neither pickle nor this package.
 """
 
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,64 +18,19 @@ from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine
 
 FORMAT = 2
+PROVENANCE = "provenance.json"
 
-_PROVENANCE = "provenance.json"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]{0,98}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A recorded run: its tables by name, and how they came about, as written by `save`."""
+    """A recorded run: its tables by name, and how they came about, as it was written."""
 
     chapter: str
     name: str
     tables: Mapping[str, pd.DataFrame]
     provenance: Mapping[str, object]
-
-
-def save(
-    chapter: str,
-    name: str,
-    tables: Mapping[str, pd.DataFrame],
-    provenance: Mapping[str, object],
-    *,
-    root: str | Path | None = None,
-    digits: int | None = None,
-) -> Path:
-    """Writes a record beside a former one of this name, in full, and then puts it in its place.
-
-    A full disk or a kill while it is written leaves the former one as it was.
-
-    Args:
-        chapter: slug of the chapter, such as "04-loss-sensitivity".
-        name: of the run, such as "paper-mnist"; letters, digits and "_=.-".
-        tables: by name; columns of numbers, booleans or text, and the default index.
-        provenance: how they came about (parameters, seeds, dataset fingerprint, wall time, and what
-            `environment` returns); JSON values, no NaN.
-        root: the folder of records (default: `data/` of the checkout).
-        digits: significant digits of floating-point columns (default: enough to read back exactly).
-
-    Returns:
-        The record's folder, `<root>/<chapter>/<name>`.
-
-    Raises:
-        RecordError: a bad name.
-        ArgumentError: a table or a provenance that cannot be kept.
-    """
-    folder = _folder(chapter, name, root)
-    if not isinstance(tables, Mapping) or not tables:
-        raise ArgumentError("tables", tables, "at least one table by name")
-    contents, described = {}, {}
-    for table_name, table in tables.items():
-        columns = files.kinds(f"tables[{_valid('table', table_name)!r}]", table)
-        content = contents[f"{table_name}.csv"] = files.to_csv(table, digits)
-        checksum = hashlib.sha256(content).hexdigest()
-        described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
-    contents[_PROVENANCE] = _sealed(head | provenance | head | {"tables": described})
-    _replace(folder, contents)
-    return folder
 
 
 def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
@@ -87,8 +40,8 @@ def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
         RecordError: there is no such record, it has another format version, or a file is missing or
             not what was written.
     """
-    folder, label = _folder(chapter, name, root), f"record {chapter}/{name}"
-    if not (folder / _PROVENANCE).is_file():
+    folder, label = record_folder(chapter, name, root), f"record {chapter}/{name}"
+    if not (folder / PROVENANCE).is_file():
         known = ", ".join(available(chapter, root)) or "none"
         raise RecordError(f"{label} does not exist; recorded for {chapter}: {known}")
     provenance = _provenance(folder, label)
@@ -105,7 +58,7 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     Raises:
         RecordError: the chapter's slug is no valid name.
     """
-    found = (_root(root) / _valid("chapter", chapter)).glob(f"*/{_PROVENANCE}")
+    found = (_root(root) / valid_name("chapter", chapter)).glob(f"*/{PROVENANCE}")
     names = (path.parent.name for path in found)
     return sorted(name for name in names if _NAME.fullmatch(name))  # not what a killed run left
 
@@ -136,7 +89,12 @@ def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
 # Names and folders
 
 
-def _valid(what: str, name: object) -> str:
+def valid_name(what: str, name: object) -> str:
+    """The name as it is, which leads to no other folder than it should.
+
+    Raises:
+        RecordError: any other; `what` says whose name it is.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
         raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
@@ -147,58 +105,35 @@ def _root(root: str | Path | None) -> Path:
     return machine.data_folder() if root is None else Path(root)
 
 
-def _folder(chapter: str, name: str, root: str | Path | None) -> Path:
-    return _root(root) / _valid("chapter", chapter) / _valid("name", name)
+def record_folder(chapter: str, name: str, root: str | Path | None = None) -> Path:
+    """Where a record lies or is to lie, `<root>/<chapter>/<name>`.
+
+    Raises:
+        RecordError: one of the two is no valid name.
+    """
+    return _root(root) / valid_name("chapter", chapter) / valid_name("name", name)
 
 
-# Writing
+# Reading
 
 
-def _sealed(provenance: Mapping[str, object]) -> bytes:
-    """The provenance as JSON, with a checksum over everything in it."""
-    try:
-        plain = json.loads(json.dumps(provenance, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError("provenance", str(error), "JSON values, no NaN") from None
-    plain["sha256"] = _checksum(plain)
-    return (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _checksum(provenance: Mapping[str, object]) -> str:
+def checksum(provenance: Mapping[str, object]) -> str:
     """SHA-256 of its canonical JSON, without the checksum itself."""
     rest = {key: value for key, value in provenance.items() if key != "sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)  # what a killed run left
-    try:
-        fresh.mkdir(parents=True)
-        for name, content in contents.items():
-            files.write(fresh / name, content)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
-
-
-# Reading
-
-
 def _provenance(folder: Path, label: str) -> dict:
     try:
-        provenance = json.loads((folder / _PROVENANCE).read_bytes())
+        provenance = json.loads((folder / PROVENANCE).read_bytes())
         version = provenance["format"]
     except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"{label}: {_PROVENANCE} cannot be read: {error!r}") from None
+        raise RecordError(f"{label}: {PROVENANCE} cannot be read: {error!r}") from None
     if version != FORMAT:
         raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
-    if provenance.get("sha256") != _checksum(provenance):
-        raise RecordError(f"{label}: {_PROVENANCE} is altered (its checksum differs)")
+    if provenance.get("sha256") != checksum(provenance):
+        raise RecordError(f"{label}: {PROVENANCE} is altered (its checksum differs)")
     return provenance
 
 
