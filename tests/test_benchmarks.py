@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import clock, fig1, goals, plain_jax, workload
-from memhelpers import networks
+from memhelpers import lab, networks
 from memhelpers.runs import records
 from tests.checkout import ROOT
 from tools import execute, notebooks, recording
@@ -130,6 +130,8 @@ def test_a_record_is_named_after_machine_and_day(tmp_path, monkeypatch):
     command.measured("cscores", given)
     (name,) = records.available("benchmarks", tmp_path)
     assert re.fullmatch(r"cscores(-[a-z0-9]+)+-threads-\d{4}-\d\d-\d\d", name)
+    new, former = records.load("benchmarks", name, root=tmp_path), lab.recorded("benchmarks")
+    assert {tuple(record.provenance) for record in former.values()} == {tuple(new.provenance)}
 
 
 class FakeBenchmark:

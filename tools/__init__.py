@@ -1,1 +1,1 @@
-"""The book's build: execute the notebooks, stage the sources, render the pages."""
+"""What knows notebooks: build, check, record and plan; no part of the package."""
