@@ -83,7 +83,7 @@ class Verdict:
 
     @property
     def close(self) -> bool:
-        """Whether rounding could flip it: an end is nearer to a threshold than `CLOSE` widths."""
+        """Whether rounding could flip it, with an end within `CLOSE` widths of a threshold."""
         low, high, threshold = self.interval.low, self.interval.high, self.claim.threshold
         thresholds = threshold if isinstance(threshold, tuple) else (threshold,)
         nearest = min(abs(end - one) for end in (low, high) for one in thresholds)
