@@ -91,8 +91,6 @@ def test_only_the_plain_relu_network_is_done_by_hand():
             nn.Flatten(), nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False)
         ),
         nn.Sequential(nn.Linear(4, 2)),
-        nn.Sequential(nn.Flatten(2), nn.Linear(4, 2)),
-        nn.Sequential(nn.Flatten(1, 2), nn.Linear(4, 2)),
         nn.Sequential(),
         nn.Linear(4, 2),
     ]

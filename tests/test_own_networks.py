@@ -149,6 +149,10 @@ REFUSED = {
     ),
     "another size": (lambda: mlp((1, 5, 5), [8], 3), r"network: .*image of shape \(1, 3, 3\)"),
     "too few logits": (lambda: mlp((1, 3, 3), [8], 2), r"network: given '2 logits'.*data \(3\)"),
+    "half a flattening": (
+        lambda: nn.Sequential(nn.Flatten(2), nn.Linear(9, 3)),
+        r"network: given 'output \(1, 1, 3\)'; allowed: logits \[n, classes\]",
+    ),
     "images for logits": (
         lambda: nn.Conv2d(1, 3, 1),
         r"network: given 'output \(1, 3, 3, 3\)'; allowed: logits \[n, classes\]",
