@@ -34,8 +34,8 @@ serve:  ## show _build/html on http://localhost:8000 (PORT=8000)
 	@echo "http://localhost:$(PORT)"
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="width=1024 seeds=5"
-	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="width=1024 seeds=5"' >&2; exit 2; }
+chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="hidden=32,32 seeds=5"
+	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="hidden=32,32 seeds=5"' >&2; exit 2; }
 	@$(PY) -m tools.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
 
 record: $(READY)  ## record what is missing at the paper's scale, as far as MINUTES=9 go; again goes on

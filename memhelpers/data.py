@@ -10,8 +10,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,6 +77,7 @@ class Dataset:
     replaced: Tensor | None = None
     changed: Tensor | None = None
     steps: tuple[str, ...] = ()  # what was done since loading, in order
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for mask in ("replaced", "changed"):
@@ -108,9 +108,16 @@ class Dataset:
         """Number of classes."""
         return len(self.classes)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any pixel or label, and not with the device."""
+        tensors = [tensor for part in self.parts.values() for tensor in (part.x, part.y)]
+        versions = tuple(tensor._version for tensor in tensors)  # counts changes in place
+        if self._known.get("versions") != versions:
+            self._known.update(versions=versions, fingerprint=self._hash())
+        return self._known["fingerprint"]
+
+    def _hash(self) -> str:
         digest = hashlib.sha256(self.scaling.encode())
         for name, part in self.parts.items():
             for tensor in (part.x, part.y):
@@ -148,22 +155,6 @@ class Dataset:
             seed: of the draw.
         """
         return _subset(self, "n", n, balanced, seed)
-
-    def standardize(self) -> "Dataset":
-        """Shifts and scales all parts so that the training part has mean 0 and deviation 1.
-
-        Each channel of images by its own mean and deviation; of vectors, each number. What is the
-        same in all training examples becomes 0.
-        """
-        axes = (0,) if _are_vectors(self.shape) else (0, 2, 3)
-        pixels = self.train.x.cpu().double()  # so that no device rounds the sums its own way
-        deviation, mean = torch.std_mean(pixels, axes, correction=0, keepdim=True)
-        deviation = deviation.where(deviation > 0, torch.ones(()).double())
-        scaled = {}
-        for name, part in self.parts.items():
-            x = ((part.x.cpu().double() - mean) / deviation).float()
-            scaled[name] = Part(x.to(self.device), part.y)
-        return self.replace(**scaled, steps=(*self.steps, "standardize()"))
 
     def resize(self, side: int) -> "Dataset":
         """Averages all images down to `side` x `side` pixels; refuses a larger side, and vectors.
@@ -203,9 +194,10 @@ def load(
             classes. x: [n, H, W], [n, H, W, C], [n, C, H, W], or [n, d] for vectors; uint8 (divided
             by 255) or other numbers (kept as they are). y: whole numbers or texts; the classes are
             those of the training part in ascending order, or those of `classes`.
-        examples: size of the training subset; None takes all.
+        examples: size of the training subset; None takes all (balanced: as many as there can be).
         side: side to which the images are averaged down; None leaves them as they are.
-        scale: "standard" for mean 0 and deviation 1, see `Dataset.standardize`; None leaves them.
+        scale: "standard" gives the training part mean 0 and deviation 1, each channel of images and
+            each number of vectors for itself, and the other parts by the same; None leaves them.
         balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
         root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
@@ -226,18 +218,17 @@ def load(
         if size is not None:  # refused here before anything is downloaded
             check_positive_int(argument, size)
     check_choice("scale", scale, (None, "standard"))
-    if check_bool("balanced", balanced) and examples is None:
-        raise ArgumentError("balanced", True, "False, unless `examples` gives a number of them")
+    check_bool("balanced", balanced)
     if not isinstance(root, str | os.PathLike | None):
         raise ArgumentError("root", root, "the path of a folder, or None")
     given = sources.read(source, root, check_bool("download", download))
-    pairs, facts = arrays.check(given, layout)
+    pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
-    if scale is not None:
-        data = data.standardize()
     if data.scaling == "as given":
-        _warn_of_large_numbers(data.train.x)
+        _warn_of_large_numbers(data.parts)
+    if examples is None and balanced:
+        examples = data.n_classes * int(data.train.y.bincount(minlength=data.n_classes).min())
     if examples is not None:
         data = _subset(data, "examples", examples, balanced, seed)
     if side is not None:
@@ -264,13 +255,15 @@ def _are_vectors(shape: tuple[int, int, int]) -> bool:
     return min(shape[1:]) == 1
 
 
-def _warn_of_large_numbers(x: Tensor) -> None:
+def _warn_of_large_numbers(parts: Mapping[str, Part]) -> None:
     """Warn where a network would hardly train on images as they are given."""
-    deviation, mean = torch.std_mean(x)
-    if max(abs(mean), deviation) > LARGE:
-        told = f"the training part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
-        told += 'networks train badly: give scale="standard", or divide by the largest number'
-        warnings.warn(told, UserWarning, stacklevel=3)
+    for name, part in parts.items():
+        deviation, mean = torch.std_mean(part.x)
+        if max(abs(mean), deviation) > LARGE:
+            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
+            told += 'networks train badly: give scale="standard", or divide by the largest number'
+            warnings.warn(told, UserWarning, stacklevel=3)
+            return
 
 
 def _kind(tensor: Tensor) -> str:
@@ -290,6 +283,7 @@ def _check_device(device: object) -> torch.device:
 
 def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
     """Returns [n_train] ranks of the examples in `order`, with which the classes take turns."""
+    check_integer(argument, n, data.n_classes)
     labels = data.train.y.cpu()[order]
     present = torch.nn.functional.one_hot(labels, data.n_classes)
     counts = present.sum(0)

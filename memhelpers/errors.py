@@ -36,7 +36,8 @@ class ArgumentError(ValueError):
 
 def _shown(given: object) -> str:
     """In one line; of a large array or tensor what it is, not its numbers."""
-    if hasattr(given, "dtype") and math.prod(getattr(given, "shape", ())) > 10:
+    is_array = hasattr(given, "dtype") and not isinstance(given, type)
+    if is_array and math.prod(getattr(given, "shape", ())) > 10:
         return f"{type(given).__name__} of shape {list(given.shape)}, {given.dtype}"
     text = " ".join(_REPR.repr(given).split())
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import one_hot
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from memhelpers.data import Dataset
 from memhelpers.engine import curvature
@@ -163,7 +164,9 @@ def loss_sensitivity(
     seeds = check_seeds(seeds)
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
     check_template(network, datasets[0].shape, datasets[0].n_classes)
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
+    layers = list(network.modules())
+    tracked = any(getattr(layer, "track_running_stats", False) for layer in layers)
+    if tracked or any(isinstance(layer, _BatchNorm) for layer in layers):
         raise ArgumentError("network", "batch norm", "networks in which each example has its loss")
     if not all(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError("network", "frozen parameters", "networks that are trained as a whole")
@@ -175,8 +178,9 @@ def loss_sensitivity(
     sizes = sorted({len(dataset.train) for dataset in datasets})
     if len(sizes) != 1:
         raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
-    steps = -(-sizes[0] // check_positive_int("batch_size", batch_size))
-    updates = steps * check_positive_int("epochs", epochs)
+    batch_size = check_positive_int("batch_size", batch_size)
+    epochs = check_positive_int("epochs", epochs)
+    updates = epochs * -(-sizes[0] // batch_size)
     times = _times(evaluations, updates)
     settings = {
         "epochs": epochs,

@@ -422,7 +422,9 @@ def _numbers(values: object, count: int) -> list[float]:
     """What a statistic returned for each of the halves."""
     numbers = np.asarray(values)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ArgumentError("statistic", values, f"a function that returns {count} finite numbers")
+        allowed = f"a function that returns {count} finite numbers, as is not the case where the "
+        allowed += "networks are right on all examples, or wrong"
+        raise ArgumentError("statistic", values, allowed)
     return numbers.tolist()
 
 

@@ -144,8 +144,9 @@ def fit(
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
     _check_alike(network, datasets)
     visited = _visited(subsets, datasets, seeds)
-    check_positive_int("epochs", epochs)
-    _check_batches(network, visited, check_positive_int("batch_size", batch_size))
+    epochs = check_positive_int("epochs", epochs)
+    batch_size = check_positive_int("batch_size", batch_size)
+    _check_batches(network, visited, batch_size)
     dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")

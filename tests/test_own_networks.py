@@ -54,7 +54,17 @@ class Skip(nn.Module):
         return self.last(a + torch.nn.functional.gelu(self.second(a)))
 
 
+class Unused(nn.Sequential):
+    """One layer is never called."""
+
+    def forward(self, x):
+        return self[3](self[0](x))
+
+
 SUPPORTED = {
+    "a layer that is never used": lambda: Unused(
+        nn.Flatten(), nn.Linear(9, 8), nn.ReLU(), nn.Linear(9, 3)
+    ),
     "a forward of its own": lambda: Doubled(*layers()),
     "a hook": hooked,
     "frozen layers": frozen,
@@ -109,7 +119,19 @@ class Branch(nn.Sequential):
         return logits if logits.sum() > 0 else -logits
 
 
+class Several(nn.Sequential):
+    """Logits and something else."""
+
+    def forward(self, x):
+        return super().forward(x), x
+
+
 REFUSED = {
+    "several outputs": (lambda: Several(*layers()), "network: given 'output tuple'; .*logits"),
+    "a batch norm of images after flattening": (
+        lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm2d(9), nn.Linear(9, 3)),
+        "network: given 'one that fails on an image of shape",
+    ),
     "a class in place of a network": (lambda: nn.Linear, "network: given <class .*nn.Module"),
     "none": (lambda: None, "network: given None; allowed: a torch.nn.Module"),
     "tied layers": (tied, "network: given 'shared weights, such as 3.bias'"),
@@ -141,7 +163,7 @@ REFUSED = {
     ),
     "a branch on a value": (
         lambda: Branch(*layers()),
-        "network: given 'one that fails on an image .*item",
+        "network: given .one that fails on an image .*item",
     ),
     "embeddings": (
         lambda: nn.Sequential(*layers(), nn.PReLU()),
@@ -170,6 +192,24 @@ def test_it_is_refused_before_anything_is_trained(make, said, train):
     assert time.monotonic() - started < 20
     assert "\n" not in str(caught.value)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_frozen_layers_keep_their_weights_and_the_others_are_drawn_anew():
+    network = frozen()
+    kept, other = network[1].weight.clone(), network[3].weight.clone()
+    seen = fit(network, DATA, seeds=[0, 1], **SETTINGS).ensemble
+    assert torch.equal(member(seen, 0)["1.weight"], kept)
+    assert torch.equal(member(seen, 1)["1.weight"], kept)
+    start = Probe(lambda snapshot: snapshot.ensemble.flat_parameters(), epochs=[0])
+    first = fit(network, DATA, seeds=[0], epochs=1, probes={"w": start}).probes["w"].at(0)
+    assert not torch.isclose(first[0, : other.numel()], other.flatten()).any()
+
+
+def test_whole_numbers_of_numpy_do_as_well():
+    numbers = {"epochs": np.int64(2), "batch_size": np.int32(8)}
+    network = nn.Sequential(*layers())
+    assert len(fit(network, DATA, seeds=[np.int64(0)], **numbers).epochs) == 2
+    assert len(loss_sensitivity(network, DATA, seeds=[0], **numbers).times)
 
 
 def test_the_check_leaves_the_template_as_it_was():

@@ -69,11 +69,6 @@ def test_all_updates_are_those_of_all_epochs():
     assert times == list(range(2 * STEPS))
 
 
-def test_a_probe_without_times_is_never_called():
-    seen, times = times_seen()
-    assert seen == times == []
-
-
 def test_before_training_the_weights_are_the_initial_ones():
     first = probed(parameters).at(0)
     expected = Ensemble.initialize(toy_mlp(DATA), [0, 1]).flat_parameters()
@@ -178,6 +173,7 @@ def test_readings_refuse_a_time_at_which_nothing_was_read():
     ("build", "said"),
     [
         (lambda: Probe("weight_norm"), "probe: given 'weight_norm'.*a function"),
+        (lambda: Probe(parameters), "epochs or updates at which"),
         (lambda: Probe(parameters, epochs="every"), "epochs: given 'every'.*'all'"),
         (lambda: Probe(parameters, updates=3), r"updates: given 3.*\[0, 1\]"),
         (lambda: Probe(parameters, epochs=[1], updates=[1]), "updates.*two probes"),

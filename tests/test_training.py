@@ -661,7 +661,7 @@ def test_an_update_stays_on_the_device_and_waits_for_nothing(monkeypatch, data, 
 
     # There is no engine without a GPU; what the update does with gradients is what counts here.
     monkeypatch.setattr(
-        torch.autograd, "grad", lambda _, ws, *rest: [torch.zeros_like(w) for w in ws]
+        torch.autograd, "grad", lambda _, ws, *rest, **how: [torch.zeros_like(w) for w in ws]
     )
     with FakeTensorMode(allow_non_fake_inputs=True):
         away = Part(

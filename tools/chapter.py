@@ -1,6 +1,6 @@
 """Run a chapter without Jupyter, to record it at any scale.
 
-    python -m tools.chapter 04 --preset paper --set width=1024 --record
+    python -m tools.chapter 04 --preset paper --set hidden=32,32 --record
 
 The notebook stays the only source: its cells tagged `parameters` and `run` are executed in order,
 in one namespace. They need torch, numpy and pandas, no notebook, browser or chart.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from memhelpers import lab
-from memhelpers.errors import ArgumentError, check_choice
+from memhelpers.errors import ArgumentError, DataError, check_choice
 from memhelpers.runs import machine
 from tools import recording
 
@@ -169,9 +169,10 @@ def _overridden(
         for target in statement.targets
         if isinstance(target, ast.Name)
     ]
+    names = [name for name in names if not callable(namespace[name])]  # not `pick`
     for name, value in overrides.items():
         namespace[check_choice("set", name, names)] = value
-    return {name: namespace[name] for name in names if not callable(namespace[name])}
+    return {name: namespace[name] for name in names}
 
 
 @contextmanager
@@ -214,7 +215,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         (record if given.record else run)(find(given.number), dict(given.set), preset=given.preset)
-    except ArgumentError as error:
+    except (ArgumentError, DataError) as error:
         parser.error(str(error))
 
 

@@ -47,7 +47,8 @@ def by_autograd(precision: str) -> Gradients:
         losses = example_losses(logits, y)
         weights = ensemble.parameters
         # The sum keeps the members apart: no gradient of one depends on another's loss.
-        found = torch.autograd.grad(losses.mean(1).sum(), list(weights.values()))
+        total, trained = losses.mean(1).sum(), list(weights.values())
+        found = torch.autograd.grad(total, trained, allow_unused=True, materialize_grads=True)
         return losses.detach(), logits.detach(), zip(weights, found, strict=True)
 
     return gradients

@@ -75,6 +75,8 @@ class Probe:
                 raise ArgumentError(name, times, f"several {name}, such as [0, 1], or 'all'")
             whole = frozenset(check_integer(name, time, 0) for time in times)
             object.__setattr__(self, name, whole)
+        if not self.epochs and not self.updates:
+            raise ArgumentError("epochs", (), "epochs or updates at which to read the probe")
         if self.epochs and self.updates:
             raise ArgumentError("updates", self.updates, "epochs or updates; two probes for both")
 

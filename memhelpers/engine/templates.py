@@ -57,7 +57,7 @@ def check_template(network: object, shape: Shape, classes: int) -> None:
     try:
         network.train()
         put_out = vmap(partial(functional_call, network))(weights | buffers, (images,))
-    except RuntimeError as error:
+    except Exception as error:  # whatever its layers raise
         said = str(error).partition("\n")[0].partition(". ")[0]
         allowed = "one that does the same for every image, without noise of its own (see `perturb`)"
         raise ArgumentError("network", f"one that cannot be stacked ({said})", allowed) from error
@@ -113,20 +113,25 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
     image = torch.empty(1, *shape, device="meta", dtype=next(network.parameters()).dtype)
     try:
         logits = functional_call(network.eval(), state, (image,))
-    except RuntimeError as error:
-        given = f"one that fails on an image of shape {tuple(shape)}"
-        raise ArgumentError("network", given, f"a network made for it ({error})") from error
+    except Exception as error:  # whatever its layers raise
+        said = str(error).partition("\n")[0]
+        given = f"one that fails on an image of shape {tuple(shape)} ({said})"
+        allowed = "one made for it, whose tensors are parameters or buffers and decide no branch"
+        raise ArgumentError("network", given, allowed) from error
     finally:
         for hook in hooks:
             hook.remove()
-    if logits.dim() != 2:
-        raise ArgumentError("network", f"output {tuple(logits.shape)}", "logits [n, classes]")
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
+        shown = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ArgumentError("network", f"output {shown}", "logits [n, classes]")
     return logits.shape[1], sum(outputs)
 
 
 @torch.no_grad()
 def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
     """Draw all weights of `network` in place, on the CPU; biases 0, batch norm as the identity.
+
+    Layers that are frozen as a whole keep the weights that they have.
 
     Schemes are `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
     `he_normal` and `lecun_normal`.
@@ -138,6 +143,9 @@ def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> N
     _check_weights(network)
     draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]
     for module in network.modules():
+        frozen = not any(p.requires_grad for p in module.parameters(recurse=False))
+        if frozen and list(module.parameters(recurse=False)):
+            continue  # its weights are the reader's, such as trained ones
         if isinstance(module, nn.Linear | nn.Conv2d):
             draw(module.weight, generator=generator)
             if module.bias is not None:

@@ -5,6 +5,7 @@ that names the array, says what it holds, and what is allowed.
 """
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,11 @@ def _as_array(name: str, value: object) -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ArgumentError(name, type(value).__name__, f"an array ({error})") from error
-    if array.dtype.hasobject and all(isinstance(item, str) for item in array.flat):
-        array = array.astype(str)  # as a table's column of texts comes
+    for kind, plain in ((str, str), (Real, np.float64)):  # as columns of a table come
+        if array.dtype.hasobject and all(isinstance(item, kind) for item in array.flat):
+            array = array.astype(plain)
     if array.dtype.hasobject:
-        raise ArgumentError(name, "an array of Python objects", "an array of numbers")
+        raise ArgumentError(name, "an array of Python objects", "an array of numbers, or of texts")
     return array
 
 
@@ -56,7 +58,9 @@ def numbers(name: str, value: object) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], dict[str, Any]]:
+def check(
+    source: Source, layout: str | None = None, scale: str | None = None
+) -> tuple[dict[str, Pair], dict[str, Any]]:
     """Checks arrays, scales their pixels, and splits off the parts that are not given.
 
     Returns:
@@ -72,7 +76,7 @@ def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], d
     stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
     pixels, labels, types, shapes = {}, {}, {}, {}
     for part, (x, y) in keys.items():
-        pixels[part] = _pixels(x, stored[x], source.divisor, layout)
+        pixels[part] = _pixels(x, stored[x], source.divisor, layout, exact=scale is not None)
         labels[y] = _labels(y, stored[y], x, len(stored[x]))
         types[x] = "uint8 pixels" if stored[x].dtype == np.uint8 else "numbers of another type"
         shapes[x] = "x".join(map(str, pixels[part].shape[1:])) + " images"
@@ -82,6 +86,12 @@ def check(source: Source, layout: str | None = None) -> tuple[dict[str, Pair], d
     classes, labels = _classes(source.arrays.get("classes"), labels)
     parts = {part: (pixels[part], labels[y]) for part, (_, y) in keys.items()}
     parts, steps = _split(parts, keys["train"][0], source.held_out)
+    absent = set(range(len(classes))) - set(parts["train"][1].tolist())
+    if absent and "classes" not in source.arrays:
+        given = f"class {classes[min(absent)]!r} without a training example"
+        raise ArgumentError(keys["train"][1], given, "more examples of it, or parts of your own")
+    if scale is not None:
+        parts, steps = _standardized(parts), (*steps, "standardized")
     return parts, {"classes": classes, "scaling": scaling, "steps": steps}
 
 
@@ -104,8 +114,20 @@ def _check_alike(kinds: Mapping[str, str]) -> None:
             raise ArgumentError(name, kind, f"{kinds[first]}, as in {first}")
 
 
-def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.ndarray:
-    """Returns finite float32 pixels [n, C, H, W] that share no memory with `x`."""
+def _standardized(parts: Mapping[str, Pair]) -> dict[str, Pair]:
+    """Mean 0 and deviation 1 of the training part; what is the same in all its images becomes 0."""
+    x = parts["train"][0]
+    axes = (0,) if min(x.shape[2:]) == 1 else (0, 2, 3)  # each number of a vector, each channel
+    mean, deviation = x.mean(axes, keepdims=True), x.std(axes, keepdims=True)
+    deviation[deviation <= 1e-12 * np.abs(mean)] = 1
+    scaled = {name: (x - mean) / deviation for name, (x, _) in parts.items()}
+    return {name: (scaled[name].astype(np.float32), y) for name, (_, y) in parts.items()}
+
+
+def _pixels(
+    name: str, x: np.ndarray, divisor: int, layout: str | None, exact: bool = False
+) -> np.ndarray:
+    """Returns finite float32 pixels (`exact`: float64) [n, C, H, W], no memory shared with `x`."""
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
@@ -116,7 +138,7 @@ def _pixels(name: str, x: np.ndarray, divisor: int, layout: str | None) -> np.nd
     if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
         x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
-        pixels = np.array(x, np.float32, order="C")
+        pixels = np.array(x, np.float64 if exact else np.float32, order="C")
     if x.dtype == np.uint8:
         pixels /= np.float32(divisor)
     elif not (finite := np.isfinite(pixels).reshape(len(pixels), -1).all(1)).all():
