@@ -30,7 +30,7 @@ from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
 RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64
-LARGE = 10.0  # mean or deviation of the numbers of an image from which on `load` warns
+LARGE, SMALL = 10.0, 1e-3  # above which mean and deviation, below which deviation, `load` warns
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +211,7 @@ def load(
         DataError: a file is missing, truncated or altered, or cannot be downloaded.
 
     Warns:
-        UserWarning: numbers that are far from 0 are taken as they are.
+        UserWarning: numbers far from 0, or hardly different, are taken as they are.
     """
     seed, device = check_seed("seed", seed), _check_device(device)
     for argument, size in {"examples": examples, "side": side}.items():
@@ -259,7 +259,7 @@ def _warn_of_large_numbers(parts: Mapping[str, Part]) -> None:
     """Warn where a network would hardly train on images as they are given."""
     for name, part in parts.items():
         deviation, mean = torch.std_mean(part.x)
-        if max(abs(mean), deviation) > LARGE:
+        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
             told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
             told += 'networks train badly: give scale="standard", or divide by the largest number'
             warnings.warn(told, UserWarning, stacklevel=3)

@@ -7,7 +7,7 @@ message of one form: the argument, what was given, what is allowed.
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _REPR = reprlib.Repr()
@@ -111,6 +111,14 @@ def check_instance(argument: str, value: object, kind: type, such_as: str = "") 
     if not isinstance(value, kind):
         raise ArgumentError(argument, value, f"a {kind.__name__}{such_as}")
     return value
+
+
+def as_list(value: object) -> list | None:
+    """The items of `value`; None where it has none, such as one number, or is a text or a dict."""
+    try:
+        return None if isinstance(value, str | Mapping) else list(value)
+    except TypeError:  # also of an array without dimensions
+        return None
 
 
 def check_choice(argument: str, value: object, allowed: Iterable[object]) -> object:

@@ -32,6 +32,7 @@ from memhelpers.engine.probes import Probe, Readings, parameters
 from memhelpers.engine.templates import check_template, parameter_count
 from memhelpers.errors import (
     ArgumentError,
+    as_list,
     check_bool,
     check_choice,
     check_function,
@@ -439,9 +440,10 @@ def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
         count = check_positive_int("evaluations", evaluations)
         spaced = np.geomspace(1, updates, count) if count > 1 else np.array([updates])
         return sorted({int(t) for t in spaced.round()})
-    if not isinstance(evaluations, Iterable) or isinstance(evaluations, str):
+    listed = as_list(evaluations)
+    if listed is None:
         raise ArgumentError("evaluations", evaluations, "a number of times, or a list of updates")
-    times = sorted({check_positive_int("evaluations", t) for t in evaluations})
+    times = sorted({check_positive_int("evaluations", t) for t in listed})
     if not times or times[-1] > updates:
         raise ArgumentError("evaluations", times, f"updates from 1 to {updates}")
     return times

@@ -190,6 +190,8 @@ def sweep(
     if progress is not None:
         check_function("progress", progress)
     check_instance("depends", depends, Sequence)
+    if store == "" or not isinstance(store, str | os.PathLike | None):
+        raise ArgumentError("store", store, "the path of a folder, or None")
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
     together = None if together is None else check_positive_int("together", together)
@@ -247,6 +249,8 @@ def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
     if not listed or not all(isinstance(run, Mapping) and run for run in listed):
         raise ArgumentError("runs", runs, "at least one dict of parameters, as `grid` gives them")
     names = list(listed[0])
+    if taken := {"error", "traceback"} & set(names):  # columns of `failures`
+        raise ArgumentError("runs", names, f"parameters of another name than {min(taken)!r}")
     for run in listed:
         if run.keys() != set(names):
             raise ArgumentError("runs", list(run), f"parameters of the same names: {names}")

@@ -34,14 +34,21 @@ from memhelpers.engine.probes import (  # noqa: F401
     parameters,
     weight_norm,
 )
-from memhelpers.engine.templates import INITIALIZATIONS, check_template
+from memhelpers.engine.templates import (
+    INITIALIZATIONS,
+    Shape,
+    check_template,
+    takes_one_image,
+)
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
+    as_list,
     check_bool,
     check_choice,
     check_fraction,
     check_function,
+    check_integer,
     check_positive_int,
     check_seed,
 )
@@ -72,6 +79,7 @@ class History:
 
     def only(self, row: int) -> "History":
         """What was seen of one network, as if it had been the only one."""
+        check_integer("row", row, 0, len(self.members) - 1)
         tables = [t[t["member"] == row].reset_index(drop=True) for t in (self.members, self.epochs)]
         pages = {kind: array[row : row + 1] for kind, array in self.trajectories.arrays.items()}
         readings = {name: reading.only(row) for name, reading in self.probes.items()}
@@ -146,7 +154,7 @@ def fit(
     visited = _visited(subsets, datasets, seeds)
     epochs = check_positive_int("epochs", epochs)
     batch_size = check_positive_int("batch_size", batch_size)
-    _check_batches(network, visited, batch_size)
+    _check_batches(network, datasets[0].shape, visited, batch_size)
     dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
@@ -219,7 +227,7 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
     """The seeds as a list; an `ArgumentError` if there is none, or one is no whole number."""
-    checked = [check_seed("seeds", s) for s in seeds] if isinstance(seeds, Iterable) else []
+    checked = [check_seed("seeds", seed) for seed in as_list(seeds) or ()]
     if not checked:
         raise ArgumentError("seeds", seeds, "whole numbers, one a network, such as range(10)")
     return checked
@@ -230,7 +238,7 @@ def check_names(
 ) -> list[str]:
     """The names as a list, where one may be given alone; an `ArgumentError` for an unknown one."""
     names = [given] if isinstance(given, str) else given
-    names = list(names) if isinstance(names, Iterable) else None
+    names = as_list(names)
     if names is None or len(names) < least:
         raise ArgumentError(argument, given, f"names, of {', '.join(allowed)}")
     return [str(check_choice(argument, name, allowed)) for name in names]
@@ -245,12 +253,14 @@ def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
     check_template(network, datasets[0].shape, datasets[0].n_classes)
 
 
-def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -> None:
+def _check_batches(
+    network: nn.Module, shape: Shape, visited: list[Tensor], batch_size: int
+) -> None:
     sizes = {len(positions) for positions in visited}
     if 0 in sizes:
         raise ArgumentError("data", "no training example", "at least one")
     alone = [n for n in sizes if (n % batch_size or batch_size) == 1]
-    if alone and any(isinstance(m, nn.BatchNorm1d) for m in network.modules()):
+    if alone and not takes_one_image(network, shape):
         allowed = f"a size that leaves no batch of one of {alone[0]} examples, for batch norm"
         raise ArgumentError("batch_size", batch_size, allowed)
 
@@ -285,8 +295,8 @@ def one_each(argument: str, given: object, seeds: list[int], kind: type, what: s
     """
     if isinstance(given, kind) and not isinstance(given, bool):
         return [given] * len(seeds)
-    several = isinstance(given, Iterable) and not isinstance(given, str | Mapping)
-    items = list(given) if several else [given]
+    items = as_list(given)
+    items = [given] if items is None else items
     allowed = f"one {what}; or a list of them, one a seed ({len(seeds)})"
     for item in items:
         if not isinstance(item, kind) or isinstance(item, bool):

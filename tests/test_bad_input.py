@@ -5,6 +5,7 @@ order of the data flow; what an error says beyond its argument is tested beside 
 """
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -273,6 +274,22 @@ CALLS = [
     (lambda: swept(minutes=-1), "minutes"),
     (lambda: swept(together=0), "together"),
     (lambda: swept(executor=5), "executor"),
+    (lambda: trained(learning_rate=torch.tensor([0.1, -0.1])), "learning_rate"),
+    (lambda: trained(seeds=torch.tensor(3)), "seeds"),
+    (lambda: trained(probes={"a": lambda snapshot: None}), "probe"),
+    (lambda: trained(probes={"a": lambda snapshot: {}}), "probe"),
+    (lambda: trained().only(2), "row"),
+    (lambda: trained().only(-1), "row"),
+    (
+        lambda: sensitivity.loss_sensitivity(
+            NETWORK, DIGITS, seeds=[0], epochs=1, evaluations=np.array(3.5)
+        ),
+        "evaluations",
+    ),
+    (lambda: swept(store=""), "store"),
+    (lambda: swept(store=5), "store"),
+    (lambda: swept(lambda error: TABLE, [{"error": 1}]), "runs"),
+    (lambda: swept(depends=[Path("no such file")]), "depends[0]"),
     (lambda: swept(progress=5), "progress"),
     (lambda: swept(depends=5), "depends"),
     (lambda: sweep.processes(0), "workers"),

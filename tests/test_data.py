@@ -630,6 +630,7 @@ def test_standardized_training_parts_have_mean_0_and_deviation_1(shape):
         (own(dtype=np.float32)["x"], {}, True),
         (own(dtype=np.float32)["x"] / 255, {}, False),
         (own(dtype=np.float32)["x"] / 255 + 50, {}, True),
+        (own(dtype=np.float32)["x"] / 1e7, {}, True),
         (own(dtype=np.int16)["x"], {}, True),
         (own()["x"], {}, False),
         (own(dtype=np.float32)["x"], {"scale": "standard"}, False),

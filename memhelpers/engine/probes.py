@@ -82,7 +82,11 @@ class Probe:
 
     def read(self, snapshot: Snapshot) -> Tensor:
         """The function's value on the CPU; an `ArgumentError` if it has not one row a member."""
-        value = torch.as_tensor(self.function(snapshot)).detach().cpu()
+        given = self.function(snapshot)
+        try:
+            value = torch.as_tensor(given).detach().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            raise ArgumentError("probe", given, "a function that returns a tensor") from None
         if not value.dim() or len(value) != len(snapshot.members):
             raise ArgumentError("probe", tuple(value.shape), f"[{len(snapshot.members)}, ...]")
         return value
@@ -103,6 +107,8 @@ def correct_on(positions: Tensor) -> Function:
 
     All at one time, where trajectories see each example when it comes up for training.
     """
+
+    positions = torch.as_tensor(positions)
 
     def correct(snapshot: Snapshot) -> Tensor:
         logits, labels = snapshot.train_logits(positions)

@@ -68,6 +68,20 @@ def check_template(network: object, shape: Shape, classes: int) -> None:
         raise ArgumentError("network", "one that puts out probabilities", allowed)
 
 
+@torch.no_grad()
+def takes_one_image(network: nn.Module, shape: Shape) -> bool:
+    """Whether a batch of one image can train it: batch norm of single numbers has no variance."""
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    try:
+        image = torch.zeros(1, *shape, dtype=next(network.parameters()).dtype)
+        functional_call(network.train(), state, (image,))
+    except ValueError:
+        return False
+    finally:
+        network.eval()
+    return True
+
+
 def _check_weights(network: nn.Module) -> None:
     """Make sure that `initialize` can draw all weights, each with one name, and some are trained.
 

@@ -131,7 +131,9 @@ class Walk:
             table = pd.DataFrame(value)
             columns = [(name, column.to_numpy()) for name, column in table.items()]
             return f"table of {self.pin([table.index.to_numpy(), columns], path)}"
-        if isinstance(value, Path) and value.is_file():
+        if isinstance(value, Path):
+            if not value.is_file():
+                raise ArgumentError(path, str(value), "a file that is there")
             return f"file {digest(value.read_bytes())}"
         if isinstance(value, Mapping):
             return f"{kind} of {self.pin(list(value.items()), path)}"
