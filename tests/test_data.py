@@ -162,7 +162,7 @@ def test_masks_are_of_the_training_examples(digits):
 @few_examples
 @given(n=st.integers(1, 1200), seed=st.integers(0, 2**40), balanced=st.booleans())
 def test_a_subset_has_exactly_n_examples_balanced_where_asked(digits, n, seed, balanced):
-    n = min(n, 900) if balanced else n  # the rarest digit has more than 90 examples
+    n = min(max(n, 10), 900) if balanced else n  # the rarest digit has more than 90 examples
     data = digits.subset(n, balanced=balanced, seed=seed)
     assert len(data.train) == len(data.replaced) == len(data.changed) == n
     assert data.test is digits.test
