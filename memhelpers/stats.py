@@ -179,8 +179,8 @@ def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarr
             when the statistic is applied to a part of the networks.
 
     Returns:
-        The ratio of variances, dimensionless. Of `Halves` one for each, [H], NaN where all answers
-        of the half are right, or all wrong.
+        The ratio of variances, dimensionless. Of `Halves` one for each, [H], 1 where all answers
+        of the half are right, or all wrong: nothing varies.
 
     Raises:
         ArgumentError: other values or shape, fewer than 2 networks or examples, or all answers
@@ -203,7 +203,7 @@ def overdispersion(correct: object, runs: int | None = None) -> float | np.ndarr
     own = halves.chosen @ (rates * (1 - rates)) * examples / (examples - 1)
     covariance = (counts.var(1, ddof=1) - own) / (networks * (networks - 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = 1 + (runs - 1) * np.where((p > 0) & (p < 1), covariance / (p * (1 - p)), np.nan)
+        found = 1 + (runs - 1) * np.where((p > 0) & (p < 1), covariance / (p * (1 - p)), 0.0)
     return found if halves is correct else float(found[0])
 
 
@@ -422,9 +422,7 @@ def _numbers(values: object, count: int) -> list[float]:
     """What a statistic returned for each of the halves."""
     numbers = np.asarray(values)
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        allowed = f"a function that returns {count} finite numbers, as is not the case where the "
-        allowed += "networks are right on all examples, or wrong"
-        raise ArgumentError("statistic", values, allowed)
+        raise ArgumentError("statistic", values, f"a function that returns {count} finite numbers")
     return numbers.tolist()
 
 
