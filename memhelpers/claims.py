@@ -7,12 +7,12 @@ verdicts in a `Ledger`.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 import yaml
 
-from memhelpers.errors import ArgumentError, ClaimError, check_choice, check_integer
+from memhelpers.errors import ArgumentError, ClaimError, check_bool, check_choice, check_integer
 from memhelpers.page import ledger
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval
@@ -28,6 +28,7 @@ UNITS = ("seeds", "networks")
 # 1 - 2^(1 - n): .94 for 5 seeds, but .88 for 4 and .75 for 3.
 MIN_SEEDS = 5
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
+SHORT = 52  # characters of a claim's short sentence
 MIME = "application/vnd.memhelpers.claims+json"
 
 
@@ -48,12 +49,18 @@ class Claim:
     direction: str  # "above" or "below" the threshold, or "within" two of them
     threshold: float | tuple[float, float]
     seeds: int  # independent units (seeds, networks) below which no verdict is given
+    short: str  # the sentence for a list, at most `SHORT` characters; "…" carries on the one above
+    under: str = ""  # the choice that the verdict hangs on, such as "under this cut"
+    added_after_data: bool = False  # whether its data had been seen when it was declared
 
     def __post_init__(self) -> None:
         _check_text("id", self.id, r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"')
         _check_text("chapter", self.chapter, r"\d\d", 'two digits in quotes, such as "04"')
         for name in ("source", "sentence", "statistic", "unit"):
             _check_text(name, getattr(self, name), r"(?s).*\S.*", "a text")
+        _check_text("short", self.short, rf"(?=.*\S).{{1,{SHORT}}}", f"1 to {SHORT} characters")
+        _check_text("under", self.under, r".{0,24}", "at most 24 characters")
+        check_bool("added_after_data", self.added_after_data)
         check_choice("direction", self.direction, DIRECTIONS)
         pair = self.direction == "within"
         ends = self.threshold if pair else (self.threshold,)
@@ -246,6 +253,7 @@ def _check_text(name: str, value: object, pattern: str, allowed: str) -> None:
 def _claim(entry: object) -> Claim:
     """A claim from its entry in the file, each text in one line; a missing field counts as None."""
     names = [one.name for one in fields(Claim)]
+    needed = [one.name for one in fields(Claim) if one.default is MISSING]
     if not isinstance(entry, dict):
         raise ArgumentError("names", entry, f"a mapping of {', '.join(names)}")
     for unknown in (name for name in entry if name not in names):
@@ -253,7 +261,7 @@ def _claim(entry: object) -> Claim:
     given = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in entry.items()}
     if isinstance(given.get("threshold"), list):
         given["threshold"] = tuple(given["threshold"])
-    return Claim(**dict.fromkeys(names) | given)
+    return Claim(**dict.fromkeys(needed) | given)
 
 
 def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:

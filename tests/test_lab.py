@@ -25,7 +25,7 @@ from tools import notebooks, recording
 
 SLUG = "07-toys"
 TABLE = pd.DataFrame({"seed": range(6), "value": np.linspace(1, 2, 6)})
-CLAIM = Claim("C9.1", "07", "nobody", "It is large.", "value", "1", "above", 0.5, 5)
+CLAIM = Claim("C9.1", "07", "nobody", "It is large.", "value", "1", "above", 0.5, 5, "It is large")
 
 
 @pytest.fixture(autouse=True)
