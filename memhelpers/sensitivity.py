@@ -9,7 +9,8 @@ back is
     dL_t/dx       -=  eta * d/dx     < grad L_s, a >
     dL_t/dtheta_s  =  a - eta * d/dtheta < grad L_s, a >,
 
-so each step costs one Hessian-vector product: a forward derivative of a gradient.
+so each step costs one Hessian-vector product: a forward derivative of a gradient. The *direct*
+derivative is that at fixed weights; the *indirect* one is what came through the updates alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,7 @@ NORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "l2": lambda g: g.norm(dim=-1),
     "linf": lambda g: g.abs().amax(-1),
 }
-DERIVATIVES = ("total", "direct")
+DERIVATIVES = ("total", "direct", "indirect")
 PORTION_BYTES = 2**30  # of weights and input gradients; more networks are done one after another
 
 
@@ -149,7 +150,8 @@ def loss_sensitivity(
         batch_size: examples an update.
         learning_rate: of SGD without momentum.
         norms: of `l1` (the paper's), `l2` and `linf`, over the pixels of an image.
-        derivatives: `total`, through the updates; `direct`, at fixed weights.
+        derivatives: `total`, through the updates; `direct`, at fixed weights; `indirect`, total
+            less direct, before the norm is taken.
         by_class: split L_t into its classes' parts, L_t(y = i) = (1/n) sum of the losses of the
             examples with label i.
         init: see `networks.initialize`.
@@ -387,12 +389,14 @@ def _differentiate(
     back: _Backward, norms: list[str], derivatives: list[str], advance: Callable[[float], None]
 ) -> dict:
     """Go back once, with one adjoint for each evaluation time and class; the norms, by name."""
-    direct, last = [], max(back.places)
+    direct, own, last = [], [], max(back.places)
     for update in range(last, 0, -1):
         if update in back.places:
             gradients = back.start(update)
             direct.insert(0, {norm: NORMS[norm](gradients).cpu() for norm in norms})
-        if "total" in derivatives:
+            if "indirect" in derivatives:  # an image is a term of one part only
+                own.insert(0, gradients.sum(1))
+        if set(derivatives) != {"direct"}:
             back.step(update - 1)
         advance(1 - (update - 1) / last)
     found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": back.y.cpu()}
@@ -401,6 +405,11 @@ def _differentiate(
         found |= {("total", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in total.items()}
     if "direct" in derivatives:
         found |= {("direct", norm): torch.stack([at[norm] for at in direct], 1) for norm in norms}
+    if "indirect" in derivatives:
+        for place, image in enumerate(own):  # one time after another, to save memory
+            back.gradients[:, :, place] -= back.parts.mT[..., None] * image[:, :, None]
+        parts = {norm: NORMS[norm](back.gradients) for norm in norms}
+        found |= {("indirect", norm): v.permute(0, 2, 3, 1).cpu() for norm, v in parts.items()}
     return found
 
 

@@ -146,6 +146,21 @@ def test_the_direct_derivative_is_the_gradient_at_fixed_weights():
             np.testing.assert_allclose(found.at_times("direct", name)[0, place], norm(gradient))
 
 
+@pytest.mark.parametrize("by_class", [False, True])
+def test_the_indirect_derivative_is_the_total_less_the_gradient_at_fixed_weights(
+    differences, by_class
+):
+    found = computed(by_class=by_class, derivatives=["indirect", "total"])
+    of_part = np.eye(3)[:, DATA.train.y.numpy()] if by_class else np.ones((1, 10))
+    for place, time in enumerate(TIMES):
+        direct = backward([time]).start(time)[0, 0].numpy()
+        for k, counts in enumerate(of_part):
+            total = (differences[place] * counts[:, None, None]).sum(0) / 10
+            expected = np.abs(total - direct * counts[:, None]).sum(-1)
+            given = found.at_times("indirect", "l1")[0, place]
+            np.testing.assert_allclose(given[k] if by_class else given, expected, 1e-4, 1e-9)
+
+
 def test_total_and_direct_agree_for_images_that_took_no_part_yet_and_differ_for_the_others():
     found = computed(evaluations=[1], **ALL)
     total, direct = (found.at_times(which)[0, 0] for which in ("total", "direct"))
@@ -376,7 +391,7 @@ def test_the_diagonal_of_the_matrix_is_a_classs_own_part():
         ),
         ({"evaluations": 2.5}, "evaluations: given 2.5"),
         ({"evaluations": "all"}, "evaluations: given 'all'"),
-        ({"derivatives": ["full"]}, "derivatives: given 'full'.*'total', 'direct'"),
+        ({"derivatives": ["full"]}, "derivatives: given 'full'.*'total', 'direct', 'indirect'"),
         ({"epochs": 0}, "epochs: given 0"),
         ({"batch_size": 0}, "batch_size: given 0"),
         ({"learning_rate": 0.0}, "learning_rate"),
