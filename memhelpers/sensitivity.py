@@ -98,7 +98,7 @@ class Sensitivity:
         """How unequally the sensitivity is spread over the examples (Fig. 3).
 
         One row for each measure (a pair of derivative and norm), seed and `update`: the time's
-        `share` of all updates, the `gini` coefficient over the examples, and the training
+        `share` of all updates, `gini` and `mean` over the examples, and the training
         `accuracy`. Errors as in `at_times`.
         """
         pairs = isinstance(measures, Sequence) and all(len(m) == 2 for m in measures)
@@ -110,6 +110,7 @@ class Sensitivity:
             found = {
                 "share": np.tile(time_shares(self.times), (len(self.seeds), 1)),
                 "gini": gini(self.at_times(derivative, norm)),
+                "mean": self.at_times(derivative, norm).mean(-1),
                 "accuracy": self.train_accuracy,
             }
             parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
