@@ -4,12 +4,15 @@ Nothing here computes a result. What a recording run calls needs neither a brows
 what displays something imports what it needs when it is called.
 """
 
+import html
+import json
 import math
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,12 +31,43 @@ PRESETS = ("quick", "colab", "paper")
 PRESET = "MEMHELPERS_PRESET"  # the scale
 STORE = "MEMHELPERS_STORE"  # a folder that keeps finished networks
 DEADLINE = "MEMHELPERS_DEADLINE"  # seconds of `time.monotonic`
+VERDICTS = "verdicts.json"  # beside the records: what the book says of them
 
 Tables = Mapping[str, pd.DataFrame]
+LABELLED = ("hidden", "balanced", "precision")  # parameters that tell runs apart, in this order
+COUNTED = ("networks", "seeds")
 
 
 class Unfinished(RuntimeError):
     """The time is over before all networks are trained; those that are lie in the store."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a chapter as its figures and sentences see it.
+
+    Attributes:
+        label: "This page: digits", "Recorded: MNIST" or "Recorded: MNIST, 2 x 512 units".
+        tables: its tidy tables by name.
+        verdicts: what it says of each claim, by the claim's id; empty as long as none is judged.
+        about: its sizes in words.
+        details: what else a reader may ask of it, by name.
+    """
+
+    label: str
+    tables: Tables
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """What its data are called, such as MNIST."""
+        return self.label.partition(": ")[2].split(",")[0]
+
+    def supports(self, claim: str) -> bool:
+        """Whether it supports the claim of this id; not before it is judged."""
+        return self.verdicts.get(claim) == "supported"
 
 
 class Chapter:
@@ -43,10 +77,9 @@ class Chapter:
         slug: the chapter's file name without ending, such as "04-loss-sensitivity".
 
     `preset` is what the variable `MEMHELPERS_PRESET` says (`quick`, `colab` or `paper`), else
-    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. `here`, `tables` and `data`
-    are the title, the tables and the dataset of this page's run, once it has been handed to
-    `record`; parameters that the reader has changed stand in the title: "quick, digits, with
-    epochs = 5".
+    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. Once this page's run has
+    been handed to `record`, `here`, `tables` and `data` are its label, tables and dataset, and
+    `parameters` and `changed` what its notebook has, and has otherwise than its preset.
     """
 
     def __init__(self, slug: str):
@@ -56,12 +89,7 @@ class Chapter:
         by_device = "colab" if self.device == "cuda" else "quick"
         self.preset = str(check_choice(PRESET, os.environ.get(PRESET) or by_device, PRESETS))
         self.here, self.tables, self.data, self.ledger = "", {}, None, None
-
-    def __str__(self) -> str:
-        """One line: preset, device and versions."""
-        ran_on = machine.environment(self.device, "")
-        versions = ", ".join(f"{name} {ran_on[name]}" for name in ("python", "torch", "numpy"))
-        return f"preset {self.preset} | {ran_on['device']} | {versions}"
+        self.parameters, self.changed = {}, {}
 
     def pick(self, *, quick: Any, colab: Any, paper: Any) -> Any:
         """The value for the scale of this run."""
@@ -103,13 +131,12 @@ class Chapter:
         check_instance("tables", tables, Mapping)
         check_instance("data", data, Dataset, ", as `load` gives it")
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
-        self.data, self.here = data, f"{self.preset}, {data.name}"
+        self.data, self.here, self.ledger = data, f"This page: {_display(data.name)}", None
         with suppress(RecordError):  # told where the record is shown; a recording may replace it
-            if changed := self._changed():
-                self.here += f", with {_listed(changed)}"
+            self.parameters, self.changed = self._parameters()
 
-    def _changed(self) -> dict[str, Any]:
-        """The parameters, but for the data, that the notebook has otherwise than its preset.
+    def _parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The notebook's parameters, and those, but for the data, that its preset has otherwise.
 
         The preset's are those of its recorded run; where it has none, nothing is known.
         """
@@ -119,59 +146,104 @@ class Chapter:
         for record in self._records.values():
             if record.provenance["preset"] == self.preset and not departures(record):
                 preset = record.provenance["parameters"]
-        here = {k: v for k, v in vars(__main__).items() if k in preset and k != "data"}
-        return {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
+        here = {k: v for k, v in vars(__main__).items() if k in preset}
+        changed = {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
+        return here, changed
 
     @cached_property
     def recorded(self) -> dict[str, Record]:
-        """The recorded runs by title, the largest first; those at the quick preset are left out."""
+        """The recorded runs by label, the largest first; those at the quick preset are left out."""
         found = self._records.values()
         large = [record for record in found if record.provenance["preset"] != "quick"]
-        return {title(record): record for record in sorted(large, key=_size, reverse=True)}
+        return labelled(sorted(large, key=_size, reverse=True))
 
     @cached_property
     def _records(self) -> dict[str, Record]:
         return recorded(self.slug)
 
     @property
-    def runs(self) -> dict[str, Tables]:
-        """The tables of this page's run and of the recorded ones, by title.
+    def runs(self) -> list[Run]:
+        """This page's run, and the recorded ones, the largest first.
 
         A run that was recorded a second time in another precision is a check, not further evidence:
         it is judged, but not drawn.
         """
-        scales: dict[str, tuple[str, Tables]] = {}
-        for name, record in self.recorded.items():  # of two twins the usual precision comes first
-            scales.setdefault(_scale(record), (name, record.tables))
-        return ({self.here: self.tables} if self.tables else {}) | dict(scales.values())
+        runs = []
+        if self.tables:
+            about = sizes(self.parameters, self.data.describe()) + _changes(self.changed)
+            ran_on = machine.environment(self.device, "")
+            details = {"Data": self.data.describe(), "Ran on": _machine(ran_on)}
+            runs = [Run(self.here, self.tables, self._verdicts(self.here), about, details)]
+        scales: dict[str, Run] = {}
+        for label, record in self.recorded.items():  # of two twins the usual precision comes first
+            scales.setdefault(_scale(record), self._run(label, record))
+        return runs + list(scales.values())
 
-    def show(self, figure: Callable[[str, Tables], Any]) -> Any:
-        """`figure(title, tables)` of all `runs` with a switch, which starts with a recorded one."""
-        from memhelpers.page.figures import Switch
+    def _run(self, label: str, record: Record) -> Run:
+        ran = record.provenance
+        about = sizes(ran["parameters"], ran["dataset"]["is"])
+        return Run(label, record.tables, self._verdicts(label), about, _details(ran))
 
-        _run_above(self.runs)
-        drawn = {self._label(name): figure(name, tables) for name, tables in self.runs.items()}
-        recorded = [name for name in self.runs if name != self.here]
-        return Switch(drawn, start=self._label(recorded[0] if recorded else self.here))
+    def _verdicts(self, label: str) -> dict[str, str]:
+        """The verdicts on a run by the claims' ids: those judged, else those kept with the book."""
+        if self.ledger is not None:
+            judged = self.ledger.here if label == self.ledger.title else self.ledger.recorded[label]
+            return {verdict.claim.id: verdict.verdict for verdict in judged}
+        kept = machine.data_folder() / VERDICTS
+        known = json.loads(kept.read_text()) if kept.exists() and label != self.here else {}
+        return known.get(self.slug, {}).get(label, {})
 
-    def _label(self, run: str) -> str:
-        """What the switch calls a run: by its data, or in full where two have the same."""
-        if run == self.here:
-            return f"This page: {run.split(', ')[1]}"
-        names = [name.split(",")[0] for name in self.runs if name != self.here]
-        data = run.split(",")[0]
-        return f"Recorded: {data if names.count(data) == 1 else run}"
+    def first_screen(
+        self, figure: Callable[[Run], Any], finding: Callable[[Run], str], *, downloads: str
+    ) -> Any:
+        """What a reader sees first: the finding, its figure, the claims, the cost; trains nothing.
 
-    def say(self, sentence: Callable[[str, Tables], str]) -> Any:
-        """`sentence(title, tables)`, a text of Markdown, for each run in a paragraph of its own."""
-        return say("\n\n".join(sentence(*run) for run in self.runs.items()))
+        Args:
+            figure: draws a recorded run.
+            finding: says in one or two sentences what the largest one shows; **bold** in Markdown.
+            downloads: what is downloaded, in words.
+        """
+        from memhelpers import claims
+        from memhelpers.page import ledger
+        from memhelpers.page.figures import Page
+
+        quick = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
+        runs = [
+            replace(self._run(label, record), label=label.replace("This page", "Quick run"))
+            for label, record in labelled(quick, "This page").items()
+        ] + self.runs
+        if not runs:
+            return say("*No run of this chapter is recorded: its figures are drawn further down.*")
+        declared, largest = claims.load(), (self.runs or runs)[0]
+
+        def panel(run: Run) -> Page:
+            said = {declared[id]: verdict for id, verdict in run.verdicts.items()}
+            return Page(figure(run), ledger.pills(said))
+
+        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(finding(largest)))
+        cost = html.escape(f"{self._cost()} Downloads: {downloads}.")
+        return Page(
+            f'<p class="mem-finding">{found}</p>',
+            _switch(panel, runs, largest),
+            f'<p class="mem-cost"><strong>Cost</strong> {cost}</p>',
+        )
+
+    def show(self, figure: Callable[[Run], Any]) -> Any:
+        """`figure(run)` of all `runs` with a switch.
+
+        It starts with the largest recorded run; with this page's, where its data or a parameter
+        have been changed.
+        """
+        _run_above(self.tables)
+        here, *large = self.runs
+        return _switch(figure, [here, *large], here if self.changed or not large else large[0])
 
     def judge(self, verdicts: Callable[[Tables], Sequence[Any]]) -> Any:
         """The `claims.Ledger` of this page's run and the recorded ones; `ledger` keeps it."""
         from memhelpers import claims
 
         _run_above(self.tables)
-        judged = {name: verdicts(record.tables) for name, record in self.recorded.items()}
+        judged = {label: verdicts(record.tables) for label, record in self.recorded.items()}
         if not any(map(at_paper_scale, self.recorded.values())):
             judged["paper scale"] = None
         self.ledger = claims.Ledger(verdicts(self.tables), judged, title=self.here)
@@ -188,12 +260,15 @@ class Chapter:
             lines.append(f"- **{run}**: {known}.")
         return say("\n".join(lines))
 
-    def cost(self, downloads: str) -> Any:
-        """One line: what the recorded runs took, on what, and (in words) what is downloaded."""
-        took = [f"{name}: {_took(record.provenance)}" for name, record in self._records.items()]
+    def _cost(self) -> str:
+        """What the recorded runs took, on what."""
+        took = [
+            f"{_data(record)}, {record.provenance['preset']} preset: {_took(record.provenance)}"
+            for record in self._records.values()
+        ]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
             took.append("on a GPU (Colab's T4 or other): not measured yet")
-        return say(f"**Cost.** {'; '.join(took)}. Downloads: {downloads}.")
+        return f"{'; '.join(took)}."
 
 
 def recorded(chapter: str) -> dict[str, Record]:
@@ -206,11 +281,20 @@ def recorded_chapters() -> list[str]:
     return sorted(folder.name for folder in machine.data_folder().glob("[0-9][0-9]-*"))
 
 
-def title(record: Record) -> str:
-    """What a recorded run is, in words: its data, and its scale or what departs from it."""
-    changed = _listed(departures(record))
-    scale = f"preset with {changed}" if changed else "scale"
-    return f"{record.provenance['dataset']['name']}, {record.provenance['preset']} {scale}"
+def labelled(records: Sequence[Record], kind: str = "Recorded") -> dict[str, Record]:
+    """Runs by label: their data, and of several with the same what sets them apart."""
+    labels = {}
+    for record in records:
+        same, words = [r for r in records if _data(r) == _data(record)], [_data(record)]
+        for name in dict.fromkeys((*LABELLED, *record.provenance["parameters"])):
+            values = [_words(r.provenance["parameters"].get(name)) for r in same]
+            own = _words(record.provenance["parameters"].get(name))
+            if name != "data" and set(values) != {own}:
+                words.append(_setting(name, record.provenance["parameters"].get(name)))
+                same = [r for r, value in zip(same, values, strict=True) if value == own]
+        words += [record.provenance["preset"]] if len(same) > 1 else []
+        labels[f"{kind}: {', '.join(filter(None, words))}"] = record
+    return labels
 
 
 def departures(record: Record) -> dict[str, Any]:
@@ -262,6 +346,79 @@ def _scale(record: Record) -> str:
     ran, departs = record.provenance, departures(record)
     changed = sorted((k, v) for k, v in departs.items() if k != "precision")
     return str((ran["preset"], ran["dataset"]["fingerprint"], changed))
+
+
+def sizes(parameters: Mapping[str, Any], data: str) -> str:
+    """Sizes of a run in words: 1,000 images, 2 x 16 units, 10 seeds.
+
+    Args:
+        parameters: of the chapter; those that say no size are left out.
+        data: what `Dataset.describe` says.
+    """
+    train = re.search(r"([\d,]+) train", data)
+    kind = "images" if " images " in data else "examples"
+    named = [(name, parameters[name]) for name in (*LABELLED, *COUNTED) if name in parameters]
+    words = [f"{train[1]} {kind}" if train else "", *(_setting(*one) for one in named)]
+    return ", ".join(filter(None, words))
+
+
+def _setting(name: str, value: Any) -> str:
+    """A parameter in words; nothing for what goes without saying."""
+    if name == "hidden" and isinstance(value, list | tuple):
+        widths = sorted(set(value))
+        same = f"{len(value)} x {widths[0]:,}" if len(widths) == 1 else _words(value)
+        return f"{same} units" if value else "no hidden layer"
+    if name in ("balanced", "precision", "examples") and value in (None, False, "fp32"):
+        return ""
+    counted = name in COUNTED and isinstance(value, int)
+    return {"balanced": "balanced", "precision": str(value)}.get(
+        name, f"{value:,} {name}" if counted else f"{name} = {_words(value)}"
+    )
+
+
+def _display(name: str) -> str:
+    """What a data set is called in a sentence."""
+    return re.sub(r"^cifar(\d+)-?", r"CIFAR-\1 ", name).strip() if name != "mnist" else "MNIST"
+
+
+def _data(record: Record) -> str:
+    return _display(record.provenance["dataset"]["name"])
+
+
+def _changes(changed: Mapping[str, Any]) -> str:
+    named = {name: value for name, value in changed.items() if name != "data"}
+    return f"; changed: {_listed(named)}" if named else ""
+
+
+def _machine(ran: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {ran[name]}" for name in ("python", "torch", "numpy"))
+    return f"{ran['device']}, {ran['threads']} threads, {ran['precision'] or 'fp32'}; {versions}"
+
+
+def _details(ran: Mapping[str, Any]) -> dict[str, str]:
+    """What a record tells of how it came about."""
+    return {
+        "Data": ran["dataset"]["is"],
+        "Preset": ran["preset"],
+        "Parameters": _listed(ran["parameters"]),
+        "Took": _took(ran),
+        "Ran on": _machine(ran),
+        "Recorded": f"{ran['created'][:10]}, commit {str(ran['commit'])[:12]}",
+    }
+
+
+def _switch(figure: Callable[[Run], Any], runs: Sequence[Run], start: Run) -> Any:
+    """A figure of each run, below what the run is, and the rest of it behind a click."""
+    from memhelpers.page.figures import Page, Switch
+
+    def panel(run: Run) -> Page:
+        rows = "".join(
+            f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in run.details.items()
+        )
+        about = f"<summary>{html.escape(run.about)}</summary><dl>{rows}</dl>"
+        return Page(f'<details class="mem-run">{about}</details>', figure(run))
+
+    return Switch({run.label: panel(run) for run in runs}, start=start.label)
 
 
 def _run_above(needed: Any) -> None:
