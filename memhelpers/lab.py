@@ -31,7 +31,6 @@ PRESETS = ("quick", "colab", "paper")
 PRESET = "MEMHELPERS_PRESET"  # the scale
 STORE = "MEMHELPERS_STORE"  # a folder that keeps finished networks
 DEADLINE = "MEMHELPERS_DEADLINE"  # seconds of `time.monotonic`
-VERDICTS = "verdicts.json"  # beside the records: what the book says of them
 
 Tables = Mapping[str, pd.DataFrame]
 LABELLED = ("hidden", "balanced", "precision")  # parameters that tell runs apart, in this order
@@ -49,14 +48,14 @@ class Run:
     Attributes:
         label: "This page: digits", "Recorded: MNIST" or "Recorded: MNIST, 2 x 512 units".
         tables: its tidy tables by name.
-        verdicts: what it says of each claim, by the claim's id; empty as long as none is judged.
+        verdicts: a `claims.Verdict` on each claim by its id; empty as long as none is judged.
         about: its sizes in words.
         details: what else a reader may ask of it, by name.
     """
 
     label: str
     tables: Tables
-    verdicts: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,7 +66,15 @@ class Run:
 
     def supports(self, claim: str) -> bool:
         """Whether it supports the claim of this id; not before it is judged."""
-        return self.verdicts.get(claim) == "supported"
+        return claim in self.verdicts and self.verdicts[claim].verdict == "supported"
+
+    def interval(self, claim: str) -> str:
+        """The interval that a claim was judged by, such as "0.43 [0.41, 0.45]"."""
+        return self.verdicts[claim].interval.short if claim in self.verdicts else "not judged"
+
+    def estimate(self, claim: str) -> str:
+        """The estimate alone, such as "0.43"."""
+        return self.interval(claim).partition(" [")[0]
 
 
 class Chapter:
@@ -184,14 +191,17 @@ class Chapter:
         about = sizes(ran["parameters"], ran["dataset"]["is"])
         return Run(label, record.tables, self._verdicts(label), about, _details(ran))
 
-    def _verdicts(self, label: str) -> dict[str, str]:
-        """The verdicts on a run by the claims' ids: those judged, else those kept with the book."""
+    def _verdicts(self, label: str) -> dict[str, Any]:
+        """The verdicts on a run by claim: those judged here, else those kept with the book."""
+        from memhelpers import claims
+
         if self.ledger is not None:
-            judged = self.ledger.here if label == self.ledger.title else self.ledger.recorded[label]
-            return {verdict.claim.id: verdict.verdict for verdict in judged}
-        kept = machine.data_folder() / VERDICTS
+            found = self.ledger.here if label == self.ledger.title else self.ledger.recorded[label]
+            return {verdict.claim.id: verdict for verdict in found}
+        kept = machine.data_folder() / claims.KEPT
         known = json.loads(kept.read_text()) if kept.exists() and label != self.here else {}
-        return known.get(self.slug, {}).get(label, {})
+        intervals = known.get(self.slug, {}).get(label, {}).items()
+        return {id: claims.judge(id, claims.interval(row)) for id, row in intervals}
 
     def first_screen(
         self, figure: Callable[[Run], Any], finding: Callable[[Run], str], *, downloads: str
@@ -203,7 +213,6 @@ class Chapter:
             finding: says in one or two sentences what the largest one shows; **bold** in Markdown.
             downloads: what is downloaded, in words.
         """
-        from memhelpers import claims
         from memhelpers.page import ledger
         from memhelpers.page.figures import Page
 
@@ -214,10 +223,10 @@ class Chapter:
         ] + self.runs
         if not runs:
             return say("*No run of this chapter is recorded: its figures are drawn further down.*")
-        declared, largest = claims.load(), (self.runs or runs)[0]
+        largest = (self.runs or runs)[0]
 
         def panel(run: Run) -> Page:
-            said = {declared[id]: verdict for id, verdict in run.verdicts.items()}
+            said = {verdict.claim: verdict.verdict for verdict in run.verdicts.values()}
             return Page(figure(run), ledger.pills(said))
 
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(finding(largest)))
