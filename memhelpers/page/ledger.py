@@ -91,18 +91,24 @@ def mark(
     """
     (low, middle, high), interval = places, verdict.interval
     ends = ""
-    for place, value, inward in ((low, interval.low, 6), (high, interval.high, -6)):
+    for place, value in ((low, interval.low), (high, interval.high)):
+        inward = 6 if place < middle else -6
         end = "M0,-4V4" if math.isfinite(value) else f"M{inward},-5L0,0L{inward},5"
         ends += f'<svg x="{place}%" overflow="visible"><path d="{end}" fill="none"/></svg>'
-    shape = f'd="M0,{-size}L{size},0L0,{size}L{-size},0Z"' if diamond else f'r="{size}"'
-    hollow = verdict.verdict == "inconclusive"
-    fill = "var(--mem-page,#FFFFFF)" if hollow else "currentColor"
+    fill = "var(--mem-page,#FFFFFF)" if verdict.verdict == "inconclusive" else "currentColor"
     return (
         f'<svg y="{y:g}%" overflow="visible" stroke="currentColor" stroke-width="2" '
         f'style="{paint(verdict.verdict)}"><line x1="{low}%" x2="{high}%"/>{ends}'
-        f'<svg x="{middle}%" overflow="visible">'
-        f'<{"path" if diamond else "circle"} {shape} style="fill:{fill}"/></svg></svg>'
+        f'<svg x="{middle}%" overflow="visible" style="fill:{fill}">{shape(size, diamond)}</svg>'
+        "</svg>"
     )
+
+
+def shape(size: float, diamond: bool = False) -> str:
+    """A dot or a diamond around the origin, as a part of an SVG."""
+    if diamond:
+        return f'<path d="M0,{-size}L{size},0L0,{size}L{-size},0Z"/>'
+    return f'<circle r="{size}"/>'
 
 
 def pills(verdicts: Mapping[Any, str]) -> str:
