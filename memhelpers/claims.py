@@ -58,7 +58,7 @@ class Claim:
         _check_text("chapter", self.chapter, r"\d\d", 'two digits in quotes, such as "04"')
         for name in ("source", "sentence", "statistic", "unit"):
             _check_text(name, getattr(self, name), r"(?s).*\S.*", "a text")
-        _check_text("short", self.short, rf"(?=.*\S).{{1,{SHORT}}}", f"1 to {SHORT} characters")
+        _check_text("short", self.short, rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters")
         _check_text("under", self.under, r".{0,24}", "at most 24 characters")
         check_bool("added_after_data", self.added_after_data)
         check_choice("direction", self.direction, DIRECTIONS)
@@ -239,17 +239,11 @@ class Ledger:
         return {"format": 1, "rows": rows, "missing": missing}
 
     def __repr__(self) -> str:
-        """A line for each run: which claims have which verdict."""
-        lines = []
-        for run, verdicts in self._runs.items():
-            ids = {w: [v.claim.id for v in verdicts or () if v.verdict == w] for w in VERDICTS}
-            told = "; ".join(f"{', '.join(ids[word])} {word}" for word in VERDICTS if ids[word])
-            lines.append(f"{run}: {told or NOT_RECORDED}")
-        return "\n".join(lines)
+        return self.lines()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        page = ledger.cards(self.rows())
-        return {"text/plain": repr(self), "text/html": page, MIME: self.data()}
+        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows())}
+        return shown | {MIME: self.data()}
 
 
 def _check_text(name: str, value: object, pattern: str, allowed: str) -> None:

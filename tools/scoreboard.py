@@ -8,7 +8,6 @@ import html
 import json
 import math
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,11 +20,10 @@ from memhelpers.stats import Interval
 from tools import notebooks
 
 PAGE = "book/scoreboard.md"
-COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"  # its places
+PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
 DATA = "claims.json"  # at the root of the rendered book
 VERDICTS = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 NOT_MEASURED = "not measured yet"
-NUMBERS = "None One Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve".split()
 # Percent of a strip's width: where the threshold stands, and how far either side reaches.
 THRESHOLD, REACH = 48, 46
 
@@ -41,10 +39,9 @@ class Scoreboard:
     def __str__(self) -> str:
         """Return all of it as plain text."""
         lines = [self.counts()]
-        for number, rows in self.groups().items():
-            title = self.chapters.get(number, ("", "not written yet"))[1]
-            lines.append(f"\nChapter {number}: {title}")
-            lines += [line for row in rows for line in _lines(*row)]
+        for claim, *runs in (row for rows in self.groups().values() for row in rows):
+            told = "; ".join(f"{v.verdict} ({run})" for run, v in ledger.judged(*runs))
+            lines.append(f"{claim.id} {claim.short}: {told or NOT_MEASURED}")
         return "\n".join(lines)
 
     def groups(self) -> dict[str, list[ledger.Row]]:
@@ -63,14 +60,12 @@ class Scoreboard:
         recorded = _tally([ledger.judged([], runs) for *_, runs in rows], "have no recorded run")
         here = _tally([ledger.judged(runs, []) for _, runs, _ in rows], f"are {NOT_MEASURED}")
         full = self.at_paper_scale()
-        count = len(full)
-        number = NUMBERS[count] if count < len(NUMBERS) else str(count)
         numbers = sorted({str(int(self.claims[id].chapter)) for id in full})
         chapters = f": chapter{'s' * (len(numbers) > 1)} {_and(numbers)}" if numbers else ""
         return (
             f"{len(rows)} claims. In the largest recorded run of each, {recorded}; in the runs of "
-            f"these pages, {here}. {number} {'is' if count == 1 else 'are'} recorded at the "
-            f"paper's own scale{chapters}."
+            f"these pages, {here}. {len(full) or 'None'} {'is' if len(full) == 1 else 'are'} "
+            f"recorded at the paper's own scale{chapters}."
         )
 
     def at_paper_scale(self) -> set[str]:
@@ -98,9 +93,9 @@ class Scoreboard:
         )
         columns = [("This page", name) for name in here] + [("Recorded", name) for name in recorded]
         heads = "".join(
-            f'<span>{column[0]}<br><b><svg aria-hidden="true" width="14" height="10" viewBox="-7 -5 14 10">'
-            f"{ledger.shape(**_look(column, recorded))}</svg> {html.escape(column[1])}</b></span>"
-            for column in columns
+            f'<span>{place}<br><b><svg aria-hidden="true" width="14" height="10" viewBox="-7 -5 '
+            f'14 10">{_dot(place, name, recorded)}</svg> {html.escape(name)}</b></span>'
+            for place, name in columns
         )
         sides = "".join(
             f'<b style="{ledger.paint(word)}">{told}</b>'
@@ -202,7 +197,7 @@ def gather(paths: Iterable[Path]) -> Scoreboard:
     for path in paths:
         notebook = notebooks.read(path)
         chapters[path.name[:2]] = (path.stem, title(notebook))
-        for output in shown(notebook):
+        for output in tables(notebook):
             found = _restored(output, declared, path.name)
             for claim, *_ in found.rows():
                 if claim.id in ledgers:
@@ -212,7 +207,7 @@ def gather(paths: Iterable[Path]) -> Scoreboard:
     return Scoreboard(declared, chapters, ledgers)
 
 
-def shown(notebook: notebooks.NotebookNode) -> list[Mapping]:
+def tables(notebook: notebooks.NotebookNode) -> list[Mapping]:
     """List what the outputs that show claims hold, by MIME type."""
     cells = notebooks.code_cells(notebook)
     held = [output.get("data", {}) for cell in cells for output in cell.outputs]
@@ -364,16 +359,15 @@ def _marks(claim: Claim, found: Mapping, recorded: Sequence[str]) -> str:
         shares = [min(max(end / furthest, -1), 1) if furthest else 0 for end in reached[k]]
         places = [round(THRESHOLD + REACH * share, 2) for share in shares]
         y = 100 * (k + 0.5) / len(found)
-        marks += ledger.mark(verdict, places, y=y, **_look(column, recorded))
+        marks += ledger.mark(verdict, places, _dot(*column, recorded), y)
     return marks
 
 
-def _look(column: tuple[str, str], recorded: Sequence[str]) -> dict[str, object]:
-    """Small for this page's runs, a diamond from the second recorded data set on."""
-    place, name = column
-    if place == "This page":
-        return {"size": 3.5}
-    return {"size": 5.0, "diamond": name in recorded[1:]}
+def _dot(place: str, name: str, recorded: Sequence[str]) -> str:
+    """Small for the runs of these pages, a diamond from the second recorded data set on."""
+    if place == "Recorded" and name in recorded[1:]:
+        return '<path d="M0,-5.5L5.5,0L0,5.5L-5.5,0Z"/>'
+    return f'<circle r="{5 if place == "Recorded" else 3.5}"/>'
 
 
 def _criterion(claim: Claim) -> str:
@@ -389,22 +383,15 @@ def _value(name: str, verdict: Verdict) -> str:
     word = verdict.verdict
     sign = f'<b aria-hidden="true" style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{html.escape(name)} {word}: </span>'
-    shown = estimate if word == claims.SUPPORTED else f'<b style="{ledger.paint(word)}">{estimate}</b>'
-    return f"{sign} {heard}{shown}"
+    if word != claims.SUPPORTED:
+        estimate = f'<b style="{ledger.paint(word)}">{estimate}</b>'
+    return f"{sign} {heard}{estimate}"
 
 
 def _cell(run: str, said: Verdict | str) -> str:
     name = f"{ledger.text(run)}: " if run else ""
     if isinstance(said, str):
         return f"<p>{name}{said}</p>"
-    word = f'<b style="{ledger.paint(said.verdict)}">{ledger.SIGNS[said.verdict]} {said.verdict}</b>'
-    return f"<p>{name}{word} {ledger.text(said.interval)}</p>"
-
-
-def _lines(claim: Claim, here: ledger.Runs, recorded: ledger.Runs) -> list[str]:
-    lines = textwrap.wrap(f"{claim.id}: {claim.sentence}", 96, subsequent_indent="    ")
-    lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
-    for run, said in [*here, *recorded]:
-        told = said if isinstance(said, str) else f"{said.verdict}, {said.interval}"
-        lines.append(f"    {run}: {told}" if run else f"    {told}")
-    return lines
+    word = f"{ledger.SIGNS[said.verdict]} {said.verdict}"
+    style = ledger.paint(said.verdict)
+    return f'<p>{name}<b style="{style}">{word}</b> {ledger.text(said.interval)}</p>'

@@ -82,9 +82,7 @@ def ground(zone: tuple[float, float], limits: Iterable[float]) -> str:
     )
 
 
-def mark(
-    verdict: Any, places: Sequence[float], *, y: float = 50, size: float = 5, diamond: bool = False
-) -> str:
+def mark(verdict: Any, places: Sequence[float], dot: str = '<circle r="5"/>', y: float = 50) -> str:
     """An interval as a part of an SVG, with low, estimate and high at `places`, in percent.
 
     Hollow where the verdict is inconclusive; an arrow where the interval has no end.
@@ -99,16 +97,8 @@ def mark(
     return (
         f'<svg y="{y:g}%" overflow="visible" stroke="currentColor" stroke-width="2" '
         f'style="{paint(verdict.verdict)}"><line x1="{low}%" x2="{high}%"/>{ends}'
-        f'<svg x="{middle}%" overflow="visible" style="fill:{fill}">{shape(size, diamond)}</svg>'
-        "</svg>"
+        f'<svg x="{middle}%" overflow="visible" style="fill:{fill}">{dot}</svg></svg>'
     )
-
-
-def shape(size: float, diamond: bool = False) -> str:
-    """A dot or a diamond around the origin, as a part of an SVG."""
-    if diamond:
-        return f'<path d="M0,{-size}L{size},0L0,{size}L{-size},0Z"/>'
-    return f'<circle r="{size}"/>'
 
 
 def pills(verdicts: Mapping[Any, str]) -> str:
@@ -173,19 +163,21 @@ def _badge(claim: Any, found: Runs) -> str:
     """The verdict that counts, the choice that it hangs on, and the runs that say otherwise."""
     first = found[0][1]
     words = ", ".join([claim.under] * bool(claim.under) + ["close"] * first.close)
-    others = [f"{data_of(run)}: {one.verdict}" for run, one in found if one.verdict != first.verdict]
+    others = [f"{data_of(run)}: {v.verdict}" for run, v in found if v.verdict != first.verdict]
     note = "; ".join([words, *others] if words else others)
-    return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note)
+    tag = f'span title="{CLOSE}"' if first.close else "span"
+    return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
 
 
 def _rule(strip: Strip) -> str:
     """What supports the claim, beside the threshold as far as the strip has room for it."""
     start, end = strip.zone()
-    words, style = f"supported if {text(strip.claim.criterion)}", "text-align:center"
-    if strip.claim.direction == "above":
-        words, style = f"{words} →", f"padding-left:{min(start, 50)}%"
-    elif strip.claim.direction == "below":
-        words, style = f"← {words}", f"padding-right:{min(100 - end, 50)}%;text-align:right"
+    words = f"supported if {text(strip.claim.criterion)}"
+    words, style = {
+        "above": (f"{words} →", f"padding-left:{min(start, 50)}%"),
+        "below": (f"← {words}", f"padding-right:{min(100 - end, 50)}%;text-align:right"),
+        "within": (words, "text-align:center"),
+    }[strip.claim.direction]
     return f'<p class="mem-rule"><b style="display:block;{style}">{words}</b></p>\n'
 
 
@@ -223,13 +215,10 @@ def _axis(strip: Strip) -> str:
 
 
 def _fold(claim: Any, found: Runs) -> str:
+    rule = f"the whole interval is {claim.criterion}; contradicted if no part of it is"
     needed = f"at least {claim.seeds} {found[0][1].interval.unit}"
-    facts = {
-        "Statistic": f"{claim.statistic} ({claim.unit})",
-        "Supported if": f"the whole interval, over {needed}, is {claim.criterion}",
-        "Contradicted if": f"no part of it is {claim.criterion}",
-        "Source": claim.source,
-    }
+    facts = {"Statistic": f"{claim.statistic} ({claim.unit})", "Supported if": rule}
+    facts |= {"Verdict needs": needed, "Source": claim.source}
     facts |= {run: f"{one.verdict}, {one.interval}: {one.reason}" for run, one in found}
     shown = "".join(f"<dt>{text(name)}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items())
     title = "Statistic, source and provenance"
