@@ -8,7 +8,7 @@ has the same colour in every chapter; dashes repeat what it says.
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from memhelpers.errors import ArgumentError, check_choice, check_instance
-from memhelpers.page.figures import Figure, Switch, images, table
+from memhelpers.page.figures import Figure, Markup, Page, Switch, images, table
 
 # What the page shows is at hand here, too.
 __all__ = ["Control", "Figure", "Switch", "choice", "images", "intervals", "lines", "matrices"]
-__all__ += ["slider", "table"]
+__all__ += ["Markup", "Page", "slider", "table"]
 
 # Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
 # others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
@@ -102,14 +102,18 @@ def lines(
     y: str,
     series: str | None = None,
     *,
-    title: str,
     x_title: str,
     y_title: str,
+    title: str = "",
     log_x: bool = False,
     log_y: bool = False,
     y_domain: tuple[float, float] | None = None,
     points: bool = False,
     controls: Sequence[Control] = (),
+    bracket: tuple[str, str, str] | None = None,
+    labels: Mapping[Any, str] | None = None,
+    notes: Sequence[tuple[float, float, str]] = (),
+    format: str | None = None,
 ) -> alt.LayerChart:
     """One line per series, with its band and tooltips.
 
@@ -149,12 +153,13 @@ def intervals(
     table: pd.DataFrame,
     category: str,
     *,
-    title: str,
     x_title: str,
+    title: str = "",
     estimate: str = "estimate",
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
+    format: str | None = None,
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval.
 

@@ -58,18 +58,21 @@ class Claim:
         _check_text("chapter", self.chapter, r"\d\d", 'two digits in quotes, such as "04"')
         for name in ("source", "sentence", "statistic", "unit"):
             _check_text(name, getattr(self, name), r"(?s).*\S.*", "a text")
-        _check_text("short", self.short, rf"(?=.*\S).{{1,{SHORT}}}", f"1 to {SHORT} characters")
+        _check_text("short", self.short, rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters")
         _check_text("under", self.under, r".{0,24}", "at most 24 characters")
         check_bool("added_after_data", self.added_after_data)
         check_choice("direction", self.direction, DIRECTIONS)
-        pair = self.direction == "within"
-        ends = self.threshold if pair else (self.threshold,)
-        kinds = {type(end) for end in ends} if isinstance(ends, tuple) else {None}
-        finite = kinds <= {int, float} and all(map(math.isfinite, ends))
+        pair, ends = self.direction == "within", self.limits
+        finite = {type(end) for end in ends} <= {int, float} and all(map(math.isfinite, ends))
         if not finite or len(ends) != 1 + pair or list(ends) != sorted(set(ends)):
             allowed = "two numbers, low < high" if pair else "a number"
             raise ArgumentError("threshold", self.threshold, f"{allowed}, for {self.direction}")
         check_integer("seeds", self.seeds, MIN_SEEDS)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The threshold, or both."""
+        return self.threshold if isinstance(self.threshold, tuple) else (self.threshold,)
 
     @property
     def criterion(self) -> str:
@@ -91,9 +94,8 @@ class Verdict:
     @property
     def close(self) -> bool:
         """Whether rounding could flip it, with an end within `CLOSE` widths of a threshold."""
-        low, high, threshold = self.interval.low, self.interval.high, self.claim.threshold
-        thresholds = threshold if isinstance(threshold, tuple) else (threshold,)
-        nearest = min(abs(end - one) for end in (low, high) for one in thresholds)
+        low, high = self.interval.low, self.interval.high
+        nearest = min(abs(end - limit) for end in (low, high) for limit in self.claim.limits)
         decided = self.interval.n >= self.claim.seeds  # or too few, whatever the numbers are
         return decided and nearest <= CLOSE * (high - low) < math.inf
 
@@ -180,13 +182,13 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
 class Ledger:
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
 
-    Its output carries an HTML table, a line for each verdict, and as `MIME` the verdicts as data.
+    Its output is a card for each claim, and as `MIME` the verdicts as data.
 
     Args:
         here: the verdicts of the run of this page.
-        recorded: verdicts of recorded runs by title, such as "paper, mnist"; None where that run
-            has not been recorded.
-        title: preset and data of this page's run, such as "quick, digits"; no recorded run's.
+        recorded: verdicts of recorded runs by title, such as "Recorded: MNIST, 2 x 512 units", the
+            largest first; None where that run has not been recorded.
+        title: of this page's run, such as "This page: digits"; no recorded run's.
 
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
@@ -199,7 +201,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         for title, verdicts in self._runs.items():
-            # Not an iterator, which would be empty when the table is drawn.
+            # Not an iterator, which would be empty when the cards are drawn.
             listed = isinstance(verdicts, list | tuple | None)
             if not listed or not all(isinstance(one, Verdict) for one in verdicts or ()):
                 raise ArgumentError(title, verdicts, "a list of verdicts, as judge returns them")
@@ -237,12 +239,11 @@ class Ledger:
         return {"format": 1, "rows": rows, "missing": missing}
 
     def __repr__(self) -> str:
-        told = [(run, v) for run, judged in self._runs.items() for v in judged or ()]
-        return "\n".join(f"{v.claim.id} {v.verdict}, {v.interval} ({run})" for run, v in told)
+        return self.lines()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        page = ledger.table("Claims of this chapter", {"": self.rows()})
-        return {"text/plain": repr(self), "text/html": page, MIME: self.data()}
+        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows())}
+        return shown | {MIME: self.data()}
 
 
 def _check_text(name: str, value: object, pattern: str, allowed: str) -> None:
@@ -266,12 +267,13 @@ def _claim(entry: object) -> Claim:
 
 def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:
     """Whether the interval lies wholly where the claim has it, and wholly elsewhere."""
-    low, high, threshold = interval.low, interval.high, claim.threshold
+    low, high = interval.low, interval.high
+    first, last = claim.limits[0], claim.limits[-1]
     if claim.direction == "above":
-        return low > threshold, high < threshold
+        return low > first, high < first
     if claim.direction == "below":
-        return high < threshold, low > threshold
-    return threshold[0] < low and high < threshold[1], high < threshold[0] or low > threshold[1]
+        return high < last, low > last
+    return first < low and high < last, high < first or low > last
 
 
 def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:

@@ -441,7 +441,7 @@ def test_images_are_shown_as_they_are(channels):
     assert np.abs(seen / 255 - expected).max() < 0.003
 
 
-def pixels_of(shown: figures.Still) -> tuple[list[str], np.ndarray]:
+def pixels_of(shown: figures.Markup) -> tuple[list[str], np.ndarray]:
     """The labels of images, and the images themselves as the page carries them."""
     items = re.findall(r'<img alt="([^"]*)"[^>]*base64,([^"]*)"', shown.html())
     opened = [Image.open(io.BytesIO(base64.b64decode(source))) for _, source in items]

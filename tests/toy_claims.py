@@ -14,8 +14,10 @@ ENTRY = {
     "direction": "above",
     "threshold": 0.1,
     "seeds": 5,
+    "short": "Real digits are less <equal>",
 }
 SECOND = {**ENTRY, "id": "C3.2", "direction": "within", "threshold": [0.5, 2]}
+SECOND |= {"under": "under this cut", "added_after_data": True}
 OTHER = {**ENTRY, "id": "C1.1a", "chapter": "02", "direction": "below"}
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 from memhelpers.errors import ClaimError
-from tools import notebooks, scoreboard, stage, vega_bundle
+from memhelpers.runs import machine
+from tools import front, notebooks, scoreboard, stage, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
@@ -63,7 +64,7 @@ def build(address: str, *, write_back: bool) -> int:
         return 1
     if write_back and README_CHAPTER.exists():
         README_FIGURE.write_bytes(readme_figure())
-    board = lay_scoreboard(source)
+    board = lay_claims(source, write_back=write_back)
     if board is None or (not write_back and not render(notebooks.ROOT)):
         return 1
     say(f"\nClaims\n{board}\n")
@@ -80,15 +81,21 @@ def render_stored(address: str) -> bool:
     for path in notebooks.paths():
         stored = notebooks.stamp(notebooks.read(path), address)
         notebooks.write(stored, source / "book" / path.name)
-    return lay_scoreboard(source) is not None and render(STORED)
+    return lay_claims(source) is not None and render(STORED)
 
 
-def lay_scoreboard(source: Path) -> scoreboard.Scoreboard | None:
+def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboard | None:
     """Lay the claims of the staged chapters into the staged pages; None where they do not fit."""
-    paths = notebooks.paths(source / "book")
+    paths = [one for one in notebooks.paths(source / "book") if notebooks.is_chapter(one)]
     try:
-        board = scoreboard.gather(path for path in paths if notebooks.is_chapter(path))
+        board = scoreboard.gather(paths)
         scoreboard.write(board, source)
+        front.write(board, source, paths)
+        kept = machine.data_folder() / scoreboard.VERDICTS
+        if write_back:
+            scoreboard.write_verdicts(board, kept)
+        elif kept.exists():
+            scoreboard.check_verdicts(board, kept)
     except ClaimError as error:
         say(f"\nFAILED scoreboard: {error}")
         return None

@@ -1,6 +1,6 @@
-"""Gather every claim with every verdict that the chapters show: a page, a text, and `claims.json`.
+"""Gather every claim with every verdict that the chapters show: a page, a text, and JSON.
 
-A chapter's `claims.Ledger` leaves its verdicts as data beside its table, in the outputs of the
+A chapter's `claims.Ledger` leaves its verdicts as data beside its cards, in the outputs of the
 notebook. The build reads them there, once the chapters are executed.
 """
 
@@ -8,12 +8,11 @@ import html
 import json
 import math
 import re
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from memhelpers import claims
+from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
 from memhelpers.page import ledger
@@ -21,14 +20,17 @@ from memhelpers.stats import Interval
 from tools import notebooks
 
 PAGE = "book/scoreboard.md"
-PLACE = "<!-- scoreboard -->"  # the line of the page where the table goes
+PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
 DATA = "claims.json"  # at the root of the rendered book
+VERDICTS = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 NOT_MEASURED = "not measured yet"
+# Percent of a strip's width: where the threshold stands, and how far either side reaches.
+THRESHOLD, REACH = 48, 46
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Every declared claim, and the tables in which the chapters show them."""
+    """Every declared claim, and the cards in which the chapters show them."""
 
     claims: Mapping[str, Claim]  # by id
     chapters: Mapping[str, tuple[str, str]]  # stem of the file and title, by the two digits
@@ -36,18 +38,129 @@ class Scoreboard:
 
     def __str__(self) -> str:
         """Return all of it as plain text."""
-        groups = self._groups()
-        every = [row for rows in groups.values() for row in rows]
-        lines = [ledger.with_levels(self._caption(), every)]
-        for number, rows in groups.items():
-            lines.append(f"\n{self._heading(number)}")
-            lines += [line for row in rows for line in _lines(*row)]
+        lines = [self.counts()]
+        for claim, *runs in (row for rows in self.groups().values() for row in rows):
+            told = "; ".join(f"{v.verdict} ({run})" for run, v in ledger.judged(*runs))
+            lines.append(f"{claim.id} {claim.short}: {told or NOT_MEASURED}")
         return "\n".join(lines)
 
+    def groups(self) -> dict[str, list[ledger.Row]]:
+        """Return the row of each claim, by the two digits of its chapter."""
+        groups: dict[str, list[ledger.Row]] = {}
+        for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
+            row = (claim, [("", NOT_MEASURED)], [("", claims.NOT_RECORDED)])
+            if claim.id in self.ledgers:
+                (row,) = [row for row in self.ledgers[claim.id].rows() if row[0].id == claim.id]
+            groups.setdefault(claim.chapter, []).append(row)
+        return groups
+
+    def counts(self) -> str:
+        """Return in words how many claims have which verdict, and how many are at full scale."""
+        rows = [row for group in self.groups().values() for row in group]
+        recorded = _tally([ledger.judged([], runs) for *_, runs in rows], "have no recorded run")
+        here = _tally([ledger.judged(runs, []) for _, runs, _ in rows], f"are {NOT_MEASURED}")
+        full = self.at_paper_scale()
+        numbers = sorted({str(int(self.claims[id].chapter)) for id in full})
+        chapters = f": chapter{'s' * (len(numbers) > 1)} {_and(numbers)}" if numbers else ""
+        return (
+            f"{len(rows)} claims. In the largest recorded run of each, {recorded}; in the runs of "
+            f"these pages, {here}. {len(full) or 'None'} {'is' if len(full) == 1 else 'are'} "
+            f"recorded at the paper's own scale{chapters}."
+        )
+
+    def at_paper_scale(self) -> set[str]:
+        """Return the ids of claims with a run whose record has the paper's sizes and grids.
+
+        Raises:
+            ClaimError: A chapter does not judge such a record.
+        """
+        full = {
+            (stem, f"Recorded: {lab.title(record).removeprefix('Recorded: ')}")
+            for stem, _ in self.chapters.values()
+            for record in lab.recorded(stem).values()
+            if lab.at_paper_scale(record)
+        }
+        for stem, run in full - {key[:2] for key in self.verdicts()}:
+            raise ClaimError(f"{stem}: no verdict on the run {run!r}; execute the chapter again")
+        return {id for stem, run, id in self.verdicts() if (stem, run) in full}
+
+    def picture(self) -> str:
+        """Return a line for each claim, with its runs beside the threshold, as HTML."""
+        rows = [row for group in self.groups().values() for row in group]
+        here, recorded = (
+            list(dict.fromkeys(name for row in rows for name in _by_data(row[part])))
+            for part in (1, 2)
+        )
+        columns = [("This page", name) for name in here] + [("Recorded", name) for name in recorded]
+        heads = "".join(
+            f'<span>{place}<br><b><svg aria-hidden="true" width="14" height="10" viewBox="-7 -5 '
+            f'14 10">{_dot(place, name, recorded)}</svg> {html.escape(name)}</b></span>'
+            for place, name in columns
+        )
+        sides = "".join(
+            f'<b style="{ledger.paint(word)}">{told}</b>'
+            for word, told in (("contradicted", "← contradicted"), ("supported", "supported →"))
+        )
+        shown = (
+            '<div class="mem-score-head"><span class="mem-score-if">supported if</span>'
+            f'<span class="mem-sides"><b>threshold</b>{sides}</span>'
+            f'<span class="mem-score-values">{heads}</span></div>\n'
+        )
+        for number, group in self.groups().items():
+            source = ledger.text(group[0][0].source.split(", Sec.")[0])
+            shown += (
+                f'<p class="mem-score-chapter"><span>{int(number)}</span> '
+                f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
+            )
+            shown += "".join(self._line(row, columns, recorded) for row in group)
+        return f'<div class="mem-score" style="--runs:{len(columns)}">\n{shown}</div>'
+
+    def _line(self, row: ledger.Row, columns: list[tuple[str, str]], recorded: list[str]) -> str:
+        claim, here, kept = row
+        found = {("This page", name): one for name, one in _by_data(here).items()}
+        found |= {("Recorded", name): one for name, one in _by_data(kept).items()}
+        values = "".join(
+            f"<span>{_value(name, found[place, name]) if (place, name) in found else ''}</span>"
+            for place, name in columns
+        )
+        to = f' href="{self.address(claim)}"' if claim.id in self.ledgers else ""
+        under = f" <small>{claim.under}</small>" if claim.under else ""
+        return (
+            f'<a class="mem-score-row"{to}><span>{claim.id}</span> '
+            f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
+            f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
+            f"{_criterion(claim)}</span> {_strip(_marks(claim, found, recorded), True)} "
+            f'<span class="mem-score-values">{values}</span></a>\n'
+        )
+
     def table(self) -> str:
-        """Return all of it as an HTML table, without a blank line: one block of Markdown."""
-        groups = {self._link(number): rows for number, rows in self._groups().items()}
-        return ledger.table(self._caption(), groups, here="The chapter's own run")
+        """Return all of it with the full sentences, as an HTML table."""
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "Sentence", "Verdicts"))
+        body = ""
+        for number, rows in self.groups().items():
+            link = self._link(number)
+            body += f'<tbody>\n<tr><th scope="rowgroup" colspan="3">{link}</th></tr>\n'
+            body += "".join(map(self._row, rows)) + "</tbody>\n"
+        return f'<table class="mem-scores">\n<thead><tr>{head}</tr></thead>\n{body}</table>'
+
+    def _row(self, row: ledger.Row) -> str:
+        claim, here, recorded = row
+        link = f'<a href="{self.address(claim)}">{claim.id}</a>'
+        late = " Declared after the data were seen." if claim.added_after_data else ""
+        rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
+        return (
+            f'<tr><th scope="row">{link if claim.id in self.ledgers else claim.id}</th>'
+            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
+            f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}</td></tr>\n"
+        )
+
+    def address(self, claim: Claim) -> str:
+        """Return where the card of a claim stands."""
+        return f"{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"
+
+    def _link(self, number: str) -> str:
+        stem, title = self.chapters.get(number, ("", "not written yet"))
+        return f'<a href="{stem}.html">{html.escape(title)}</a>' if stem else title
 
     def data(self) -> dict[str, object]:
         """Return all of it ready for JSON; `low` and `high` are None where they are infinite."""
@@ -59,82 +172,114 @@ class Scoreboard:
         rows = [row for row in told["rows"] if row.pop("id") == claim.id]
         return {**asdict(claim), "verdicts": rows, "not_recorded": told["missing"]}
 
-    def _groups(self) -> dict[str, list[ledger.Row]]:
-        """The row of each claim, by chapter."""
-        groups: dict[str, list[ledger.Row]] = {}
-        for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
-            row = (claim, [("", NOT_MEASURED)], [("", claims.NOT_RECORDED)])
-            if claim.id in self.ledgers:
-                (row,) = [row for row in self.ledgers[claim.id].rows() if row[0].id == claim.id]
-            groups.setdefault(claim.chapter, []).append(row)
-        return groups
-
-    def _heading(self, number: str) -> str:
-        return f"Chapter {number}: {self.chapters.get(number, ('', 'not written yet'))[1]}"
-
-    def _link(self, number: str) -> str:
-        heading = html.escape(self._heading(number))
-        if number not in self.chapters:
-            return heading
-        return f'<a href="{self.chapters[number][0]}.html">{heading}</a>'
-
-    def _caption(self) -> str:
-        rows = [row for group in self._groups().values() for row in group]
-        here = _counts([[said for _, said in runs] for _, runs, _ in rows], NOT_MEASURED)
-        recorded = _counts([[said for _, said in runs] for *_, runs in rows], claims.NOT_RECORDED)
-        return f"{len(rows)} claims. The chapters' own runs: {here}. Recorded runs: {recorded}"
+    def verdicts(self) -> dict[tuple[str, str, str], Verdict]:
+        """Return every verdict by chapter, title of the run and id."""
+        return {
+            (self.chapters[number][0], run, claim.id): verdict
+            for number, rows in self.groups().items()
+            for claim, *runs in rows
+            for run, verdict in ledger.judged(*runs)
+        }
 
 
 def gather(paths: Iterable[Path]) -> Scoreboard:
     """Read the verdicts of chapters from the outputs that are stored in them.
 
-    Each stored interval is judged again against the declared threshold, and each table drawn again
-    from the stored data: a table that is older than the claims file, or was edited, does not pass.
+    Each stored interval is judged again against the declared threshold, and each card drawn again
+    from the stored data: a card that is older than the claims file, or was edited, does not pass.
 
     Raises:
-        ClaimError: An id that is not declared, or stands in two tables, or in a chapter that it was
-            not declared for; a stored verdict or table that differs from what the claims give now.
+        ClaimError: An id that is not declared, or stands in two outputs, or in a chapter that it
+            was not declared for; a stored verdict or card that differs from what the claims give.
     """
     declared = claims.load()
     chapters, ledgers, shown_in = {}, {}, {}
     for path in paths:
         notebook = notebooks.read(path)
-        chapters[path.name[:2]] = (path.stem, _title(notebook))
+        chapters[path.name[:2]] = (path.stem, title(notebook))
         for output in tables(notebook):
             found = _restored(output, declared, path.name)
             for claim, *_ in found.rows():
                 if claim.id in ledgers:
                     both = f"{shown_in[claim.id]} and {path.name}"
-                    raise ClaimError(f"claim {claim.id} stands in two tables: {both}")
+                    raise ClaimError(f"claim {claim.id} stands in two outputs: {both}")
                 ledgers[claim.id], shown_in[claim.id] = found, path.name
     return Scoreboard(declared, chapters, ledgers)
 
 
 def tables(notebook: notebooks.NotebookNode) -> list[Mapping]:
-    """List what the outputs that show a table of claims hold, by MIME type."""
+    """List what the outputs that show claims hold, by MIME type."""
     cells = notebooks.code_cells(notebook)
     held = [output.get("data", {}) for cell in cells for output in cell.outputs]
     return [data for data in held if claims.MIME in data]
 
 
+def title(notebook: notebooks.NotebookNode) -> str:
+    """Return a chapter's title without its number and marks."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
+    return re.sub(r"<[^>]*class=[^>]*>.*?</\w+>", "", heading[1]).strip() if heading else "untitled"
+
+
 def write(board: Scoreboard, source: Path) -> None:
-    """Lay the table into the staged page, and the data beside it.
+    """Lay counts, picture and table into the staged page, and the data beside it.
 
     Raises:
-        ClaimError: The page has no single place for the table.
+        ClaimError: The page has no single place for one of them.
     """
-    page = source / PAGE
-    before = page.read_text(encoding="utf-8")
-    if before.count(PLACE) != 1:
-        raise ClaimError(f"{PAGE}: given {before.count(PLACE)} lines {PLACE}; allowed: one")
-    table = f'<div class="mem-wide">\n{board.table()}\n</div>'
-    page.write_text(before.replace(PLACE, table), encoding="utf-8")
+    parts = {COUNTS: f"<p>{board.counts()}</p>", PICTURE: board.picture(), TABLE: board.table()}
+    fill(source / PAGE, parts)
     told = json.dumps(board.data(), indent=1, ensure_ascii=False, allow_nan=False)
     (source / DATA).write_text(f"{told}\n", encoding="utf-8")
 
 
+def fill(page: Path, parts: Mapping[str, str]) -> None:
+    """Put HTML in the place of comments on a page of Markdown.
+
+    Raises:
+        ClaimError: A comment does not stand there once.
+    """
+    text = page.read_text(encoding="utf-8")
+    for place, part in parts.items():
+        if text.count(place) != 1:
+            raise ClaimError(f"{page.name}: given {text.count(place)} lines {place}; allowed: one")
+        # As a directive, since a blank line ends a block of HTML in Markdown.
+        text = text.replace(place, f"`````{{raw}} html\n{part}\n`````")
+    page.write_text(text, encoding="utf-8")
+
+
+def write_verdicts(board: Scoreboard, path: Path) -> None:
+    """Write the words of all verdicts, by chapter, title of the run and id."""
+    words: dict[str, dict[str, dict[str, str]]] = {}
+    for (chapter, run, id), verdict in board.verdicts().items():
+        words.setdefault(chapter, {}).setdefault(run, {})[id] = verdict.verdict
+    path.write_text(f"{json.dumps(words, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
+
+
+def check_verdicts(board: Scoreboard, path: Path) -> None:
+    """Compare the words that are stored with the verdicts; one that is close may be another.
+
+    Raises:
+        ClaimError: The file is missing, or says otherwise.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = {
+        (chapter, run, id): word
+        for chapter, runs in stored.items()
+        for run, words in runs.items()
+        for id, word in words.items()
+    }
+    found = board.verdicts()
+    wrong = {key for key, v in found.items() if not v.close and told.get(key) != v.verdict}
+    wrong |= found.keys() ^ told.keys()
+    if wrong:
+        chapter, run, id = min(wrong)
+        what = f"{id} of {chapter} in the run {run!r}"
+        raise ClaimError(f"{path.name} differs from the chapters, such as {what}: run make outputs")
+
+
 def _restored(output: Mapping, declared: Mapping[str, Claim], name: str) -> Ledger:
-    """The table of claims that an output shows, from the data beside it."""
+    """The claims that an output shows, from the data beside them."""
     stored = output[claims.MIME]
     title, here, recorded = "", [], {}
     for row in stored["rows"]:
@@ -146,7 +291,7 @@ def _restored(output: Mapping, declared: Mapping[str, Claim], name: str) -> Ledg
             here.append(verdict)
     found = Ledger(here, recorded | dict.fromkeys(stored["missing"]), title=title)
     if output.get("text/html") != found._repr_mimebundle_()["text/html"]:
-        told = "the table of its claims is not what the data beside it give"
+        told = "the cards of its claims are not what the data beside them give"
         raise ClaimError(f"{name}: {told}; execute the chapter again")
     return found
 
@@ -166,26 +311,87 @@ def _verdict(row: Mapping, claim: Claim, name: str) -> Verdict:
     return verdict
 
 
-def _title(notebook: notebooks.NotebookNode) -> str:
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
-    return heading[1].strip() if heading else "untitled"
+def _tally(runs: Sequence[ledger.Runs], missing: str) -> str:
+    """How many claims have which verdict in the run that counts, and how many lack one."""
+    words = [found[0][1].verdict for found in runs if found]
+    told = [f"{words.count(word)} {word}" for word in claims.VERDICTS]
+    told[0] = told[0].replace(" ", " is " if words.count(claims.SUPPORTED) == 1 else " are ")
+    lacking = f" ({len(runs) - len(words)} {missing})" if len(words) < len(runs) else ""
+    return _and(told) + lacking
 
 
-def _counts(told: list[list[Verdict | str]], missing: str) -> str:
-    """How many runs reach which verdict, and how many claims lack one, in words."""
-    words = [said.verdict for runs in told for said in runs if isinstance(said, Verdict)]
-    numbers = [f"{words.count(word)} {word}" for word in claims.VERDICTS]
-    return ", ".join([*numbers, f"{sum(missing in runs for runs in told)} {missing}"])
+def _and(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
 
 
-def _lines(claim: Claim, here: ledger.Runs, recorded: ledger.Runs) -> list[str]:
-    lines = textwrap.wrap(f"{claim.id}: {claim.sentence}", 96, subsequent_indent="    ")
-    lines.append(f"    {claim.statistic} ({claim.unit}); supported if {claim.criterion}")
-    for place, runs in (("Here", here), ("Recorded", recorded)):
-        for run, said in runs:
-            told = said if isinstance(said, str) else f"{said.verdict}, {said.interval}"
-            if getattr(said, "verdict", "") == claims.INCONCLUSIVE:
-                told += f" ({said.reason})"
-            lines.append("    " + ": ".join(part for part in (place, run, told) if part))
-    return lines
+def _by_data(runs: ledger.Runs) -> dict[str, Verdict]:
+    """The first verdict on each data set: a twin in another precision comes after its run."""
+    found: dict[str, Verdict] = {}
+    for run, verdict in ledger.judged([], runs):
+        found.setdefault(ledger.data_of(run), verdict)
+    return found
+
+
+def _strip(marks: str, zone: bool) -> str:
+    inside = ledger.ground((THRESHOLD, 100 if zone else THRESHOLD), [THRESHOLD])
+    return f'<svg aria-hidden="true" width="100%" height="23">{inside}{marks}</svg>'
+
+
+def _marks(claim: Claim, found: Mapping, recorded: Sequence[str]) -> str:
+    """The runs of a claim, each as far from the threshold as its share of the furthest end.
+
+    Of two thresholds the nearer one counts.
+    """
+    strip = ledger.Strip(claim, [verdict.interval for verdict in found.values()])
+    limits = [strip.level(limit) for limit in claim.limits]
+
+    def support(value: float) -> float:
+        above, below = strip.level(value) - limits[0], limits[-1] - strip.level(value)
+        return {"above": above, "below": below}.get(claim.direction, min(above, below))
+
+    intervals = [verdict.interval for verdict in found.values()]
+    reached = [[support(end) for end in (one.low, one.estimate, one.high)] for one in intervals]
+    furthest = max([abs(end) for ends in reached for end in ends if math.isfinite(end)], default=1)
+    marks = ""
+    for k, (column, verdict) in enumerate(found.items()):
+        if claim.direction == "within":
+            reached[k][::2] = min(reached[k]), max(reached[k])
+        shares = [min(max(end / furthest, -1), 1) if furthest else 0 for end in reached[k]]
+        places = [round(THRESHOLD + REACH * share, 2) for share in shares]
+        y = 100 * (k + 0.5) / len(found)
+        marks += ledger.mark(verdict, places, _dot(*column, recorded), y)
+    return marks
+
+
+def _dot(place: str, name: str, recorded: Sequence[str]) -> str:
+    """Small for the runs of these pages, a diamond from the second recorded data set on."""
+    if place == "Recorded" and name in recorded[1:]:
+        return '<path d="M0,-5.5L5.5,0L0,5.5L-5.5,0Z"/>'
+    return f'<circle r="{5 if place == "Recorded" else 3.5}"/>'
+
+
+def _criterion(claim: Claim) -> str:
+    if claim.direction == "within":
+        low, high = claim.limits
+        return f"± {high:g}" if low == -high else f"{low:g} to {high:g}"
+    return f"{'&gt;' if claim.direction == 'above' else '&lt;'} {claim.threshold:g}"
+
+
+def _value(name: str, verdict: Verdict) -> str:
+    """Sign and estimate, with the data set and the word for those who hear the page."""
+    estimate = ledger.text(f"{verdict.interval} ".split(" [")[0])
+    word = verdict.verdict
+    sign = f'<b aria-hidden="true" style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
+    heard = f'<span class="mem-hidden">{html.escape(name)} {word}: </span>'
+    if word != claims.SUPPORTED:
+        estimate = f'<b style="{ledger.paint(word)}">{estimate}</b>'
+    return f"{sign} {heard}{estimate}"
+
+
+def _cell(run: str, said: Verdict | str) -> str:
+    name = f"{ledger.text(run)}: " if run else ""
+    if isinstance(said, str):
+        return f"<p>{name}{said}</p>"
+    word = f"{ledger.SIGNS[said.verdict]} {said.verdict}"
+    style = ledger.paint(said.verdict)
+    return f'<p>{name}<b style="{style}">{word}</b> {ledger.text(said.interval)}</p>'

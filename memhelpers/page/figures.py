@@ -113,12 +113,15 @@ class Figure(Display):
         ArgumentError: no chart, or an empty alt text or caption.
     """
 
-    def __init__(self, chart: Any, *, alt: str, caption: str) -> None:
+    def __init__(
+        self, chart: Any, *, alt: str, caption: str, title: str = "", subtitle: str = ""
+    ) -> None:
         charts = list(chart) if isinstance(chart, list | tuple) else [chart]
         if not charts or not all(hasattr(one, "to_dict") for one in charts):
             raise ArgumentError("chart", chart, "an Altair chart or a sequence of them")
         self.alt = _text("alt", alt)
         self.caption = _text("caption", caption)
+        self.title, self.subtitle = title, subtitle
         self.specs = [_spec(one, self.alt) for one in charts]
         self.id = _id(json.dumps([self.specs, self.alt, self.caption], sort_keys=True))
 
@@ -133,6 +136,8 @@ class Figure(Display):
             shown = f'<img {shape} src="{_source(picture)}">'
         return (
             f'<figure class="mem-figure" id="{self.id}">\n'
+            f'<p class="mem-figure-title">{html.escape(self.title)}</p>\n'
+            f'<p class="mem-figure-subtitle">{html.escape(self.subtitle)}</p>\n'
             f'<div class="mem-chart" role="img" aria-label="{text}">{shown}</div>\n'
             f'<script type="application/json" class="mem-spec">{specs}</script>\n'
             f"<figcaption>{html.escape(self.caption)}</figcaption>\n"
@@ -160,7 +165,7 @@ class Figure(Display):
 
 
 @dataclass(frozen=True, repr=False)
-class Still(Display):
+class Markup(Display):
     """Images or a table: the same HTML everywhere, and what stands for it as plain text."""
 
     page: str
@@ -172,6 +177,24 @@ class Still(Display):
 
     def __repr__(self) -> str:
         return self.text
+
+
+class Page(Display):
+    """Displays and HTML, one below the other."""
+
+    def __init__(self, *parts: Display | str) -> None:
+        self.parts = [Markup(part, "") if isinstance(part, str) else part for part in parts]
+
+    def html(self, still: bool = True) -> str:
+        """The parts' HTML, in their order."""
+        return "\n".join(part.html(still) for part in self.parts)
+
+    def png(self) -> bytes | None:
+        """The first picture."""
+        return next(filter(None, (part.png() for part in self.parts)), None)
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, map(repr, self.parts)))
 
 
 class Switch(Display):
@@ -241,7 +264,7 @@ def images(
     alt: str,
     caption: str,
     groups: Sequence[str] = (),
-) -> Still:
+) -> Markup:
     """Shows small images with their labels; values beyond [0, 1] are stretched, all alike, to it.
 
     Args:
@@ -276,10 +299,10 @@ def images(
         f"{''.join(map(_image_row, rows, rows.values()))}"
         f"<figcaption>{html.escape(texts['caption'])}</figcaption>\n</figure>"
     )
-    return Still(page, f"Images: {texts['caption']}")
+    return Markup(page, f"Images: {texts['caption']}")
 
 
-def table(frame: pd.DataFrame, *, caption: str) -> Still:
+def table(frame: pd.DataFrame, *, caption: str) -> Markup:
     """Shows a table of results without its index, with 3 significant digits of floats.
 
     Raises:
@@ -299,7 +322,7 @@ def table(frame: pd.DataFrame, *, caption: str) -> Still:
         f'<table class="mem-table">\n<caption>{caption}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>\n</table>\n</div>"
     )
-    return Still(page, pd.DataFrame(cells, columns=frame.columns).to_string(index=False))
+    return Markup(page, pd.DataFrame(cells, columns=frame.columns).to_string(index=False))
 
 
 def _cell(value: Any) -> str:

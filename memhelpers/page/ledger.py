@@ -1,74 +1,225 @@
-"""How claims and their verdicts look, as HTML; nothing is computed here.
+"""How claims and their verdicts look, as HTML: cards, badges, marks on a strip; nothing is judged.
 
 A row is the tuple (claim, here, recorded): the claim, and what the page's own run and the recorded
 runs say of it, each a list of pairs (title of the run, verdict, or the words that stand in for it).
+Colours are the page's variables, with values for Jupyter and Colab, which have no style sheet.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Runs = Sequence[tuple[str, Any]]
 Row = tuple[Any, Runs, Runs]
 
-_SYMBOLS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+SIGNS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+CLOSE = (
+    "A verdict is called close where an end of its interval lies within half the interval's width "
+    "of a threshold: computed on another processor, it may be another."
+)
+_INK = {"supported": "#006A6E", "contradicted": "#B42318", "inconclusive": "#5B6670"}
+_GROUND = {"supported": "#E3F2F1", "contradicted": "#FDECEA", "inconclusive": "#EEF1F3"}
+# Of no weight, so that the book's style sheet wins.
+_BARE = (
+    ":where(.mem-card){border:1px solid #D5DCE2;border-radius:8px;padding:12px;margin:12px 0} "
+    ":where(.mem-strip){max-width:560px} :where(.mem-strip svg){display:block}"
+)
 
 
-def table(
-    caption: str, groups: Mapping[str, Sequence[Row]], *, here: str = "This page's run"
-) -> str:
-    """The rows as an HTML table: each group under its heading (HTML, or empty for none).
+class Strip:
+    """Where the values of a claim's statistic stand on a strip, in percent of its width."""
 
-    `here` heads the column of the pages' own runs.
+    def __init__(self, claim: Any, intervals: Iterable[Any]) -> None:
+        self.claim = claim
+        values = [value for one in intervals for value in (one.low, one.estimate, one.high)]
+        shown = [*filter(math.isfinite, values), *claim.limits]
+        # Twice as much and half as much are equally far from 1.
+        self.log = claim.unit.startswith(("ratio", "multiple")) and min(shown) > 0
+        low, high = self.level(min(shown)), self.level(max(shown))
+        margin = (high - low) / 8 or 1.0
+        self.low, self.high = low - margin, high + margin
+
+    def level(self, value: float) -> float:
+        """The value, or its logarithm where the strip has a logarithmic scale."""
+        return (math.log10(value) if value > 0 else -math.inf) if self.log else value
+
+    def place(self, value: float) -> float:
+        """In percent of the width; an infinite value stands at the edge."""
+        share = (self.level(value) - self.low) / (self.high - self.low)
+        return round(100 * min(max(share, 0), 1), 2)
+
+    def zone(self) -> tuple[float, float]:
+        """Both ends of the part in which an interval supports the claim."""
+        low, high = map(self.place, (self.claim.limits[0], self.claim.limits[-1]))
+        return {"above": (low, 100.0), "below": (0.0, high)}.get(self.claim.direction, (low, high))
+
+    def ticks(self) -> list[float]:
+        """About five round values."""
+        span = self.high - self.low
+        if self.log and span > 0.5:
+            decades = range(math.floor(self.low), math.ceil(self.high))
+            found = [k * 10.0**one for one in decades for k in ((1, 2, 5) if span < 2 else (1,))]
+            return [value for value in found if self.low <= self.level(value) <= self.high]
+        low, high = (10**end if self.log else end for end in (self.low, self.high))
+        step = 10.0 ** math.floor(math.log10((high - low) / 2))
+        step *= next(k for k in (1, 2, 5) if (high - low) / (k * step) <= 6)
+        return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def paint(verdict: str) -> str:
+    """The style of what has a verdict's colour."""
+    return f"color:var(--mem-{verdict},{_INK[verdict]})"
+
+
+def ground(zone: tuple[float, float], limits: Iterable[float]) -> str:
+    """The supported zone and a line at each threshold, in percent, as the first parts of an SVG."""
+    lines = "".join(f'<line x1="{x}%" x2="{x}%" y2="100%" stroke="currentColor"/>' for x in limits)
+    return (
+        f'<rect x="{zone[0]}%" width="{zone[1] - zone[0]:.2f}%" height="100%" '
+        f'style="fill:var(--mem-zone,#EEF6F6)"/>{lines}'
+    )
+
+
+def mark(verdict: Any, places: Sequence[float], dot: str = '<circle r="5"/>', y: float = 50) -> str:
+    """An interval as a part of an SVG, with low, estimate and high at `places`, in percent.
+
+    Hollow where the verdict is inconclusive; an arrow where the interval has no end.
     """
-    names = ("Claim", "Sentence", "Statistic", "Supported if", here, "Recorded runs")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = ""
-    for heading, rows in groups.items():
-        first = f'<tr><th scope="rowgroup" colspan="{len(names)}">{heading}</th></tr>\n'
-        shown = "".join(_row(*row) for row in rows)
-        body += f"<tbody>\n{first if heading else ''}{shown}</tbody>\n"
-    caption = with_levels(caption, [row for rows in groups.values() for row in rows])
+    (low, middle, high), interval = places, verdict.interval
+    ends = ""
+    for place, value in ((low, interval.low), (high, interval.high)):
+        inward = 6 if place < middle else -6
+        end = "M0,-4V4" if math.isfinite(value) else f"M{inward},-5L0,0L{inward},5"
+        ends += f'<svg x="{place}%" overflow="visible"><path d="{end}" fill="none"/></svg>'
+    fill = "var(--mem-page,#FFFFFF)" if verdict.verdict == "inconclusive" else "currentColor"
     return (
-        # A wide table scrolls by itself on a narrow page; focus lets the keyboard scroll it.
-        '<div class="mem-ledger-scroll" role="region" tabindex="0" aria-label="Claims">\n'
-        f'<table class="mem-ledger">\n<caption>{html.escape(caption)}</caption>\n'
-        f"<thead>\n<tr>{head}</tr>\n</thead>\n{body}</table>\n</div>"
+        f'<svg y="{y:g}%" overflow="visible" stroke="currentColor" stroke-width="2" '
+        f'style="{paint(verdict.verdict)}"><line x1="{low}%" x2="{high}%"/>{ends}'
+        f'<svg x="{middle}%" overflow="visible" style="fill:{fill}">{dot}</svg></svg>'
     )
 
 
-def with_levels(caption: str, rows: Sequence[Row]) -> str:
-    """The caption, and of which level the intervals in the rows are."""
-    said = [one for _, here, recorded in rows for _, one in [*here, *recorded]]
-    levels = sorted({one.interval.level for one in said if not isinstance(one, str)})
-    shown = " and ".join(f"{100 * level:g} %" for level in levels)
-    return f"{caption}. In brackets: {shown} intervals." if levels else f"{caption}."
+def pills(verdicts: Mapping[Any, str]) -> str:
+    """The badges of claims, each a link to its card on the page."""
+    shown = ""
+    for claim, word in verdicts.items():
+        note = "" if word == "supported" else claim.under
+        link = f'a href="#claim-{claim.id}" aria-label="{claim.id}: {f"{word} {note}".strip()}"'
+        shown += f" {_pill(word, f'{claim.id} {SIGNS[word]}', note, link)}"
+    return f'<p class="mem-pills">Claims{shown}</p>'
 
 
-def _reason(verdict: Any) -> str:
-    return verdict.reason if verdict.verdict == "inconclusive" else ""
+def _pill(verdict: str, text: str, note: str, tag: str = "span") -> str:
+    style = f"{paint(verdict)};background:var(--mem-{verdict}-ground,{_GROUND[verdict]})"
+    shown = f"<b>{text}</b> {html.escape(note)}".strip()
+    return f'<{tag} class="mem-pill" style="{style}">{shown}</{tag.split()[0]}>'
 
 
-def _row(claim: Any, here: Runs, recorded: Runs) -> str:
+def data_of(run: str) -> str:
+    """The data set in the title of a run: MNIST in "Recorded: MNIST, 2 x 512 units"."""
+    return (run.partition(": ")[2] or run).split(",")[0]
+
+
+def judged(here: Runs, recorded: Runs) -> list[tuple[str, Any]]:
+    """The runs with a verdict, the one that counts first: the largest recorded, else the page's."""
+    return [(run, one) for run, one in [*recorded, *here] if not isinstance(one, str)]
+
+
+def text(value: object) -> str:
+    """A text as HTML, with minus signs before numbers."""
+    return re.sub(r"(?<![\w.])-(?=[\d.]|inf)", "−", html.escape(str(value), quote=False))
+
+
+def cards(rows: Sequence[Row]) -> str:
+    """A card for each row, under a line that says how to read them."""
+    verdicts = [one for _, *runs in rows for _, one in judged(*runs)]
+    levels = " and ".join(sorted({f"{100 * one.interval.level:g} %" for one in verdicts}))
+    note = f"Bars and brackets: {levels} intervals. Supported: all of the bar lies in the shade."
+    note += f" {CLOSE}" if any(one.close for one in verdicts) else ""
     return (
-        f'<tr><th scope="row">{html.escape(claim.id)}</th>'
-        f"<td>{html.escape(claim.sentence)} <cite>{html.escape(claim.source)}</cite></td>"
-        f"<td>{html.escape(f'{claim.statistic} ({claim.unit})')}</td>"
-        f"<td>{html.escape(claim.criterion)}</td>"
-        f"<td>{''.join(_cell(*run) for run in here)}</td>"
-        f"<td>{''.join(_cell(*run) for run in recorded)}</td></tr>\n"
+        f'<div class="mem-claims">\n<style>{_BARE}</style>\n<p class="mem-claims-note">{note}</p>\n'
+        + "\n".join(_card(*row) for row in rows)
+        + "\n</div>"
     )
 
 
-def _cell(run: str, said: Any) -> str:
-    name = f'<span class="mem-run">{html.escape(run)}:</span> ' if run else ""
-    if isinstance(said, str):
-        return f'<div>{name}<span class="mem-missing">{html.escape(said)}</span></div>'
-    reason = html.escape(_reason(said))
+def _card(claim: Any, here: Runs, recorded: Runs) -> str:
+    found = judged(here, recorded)
+    strip = Strip(claim, [verdict.interval for _, verdict in found])
+    late = "; declared after the data were seen" if claim.added_after_data else ""
+    runs = "".join(_run(strip, *run) for run in [*here, *recorded])
     return (
-        f'<div>{name}<strong class="verdict-{said.verdict}"><span aria-hidden="true">'
-        f"{_SYMBOLS[said.verdict]}</span> {said.verdict}</strong>"
-        f'<br><span class="mem-interval">{html.escape(str(said.interval))}</span>'
-        + (f'<br><small class="mem-reason">{reason}</small>' if reason else "")
-        + "</div>"
+        f'<section class="mem-card" id="claim-{claim.id}" aria-label="Claim {claim.id}">\n'
+        f'<p class="mem-card-head"><span><b>{claim.id}</b> {text(claim.source)}{late}</span> '
+        f'{_badge(claim, found)}</p>\n<p class="mem-sentence"><b>{text(claim.sentence)}</b></p>\n'
+        f'<div class="mem-strip">\n{_rule(strip)}{runs}{_axis(strip)}</div>\n'
+        f"{_fold(claim, found)}\n</section>"
     )
+
+
+def _badge(claim: Any, found: Runs) -> str:
+    """The verdict that counts, the choice that it hangs on, and the runs that say otherwise."""
+    first = found[0][1]
+    words = ", ".join([claim.under] * bool(claim.under) + ["close"] * first.close)
+    others = [f"{data_of(run)}: {v.verdict}" for run, v in found if v.verdict != first.verdict]
+    note = "; ".join([words, *others] if words else others)
+    tag = f'span title="{CLOSE}"' if first.close else "span"
+    return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
+
+
+def _rule(strip: Strip) -> str:
+    """What supports the claim, beside the threshold as far as the strip has room for it."""
+    start, end = strip.zone()
+    words = f"supported if {text(strip.claim.criterion)}"
+    words, style = {
+        "above": (f"{words} →", f"padding-left:{min(start, 50)}%"),
+        "below": (f"← {words}", f"padding-right:{min(100 - end, 50)}%;text-align:right"),
+        "within": (words, "text-align:center"),
+    }[strip.claim.direction]
+    return f'<p class="mem-rule"><b style="display:block;{style}">{words}</b></p>\n'
+
+
+def _run(strip: Strip, run: str, said: Any) -> str:
+    drawn = ground(strip.zone(), map(strip.place, strip.claim.limits))
+    told = f'<span class="mem-missing">{said}</span>'
+    if not isinstance(said, str):
+        one = said.interval
+        drawn += mark(said, [strip.place(value) for value in (one.low, one.estimate, one.high)])
+        value, units = text(one).rsplit(", ", 1)
+        close = f', <abbr title="{CLOSE}">close</abbr>' if said.close else ""
+        told = (
+            f'<span class="mem-value"><b>{value.replace(" ", "</b> ", 1)}</span> '
+            f'<span class="mem-units">{units}{close}<span class="mem-hidden">: {said.verdict}'
+            "</span></span>"
+        )
+    return (
+        f'<div class="mem-strip-run"><span class="mem-run">{text(run)}</span> {told}'
+        f'<svg aria-hidden="true" width="100%" height="34">{drawn}</svg></div>\n'
+    )
+
+
+def _axis(strip: Strip) -> str:
+    ticks = "".join(
+        f'<line x1="{x}%" x2="{x}%" y2="5" stroke="currentColor"/><text x="{x}%" y="18" '
+        f'text-anchor="middle" font-size="13" fill="currentColor">{text(f"{value:.6g}")}</text>'
+        for value, x in ((value, strip.place(value)) for value in strip.ticks())
+    )
+    scale = " (log scale)" if strip.log else ""
+    return (
+        '<div class="mem-axis"><svg aria-hidden="true" width="100%" height="24" overflow="visible">'
+        f'<line x2="100%" stroke="currentColor"/>{ticks}</svg>'
+        f"{text(strip.claim.statistic)}{scale}</div>\n"
+    )
+
+
+def _fold(claim: Any, found: Runs) -> str:
+    rule = f"the whole interval is {claim.criterion}; contradicted if no part of it is"
+    needed = f"at least {claim.seeds} {found[0][1].interval.unit}"
+    facts = {"Statistic": f"{claim.statistic} ({claim.unit})", "Supported if": rule}
+    facts |= {"Verdict needs": needed, "Source": claim.source}
+    facts |= {run: f"{one.verdict}, {one.interval}: {one.reason}" for run, one in found}
+    shown = "".join(f"<dt>{text(name)}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items())
+    title = "Statistic, source and provenance"
+    return f'<details class="mem-fold"><summary>{title}</summary><dl>{shown}</dl></details>'

@@ -1,0 +1,233 @@
+"""Lay the introduction's figure, list of chapters and counts into its page, from recorded runs.
+
+Nothing is trained here: lines come from the recorded tables, findings and verdicts from the
+outputs of the chapters.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from memhelpers import charts, lab, stats
+from memhelpers.page import ledger
+from tools import notebooks, scoreboard
+
+PAGE = "book/intro.md"
+PLACES = FIGURE, CHAPTERS, COUNTS = "<!-- figure -->", "<!-- chapters -->", "<!-- counts -->"
+REST = 40  # percent of random labels at which the slider rests
+LABELLED = ("real", "half random labels", "partly random labels", "randY")
+ACCURACIES = ("train_accuracy", "validation_accuracy", "right_label", "wrong_label")
+KINDS = {
+    "right_label": "right labels",
+    "wrong_label": "wrong labels",
+    "validation_accuracy": "validation images",
+}
+MARKS = {"supported": "●", "contradicted": "✗", "inconclusive": "○"}
+COLOURS = {  # with the dashes that repeat what they say
+    "real": ("var(--mem-real)", "none"),
+    "randX": ("var(--mem-randx)", "9 4"),
+    "randY": ("var(--mem-randy)", "6 3.5"),
+}
+WIDE, HIGH = 184, 46  # of a spark line
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the list says of a chapter beside its finding: its question and its spark line."""
+
+    question: str
+    axes: str
+    lines: Callable[[Tables], pd.DataFrame]  # condition, x and y
+    log: bool = False
+
+
+def write(board: scoreboard.Scoreboard, source: Path, paths: Iterable[Path]) -> None:
+    """Fill the places of the staged introduction.
+
+    Args:
+        board: The claims of the chapters.
+        source: The folder of the staged sources.
+        paths: The executed chapters.
+
+    Raises:
+        ClaimError: The page has no single place for a part.
+    """
+    if FIGURE not in (source / PAGE).read_text(encoding="utf-8"):
+        return  # another book's
+    shown = "".join(_item(board, path) for path in paths)
+    parts = {
+        FIGURE: figure(largest("01-fitting-noise")).html(),
+        CHAPTERS: f'{_key()}\n<ol class="mem-chapters">\n{shown}</ol>',
+        COUNTS: f"<p>{board.counts()}</p>",
+    }
+    scoreboard.fill(source / PAGE, parts)
+
+
+def largest(chapter: str) -> lab.Record:
+    """Return the largest recorded run of a chapter; the one of this page where it is alone."""
+    found = lab.Chapter(chapter).recorded or lab.recorded(chapter)
+    return next(iter(found.values()))
+
+
+def carried(curves: pd.DataFrame) -> pd.DataFrame:
+    """Let a network that has stopped keep its values until the last one of its condition stops."""
+    keys = ["condition", "noise", "seed"]
+    wide = curves.pivot(index="epoch", columns=keys, values=list(ACCURACIES)).ffill()
+    rows = wide.stack(keys, future_stack=True).reset_index()
+    end = curves.groupby(keys[:2])["epoch"].max().rename("end")
+    return rows.join(end, on=keys[:2]).query("epoch <= end")
+
+
+def figure(record: lab.Record) -> charts.Figure:
+    """Draw accuracy on right labels, wrong labels and new images, by epoch and share of noise."""
+    rows = carried(record.tables["curves"].query("condition in @LABELLED"))
+    rows["share"] = (100 * rows["noise"]).round().astype(int)
+    drawn = np.geomspace(1, rows["end"].max(), 40).round()
+    few = rows[rows["epoch"].isin(drawn) | (rows["epoch"] == rows["end"])]
+    few = few.melt(["share", "epoch", "seed"], list(KINDS), "kind", "accuracy").dropna()
+    band = stats.band(few.replace({"kind": KINDS}), ["share", "kind", "epoch"], "accuracy")
+    band = band.assign(low=band["low"].clip(0), high=band["high"].clip(upper=1))
+    slider = charts.slider("share", sorted(band["share"].unique()), label="Random labels, %",
+                           start=REST)  # fmt: skip
+    chart = charts.lines(
+        band, "epoch", "mean", "kind", x_title="epochs", y_title="accuracy", log_x=True,
+        y_domain=(0, 1), controls=[slider], format=".0%",
+        labels=dict(zip(KINDS.values(), ("right", "wrong", "new"), strict=True)),
+    )  # fmt: skip
+    seeds = rows["seed"].nunique()
+    return charts.Figure(
+        chart,
+        title=headline(rows),
+        subtitle="Accuracy on training images with a right label or a wrong one, and on new images",
+        caption=f"{lab.title(record)}: mean over {seeds} seeds with its 95 % band. A network that "
+        "has fitted its training set stops, and keeps its values here. Move the slider to change "
+        "the share of training labels that were drawn at random.",
+        alt="Accuracy against epochs on right labels, on wrong labels and on validation images, "
+        f"for a share of random labels that a slider sets; first {REST} %.",
+    )
+
+
+def headline(rows: pd.DataFrame) -> str:
+    """Say what the curves show where the slider rests; neutral where accuracy does not fall."""
+    mean = rows[rows["share"] == REST].groupby("epoch")["validation_accuracy"].mean()
+    best, end = mean.max(), mean.iloc[-1]
+    if best - end < 0.02:
+        return "How accuracy changes with training, by share of random labels"
+    return f"{REST} % random labels: {best:.0%} of new images right at best, {end:.0%} in the end"
+
+
+def finding(notebook: notebooks.NotebookNode) -> str:
+    """Return the first sentence with a number of a chapter's finding; empty if it says none."""
+    outputs = [output for cell in notebooks.code_cells(notebook) for output in cell.outputs]
+    pages = "".join(str(output.get("data", {}).get("text/html", "")) for output in outputs)
+    found = re.search(r'<p class="mem-finding"[^>]*>(.*?)</p>', pages, re.DOTALL)
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else ""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", text)
+    return next((one for one in sentences if re.search(r"\d", one)), sentences[0])
+
+
+def spark(lines: pd.DataFrame, log: bool, label: str) -> str:
+    """Draw lines of conditions without axes, as an SVG."""
+    x = np.log(lines["x"]) if log else lines["x"].astype(float)
+    across = 2 + (WIDE - 4) * (x - x.min()) / ((x.max() - x.min()) or 1)
+    up = HIGH - 3 - (HIGH - 6) * lines["y"] / (lines["y"].max() or 1)
+    drawn = ""
+    for condition, (colour, dash) in COLOURS.items():
+        at = lines["condition"] == condition
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across[at], up[at], strict=True))
+        drawn += f'<polyline points="{points}" style="stroke:{colour};stroke-dasharray:{dash}"/>'
+    return (
+        f'<svg viewBox="0 0 {WIDE} {HIGH}" width="{WIDE}" height="{HIGH}" role="img" '
+        f'aria-label="{label}" fill="none" stroke-width="1.8">{drawn}</svg>'
+    )
+
+
+def _key() -> str:
+    """What colours and marks mean."""
+    names = zip(COLOURS.values(), ("real", "random images", "random labels"), strict=True)
+    lines = ", ".join(f'<b style="color:{colour}">{name}</b>' for (colour, _), name in names)
+    marks = " ".join(f'<b style="{ledger.paint(w)}">{mark}</b> {w}' for w, mark in MARKS.items())
+    return f'<p class="mem-key">{lines}. A mark a claim: {marks}</p>'
+
+
+def _item(board: scoreboard.Scoreboard, path: Path) -> str:
+    number, notebook = path.name[:2], notebooks.read(path)
+    rows = board.groups().get(number, [])
+    words = [found[0][1].verdict for _, *runs in rows if (found := ledger.judged(*runs))]
+    dots = "".join(f'<span style="{ledger.paint(word)}">{MARKS[word]}</span>' for word in words)
+    told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
+    entry, drawn = ENTRIES.get(number), ""
+    if entry:
+        lines = entry.lines(largest(path.stem).tables)
+        svg = spark(lines, entry.log, entry.axes)
+        drawn = f"<figure>{svg}<figcaption>{entry.axes}</figcaption></figure>"
+    return (
+        f'<li><span class="mem-number">{int(number)}</span><div>'
+        f'<p class="mem-chapter-title"><a href="{path.stem}.html">'
+        f"{html.escape(scoreboard.title(notebook))}</a></p>"
+        f'<p class="mem-question">{entry.question if entry else ""}</p>'
+        f"<p>{ledger.text(finding(notebook))}</p>"
+        f'<p class="mem-dots" role="img" aria-label="{told}">{dots}</p></div>{drawn}</li>\n'
+    )
+
+
+def _fitting(tables: Tables) -> pd.DataFrame:
+    rows = carried(tables["curves"].query("condition in @COLOURS"))
+    return _mean(rows, "epoch", "train_accuracy")
+
+
+def _easiness(tables: Tables) -> pd.DataFrame:
+    """P(correct) of the examples in order, at even ranks."""
+    networks = tables["networks"].groupby("condition")["seed"].nunique()
+    right = tables["examples"].groupby("condition")["right"]
+    ranks = np.linspace(0, 1, 60)
+    shares = right.quantile(ranks).div(networks, level="condition").rename("y")
+    return shares.rename_axis(["condition", "x"]).reset_index()
+
+
+def _gini(tables: Tables) -> pd.DataFrame:
+    kept = "task == 'classes of the data' and derivative == 'total' and norm == 'l1'"
+    return _mean(tables["gini"].query(kept), "update", "gini")
+
+
+def _own_over_others(tables: Tables) -> pd.DataFrame:
+    """How much more a class depends on its own images than on those of another class."""
+    table = tables["moments"]
+    own = table["loss_of"] == table["images_of"]
+    means = [_mean(part, "update", "value") for part in (table[own], table[~own])]
+    return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
+
+
+def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    mean = rows.groupby(["condition", x])[y].mean().reset_index()
+    return mean.rename(columns={x: "x", y: "y"})
+
+
+ENTRIES = {
+    "01": Entry(
+        "Can a network fit data in which there is nothing to learn?",
+        "training accuracy by epoch",
+        _fitting,
+    ),
+    "02": Entry(
+        "Are some examples easy for every network, and does noise have such examples?",
+        "share of networks right, sorted",
+        _easiness,
+    ),
+    "04": Entry(
+        "Does the loss depend on a few images or on all of them?", "Gini by update", _gini, log=True
+    ),
+    "05": Entry(
+        "Do classes learn from each other's examples?",
+        "own over other classes by update (log)",
+        _own_over_others,
+        log=True,
+    ),
+}
