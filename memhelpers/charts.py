@@ -1,64 +1,71 @@
 """Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
 
-A table goes in, an Altair chart comes out, and `Figure` gives it alt text, a caption and a picture
-for readers without JavaScript. Colours belong to conditions, not to positions, so that real data
-has the same colour in every chapter; dashes repeat what it says.
+A table goes in, an Altair chart comes out, and `Figure` gives it a title, a caption, alt text and a
+picture for readers without JavaScript. Colours belong to conditions, not to positions, so that real
+data have one colour in the whole book; dashes and the names at the lines' ends repeat what it says.
 """
 
+import itertools
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from scipy.optimize import isotonic_regression
 
 from memhelpers.errors import ArgumentError, check_choice, check_instance
+from memhelpers.page import figures
 from memhelpers.page.figures import Figure, Markup, Page, Switch, images, table
 
 # What the page shows is at hand here, too.
-__all__ = ["Control", "Figure", "Switch", "choice", "images", "intervals", "lines", "matrices"]
-__all__ += ["Markup", "Page", "slider", "table"]
+__all__ = ["Control", "Figure", "Markup", "Page", "Switch", "choice", "images", "intervals"]
+__all__ += ["lines", "matrices", "slider", "table"]
 
-# Each has a contrast of at least 3:1 on a white and on the dark page, and stays apart from the
-# others under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
-BLUE, ORANGE, MAGENTA, GREEN = "#2294ec", "#d97315", "#c0259c", "#37825e"
-VIOLET, OLIVE, RED, GREY = "#7e4ed7", "#83680b", "#de3951", "#8b9095"
-PALETTE = (BLUE, ORANGE, MAGENTA, GREEN, VIOLET, OLIVE, RED, GREY)
-RAMP = (BLUE, VIOLET, MAGENTA, RED, ORANGE)
-
-_SOLID, _LONG, _SHORT, _DOTS = (1, 0), (9, 4), (5, 3), (2, 3)
-_DASH_DOT, _LONG_DOT, _DASH_TWO_DOTS = (8, 3, 2, 3), (14, 4, 2, 4), (8, 3, 2, 3, 2, 3)
-_DASHES = (_SOLID, _LONG, _SHORT, _DASH_DOT, _DOTS, _LONG_DOT, _DASH_TWO_DOTS, _SHORT)
+RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
+BLUE, MAGENTA = RAMP[0], RAMP[-1]
+_SOLID, _SHORT, _LONG_DOT = (1, 0), (6, 3.5), (14, 4, 2, 4)
+_READER_DASHES = (_LONG_DOT, (8, 3, 2, 3, 2, 3), (4, 2), (16, 4))
 
 # Names of one condition (the paper's, Zhang et al.'s and the book's) share its colour and dashes.
 _STYLES = {
-    ("real", "true labels", "clean", "clean labels"): (BLUE, _SOLID),
-    ("randX", "Gaussian", "random inputs"): (ORANGE, _LONG),
-    ("randY", "random labels"): (MAGENTA, _SHORT),
-    ("shuffled pixels",): (GREEN, _DASH_DOT),
-    ("shuffled per image", "random pixels"): (VIOLET, _DOTS),
-    ("partly random labels", "half random labels"): (OLIVE, _LONG_DOT),
-    ("untrained", "direct gradient"): (RED, _DASH_TWO_DOTS),
-    ("binomial", "reference", "chance"): (GREY, _SHORT),
+    ("real", "true labels", "clean labels", "right label", "right labels"): (BLUE, _SOLID),
+    ("training accuracy", "training images"): (BLUE, _SOLID),
+    ("randX", "Gaussian", "random images", "random inputs"): ("#B84C00", (9, 4)),
+    ("randY", "random labels", "wrong label", "wrong labels"): (MAGENTA, _SHORT),
+    ("shuffled pixels",): ("#00694B", (10, 3, 2, 3)),
+    ("shuffled per image", "random pixels"): ("#4A16AE", (1.5, 4)),
+    ("partly random labels", "half random labels"): (RAMP[3], _LONG_DOT),
+    ("validation", "validation images", "validation accuracy", "new digits"): (INK, _SOLID),
+    ("binomial", "reference", "chance"): (GREY, (4, 4)),
 }
-CONDITIONS: dict[str, tuple[str, tuple[int, ...]]] = {
+CONDITIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     name: style for names, style in _STYLES.items() for name in names
 }
 
 BAND = ("low", "high")
+_HEIGHT, _PHONE_HEIGHT = 318, 262  # of the plot in px
+_LABEL = 18  # px from label to label
+_MOST_LABELS = 12
+_SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")
+_PERCENT = "replace(datum.label, '%', ' %')"
+_REMARK = {"fontSize": 13, "color": figures.MUTED}
 
 
 @dataclass(frozen=True)
 class Control:
-    """A labelled input under a chart that chooses which rows of its table are drawn."""
+    """A labelled input over a chart that chooses which rows of its table are drawn."""
 
     column: str
     parameter: alt.Parameter  # bound to the input
     condition: str  # Vega expression, true for the rows that are drawn
+    start: Any  # the value that is chosen first
     labels: tuple[str, ...] = ()  # what a slider shows for each position
 
 
@@ -79,7 +86,7 @@ def slider(
     bind = alt.binding_range(min=0, max=len(shown) - 1, step=1, name=f"{label or column} ")
     parameter = alt.param(name=_parameter_name(column), value=shown.index(first), bind=bind)
     condition = f"datum[{column!r}] === {shown}[{parameter.name}]"
-    return Control(column, parameter, condition, tuple(f"{value:.4g}" for value in shown))
+    return Control(column, parameter, condition, first, tuple(f"{value:.4g}" for value in shown))
 
 
 def choice(column: str, options: Sequence[str], *, label: str | None = None) -> Control:
@@ -93,7 +100,7 @@ def choice(column: str, options: Sequence[str], *, label: str | None = None) -> 
         raise ArgumentError("options", list(options), "at least one name")
     bind = alt.binding_select(options=shown, name=f"{label or column} ")
     parameter = alt.param(name=_parameter_name(column), value=shown[0], bind=bind)
-    return Control(column, parameter, f"datum[{column!r}] === {parameter.name}")
+    return Control(column, parameter, f"datum[{column!r}] === {parameter.name}", shown[0])
 
 
 def lines(
@@ -113,40 +120,59 @@ def lines(
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
     notes: Sequence[tuple[float, float, str]] = (),
-    format: str | None = None,
+    format: str = "",
 ) -> alt.LayerChart:
-    """One line per series, with its band and tooltips.
+    """One line per series, with its band, and its name and last value at its end.
 
     Args:
-        table: tidy table, one row per point; its columns low and high, if any, are the band.
+        table: tidy table, one row per point; its columns low and high, if any, are the 95 % band.
         x: numeric column across.
         y: numeric column up.
         series: column that names the line (text: colours of `CONDITIONS`; numbers: a ramp).
-        title: what the chart shows.
         x_title: name and unit across.
-        y_title: name and unit up.
+        y_title: name of what is drawn, for the tooltips; the figure's subtitle says it to all.
+        title: name of the panel, where a figure has several.
         log_x: logarithmic axis across.
         log_y: logarithmic axis up.
         y_domain: ends of the axis up (default: from the whole table).
         points: mark the points, too.
         controls: sliders and choices that filter the rows.
+        bracket: two names and a text: the difference of the two lines' ends, drawn where both are
+            there and the controls stand as at the start; the text's last line is set in ink, and
+            its first number is what a phone shows.
+        labels: shorter names of series, for narrow pages.
+        notes: (x, y, text), each a remark under a point.
+        format: of the values, such as ".0%" (default: two digits of the axis's length).
 
     Raises:
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
-    across = alt.X(x, type="quantitative", title=x_title, scale=_scale(data, [x], log_x))
-    upward = {"title": y_title, "scale": _scale(data, [y, *ends], log_y, y_domain)}
-    up = alt.Y(y, type="quantitative", **upward)
-    base = alt.Chart(data).encode(x=across, **_series_encoding(data, series))
-    line = base.mark_line(point=points).encode(y=up, **_series_encoding(data, series, dashes=True))
-    layers = [line, _hover(base.encode(y=up), data, [series, x, y, *ends], series)]
+    across = _Axis.over(data, [x], log_x, title=x_title)
+    up = _Axis.over(data, [y, *ends], log_y, y_domain, format=format)
+    if not up.log and y_domain is None:
+        up = replace(up, low=up.ticks(4)[0])
+    base = _filtered(alt.Chart(data), controls).encode(across.channel(alt.X, x))
+    base = base.encode(**_series_encoding(data, series))
+    line = base.encode(up.channel(alt.Y, y), **_series_encoding(data, series, line=True))
+    layers = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
+    layers.append(line.mark_line(point=points))
     if ends:
-        lower = alt.Y(ends[0], type="quantitative", **upward)
-        layers.insert(0, base.mark_area(opacity=0.2).encode(y=lower, y2=ends[1]))
-    chart = alt.layer(*layers).properties(title=title, width="container", height=300)
-    return _finish(chart, controls, legend=_names(data, series))
+        band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
+        layers.insert(0, band.mark_area(opacity=0.13))
+    for x_note, y_note, text in notes:
+        at = alt.Chart(pd.DataFrame({x: [x_note], y: [y_note]}))
+        at = at.encode(across.channel(alt.X, x), up.channel(alt.Y, y))
+        layers.append(at.mark_rule(yOffset=6, y2Offset=18, color=GREY).encode(y2=y))
+        lines_of_text = textwrap.wrap(text, 30)
+        layers.append(at.mark_text(text=lines_of_text, dy=28, lineHeight=16, **_REMARK))
+    if up.log:
+        corner = {"text": up.log, "x": 0, "y": -12, "align": "left"}
+        layers.append(alt.Chart(data[:1]).mark_text(**corner, **_REMARK))
+    layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
+    chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
+    return _finish(chart, controls, phone=_PHONE_HEIGHT)
 
 
 def intervals(
@@ -159,46 +185,58 @@ def intervals(
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
-    format: str | None = None,
+    format: str = "",
 ) -> alt.LayerChart:
-    """One row per category: a dot for the estimate, a line for its interval.
+    """One row per category: a dot for the estimate, a line for its interval, and both as text.
 
     Args:
         table: tidy table, one row per category (and series), with the interval's low and high.
         category: column that names the rows, drawn in the table's order.
-        title: what the chart shows.
         x_title: name and unit across.
+        title: name of the panel, where a figure has several.
         estimate: column of the dot.
-        series: column that tells several rows of a category apart, by colour.
+        series: column that tells several rows of a category apart, by shape and in the text.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
+        format: as of `lines`.
 
     Raises:
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
-    scale = _scale(data, drawn, log_x, also=reference)
-    across = alt.X(estimate, type="quantitative", title=x_title, scale=scale)
-    names = _names(data, category)
-    wrapped = {str(name): textwrap.wrap(str(name), 24) for name in names}  # for a narrow page
-    axis = alt.Axis(labelExpr=f"{json.dumps(wrapped)}[datum.value]", labelLimit=0)
-    row = alt.Y(category, type="nominal", title=None, sort=names, axis=axis)
-    colour = series or (category if set(names) & set(CONDITIONS) else None)
-    encoding = _series_encoding(data, colour, legend=series is not None)
+    across = _Axis.over(data, drawn, log_x, also=reference, title=x_title, format=format)
+    names, kinds = _names(data, category), _names(data, series)
+    values = [map(across.text, row) for row in data[drawn].to_numpy(float)]
+    data["interval"] = ["{} [{}, {}]".format(*row) for row in values]
+    data["right"] = across.high
     if series is not None:
-        encoding["yOffset"] = alt.YOffset(series, type="nominal", sort=_names(data, series))
-    tooltip = _tooltips(data, [category, series, *drawn])
-    base = alt.Chart(data).encode(y=row, tooltip=tooltip, **encoding)
-    low = alt.X(BAND[0], type="quantitative", title=x_title, scale=scale)
-    rule = base.mark_rule(strokeWidth=2.5, opacity=0.75).encode(x=low, x2=BAND[1])
-    layers = [rule, base.mark_point(filled=True, size=90, opacity=1).encode(x=across)]
+        data["interval"] = data[series].astype(str) + "\n" + data["interval"]
+    wrapped = [{str(n): textwrap.wrap(str(n), width) for n in names} for width in (15, 26)]
+    label = "(narrow ? {} : {})[datum.value]".format(*map(json.dumps, wrapped))
+    axis = alt.Axis(labelExpr=label, labelLimit=0)
+    base = alt.Chart(data).encode(
+        alt.Y(category, type="nominal", title=None, sort=names, axis=axis),
+        tooltip=[f"{category}:N", alt.Tooltip("interval:N", title=x_title)],
+        **_series_encoding(data, category if set(names) & set(CONDITIONS) else series),
+    )
+    if series is not None:
+        base = base.encode(yOffset=alt.YOffset(series, type="nominal", sort=kinds))
+    dot = base.encode(across.channel(alt.X, estimate)).mark_point(filled=True, size=90, opacity=1)
+    if series is not None:
+        shapes = alt.Scale(domain=kinds, range=list(_SHAPES))
+        dot = dot.encode(shape=alt.Shape(series, type="nominal", scale=shapes, legend=None))
+    rule = base.encode(across.channel(alt.X, BAND[0]), x2=BAND[1]).mark_rule(strokeWidth=2.2)
+    text = base.encode(across.channel(alt.X, "right"), text="interval:N")
+    place = {"align": "left", "dx": 14, "dy": -8 if series else 0}
+    layers = [rule, dot, text.mark_text(**place, lineBreak="\n", lineHeight=16)]
     if reference is not None:
-        marked = alt.Chart(pd.DataFrame({"reference": [reference]})).encode(x="reference:Q")
+        marked = alt.Chart(pd.DataFrame({estimate: [reference]}))
+        marked = marked.encode(across.channel(alt.X, estimate))
         layers.insert(0, marked.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
-    height = max(90, 30 * len(names) * max(1, len(_names(data, series))) + 20)
+    height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
-    return _finish(chart, (), legend=_names(data, series))
+    return _finish(chart, ())
 
 
 def matrices(
@@ -230,31 +268,241 @@ def matrices(
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
     data = _columns(table, [by, row, column, value, *(control.column for control in controls)])
-    scale = _scale(data, [value], log=True, scheme="viridis")
+    scale = _Axis.over(data, [value], log=True).scale(scheme="viridis")
     size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": "~g"}
-    place = {"orient": "bottom", "direction": "horizontal"}
-    legend = alt.Legend(title=value_title, **place, **size)
+    legend = alt.Legend(title=value_title, orient="bottom", direction="horizontal", **size)
     across = {"type": "ordinal", "title": column_title, "sort": _names(data, column)}
     down = {"type": "ordinal", "title": row_title, "sort": _names(data, row)}
     encoding = {
-        "x": alt.X(column, axis=alt.Axis(labelAngle=0, grid=False), **across),
+        "x": alt.X(column, axis=alt.Axis(labelAngle=0), **across),
         "y": alt.Y(row, axis=alt.Axis(grid=False), **down),
         "color": alt.Color(value, type="quantitative", scale=scale, legend=legend),
-        "tooltip": _tooltips(data, [row, column, value]),
+        "tooltip": [
+            alt.Tooltip(row, type="nominal", title=row_title),
+            alt.Tooltip(column, type="nominal", title=column_title),
+            alt.Tooltip(value, type="quantitative", title=value_title, format=",.3~r"),
+        ],
     }
     charts = []
     for name in _names(data, by):
         cells = data[data[by] == name].drop(columns=by).reset_index(drop=True)
-        chart = alt.Chart(cells).mark_rect().encode(**encoding)
+        chart = _filtered(alt.Chart(cells), controls).mark_rect().encode(**encoding)
         chart = chart.properties(title=str(name), width="container", height=300)
         charts.append(_finish(chart, controls, aspect="square"))
     return charts
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """An axis over all rows, so that it stands still while a control changes what is drawn.
+
+    What is not above 0 stands at the lower end of a logarithmic axis, which says so.
+    """
+
+    low: float
+    high: float
+    log: str = ""  # what is to say of a logarithmic axis
+    title: str = ""
+    format: str = ""
+
+    @classmethod
+    def over(
+        cls,
+        data: pd.DataFrame,
+        columns: Sequence[str],
+        log: bool,
+        domain: tuple[float, float] | None = None,
+        also: float | None = None,
+        **shown: str,
+    ) -> "_Axis":
+        """From the least to the largest value."""
+        for name in columns:
+            if not is_numeric_dtype(data[name]):
+                raise ArgumentError(name, data[name].dtype, "a column of numbers")
+        values = pd.concat([data[name].astype(float) for name in columns]).dropna()
+        values = values[values.abs() < math.inf]  # an interval may have no ends
+        said = ""
+        if log and (values > 0).any():  # linear where nothing is above 0
+            said = "log scale" + ", 0 or less at the low end" * bool((values <= 0).any())
+            values = values[values > 0]
+        ends = [float(values.min()), float(values.max()), *([] if also is None else [also])]
+        if domain is not None and not (isinstance(domain, Sequence) and len(domain) == 2):
+            raise ArgumentError("y_domain", domain, "(low, high)")
+        low, high = map(_rounded, domain or (min(ends), max(ends)))
+        if domain is not None and not low < high:
+            raise ArgumentError("y_domain", domain, "(low, high) with low < high")
+        if not _finite(low) or not _finite(high):
+            raise ArgumentError(columns[0], [low, high], "finite values")
+        if low == high:  # a single value stands in the middle
+            low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
+        return cls(low, high, said, **shown)
+
+    def ticks(self, most: int) -> list[float]:
+        """At most so many round values; on a linear axis the first may lie below its lower end."""
+        if self.log:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for parts in ((1, 2, 5), (1, 3), (1,)):
+                values = [part * 10.0**k for k in powers for part in parts]
+                values = [value for value in values if self.low <= value <= self.high]
+                if len(values) <= most:
+                    return values
+            return values[:: math.ceil(len(values) / most)]
+        size = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
+        for step in (part * size for part in (1, 2, 2.5, 5, 10, 20)):
+            first, last = (math.floor(end / step + 1e-9) for end in (self.low, self.high))
+            if last - first < most:
+                break
+        return [round(k * step, 12) for k in range(first, last + 1)]
+
+    def scale(self, **options: Any) -> alt.Scale:
+        """As Altair's scale."""
+        kind = {"type": "log", "clamp": True} if self.log else {"zero": False}
+        return alt.Scale(domain=[self.low, self.high], nice=False, **kind, **options)
+
+    def channel(self, kind: type, column: str) -> Any:
+        """A column along this axis; up there is no title, as the figure's subtitle says it."""
+        ticks = [value for value in self.ticks(6 if kind is alt.X else 4) if value >= self.low]
+        axis = alt.Axis(values=ticks, format=self.format or ",~g", labelExpr=_PERCENT)
+        title = None
+        if kind is alt.X:  # in lines, for a phone
+            title = textwrap.wrap(", ".join(filter(None, [self.title, self.log])), 38)
+        return kind(column, type="quantitative", title=title, scale=self.scale(), axis=axis)
+
+    def text(self, value: float) -> str:
+        """A value to two digits of the axis's length; on a logarithmic axis, of its own."""
+        size = abs(value) if self.log else 0.99 * (self.high - self.low)
+        digits = max(0, 1 - math.floor(math.log10(size))) if 0 < size < math.inf else 0
+        text = f"{value:{self.format or f',.{digits}f'}}"
+        return text.replace("-", "−").replace("%", " %").replace("inf", "∞")
+
+    def share(self, value: float) -> float:
+        """The place of a value, 0 at the lower and 1 at the upper end."""
+        low, high, at = self.low, self.high, min(max(value, self.low), self.high)
+        return math.log(at / low, high / low) if self.log else (at - low) / (high - low)
+
+    def value(self, share: float) -> float:
+        """The value at a place."""
+        low, high = self.low, self.high
+        return low * (high / low) ** share if self.log else low + share * (high - low)
+
+
+def _ends(
+    data: pd.DataFrame,
+    columns: tuple[str, str, str | None],
+    axes: tuple[_Axis, _Axis],
+    controls: Sequence[Control],
+    labels: Mapping[Any, str],
+    bracket: tuple[str, str, str] | None,
+) -> list[alt.Chart]:
+    """Names and last values beside the lines' ends, for each state of the controls."""
+    (x, y, series), (across, up) = columns, axes
+    keys, styles = [control.column for control in controls], _styles(data, series)
+    start, texts, bars = [control.start for control in controls], [], []
+    for key, group in data.groupby(keys, sort=False) if keys else [((), data)]:
+        drawn = group[np.isfinite(group[y].astype(float))].sort_values(x, kind="stable")
+        last = drawn.groupby(series, sort=False).tail(1) if series else drawn.tail(1)
+        last = last.set_index(series)[[x, y]] if series else last[[x, y]].set_axis([""])
+        if drawn.empty:
+            continue
+        found = [
+            {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
+            | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
+            | {"colour": styles[name][0] if series else BLUE, "weight": 600, "line": True}
+            for name, end in last.sort_values(y, kind="stable").iterrows()
+        ]
+        fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
+        found = [found[round(i)] for i in fitting]
+        if bracket and list(map(_rounded, key)) == start and {*bracket[:2]} <= {*last.index}:
+            bar = [last[y][name] for name in bracket[:2]]
+            bars = [dict(zip(keys, key, strict=True)) | {"end_y": bar[0], "end_to": bar[1]}]
+            found += _beside(bracket[2], across.high, up, bar)
+        rows = pd.DataFrame(found, columns=["x", "y", "text", "short", "colour", "weight", "line"])
+        wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
+        places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
+        rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
+        rows["moved"] = (np.abs(places - wanted) > 2) & rows["line"]
+        texts.append(rows.add_prefix("end_").assign(**dict(zip(keys, key, strict=True))))
+    table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
+    gap = 28 if bars else 18
+    at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
+    at = at.encode(across.channel(alt.X, "end_right"))
+    shown = {"expr": "narrow ? datum.end_short : datum.end_text"}
+    style = {"align": "left", "fontSize": 14, "fontWeight": {"expr": "datum.end_weight"}}
+    text = at.mark_text(text=shown, dx=gap, **style).encode(up.channel(alt.Y, "end_place"))
+    leader = at.encode(up.channel(alt.Y, "end_y"), x2="end_right", y2="end_place")
+    leader = leader.transform_filter("datum.end_moved")
+    layers = [text, leader.mark_rule(xOffset=3, x2Offset=gap - 3)]
+    if (table["end_x"] < across.high).any():  # the line ends early: a thin one leads on to its name
+        early = at.encode(up.channel(alt.Y, "end_y"), x2="end_x")
+        layers.append(early.mark_rule(opacity=0.5))
+    if bars:
+        bar = _filtered(alt.Chart(pd.DataFrame(bars).assign(end_right=across.high)), controls)
+        bar = bar.encode(across.channel(alt.X, "end_right"))
+        low, high = (up.channel(alt.Y, column) for column in ("end_y", "end_to"))
+        layers.append(bar.encode(low, y2="end_to").mark_rule(color=INK, xOffset=14))
+        tick = {"color": INK, "xOffset": 9, "x2Offset": 19}
+        layers += [bar.encode(y, x2="end_right").mark_rule(**tick) for y in (low, high)]
+    return layers
+
+
+def _beside(text: str, x: float, up: _Axis, bar: Sequence[float]) -> list[dict[str, Any]]:
+    """The lines of a bracket's text, in its middle; a phone shows the first number of the last."""
+    *heads, number = text.split("\n")
+    first = re.search(r"[-−+]?\d[\d.,]*(?<=\d)( %)?", number)
+    middle = up.value(sum(map(up.share, bar)) / 2)
+    said = [(head, "", figures.MUTED, 400) for head in heads]
+    said.append((number, first[0] if first else "", INK, 600))
+    rows = [dict(zip(("text", "short", "colour", "weight"), line, strict=True)) for line in said]
+    return [{"x": x, "y": middle, "line": False, **row} for row in reversed(rows)]
+
+
+def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
+    """The places next to those wanted at which labels of this size do not overlap."""
+    wanted = np.asarray(wanted, dtype=float)
+    order = np.argsort(wanted, kind="stable")
+    offset = size * np.arange(len(order))
+    places = isotonic_regression(wanted[order] - offset).x
+    shifted = np.clip(places, 0, max(0, room - offset.max(initial=0))) + offset
+    return shifted[np.argsort(order, kind="stable")]
+
+
+def _nearest(
+    base: alt.Chart,
+    data: pd.DataFrame,
+    columns: tuple[str, str, str | None],
+    titles: tuple[str, str],
+    up: _Axis,
+    ends: Sequence[str],
+) -> alt.Chart:
+    """The point next to the pointer or finger, with its tooltip; of long lines, about a hundred."""
+    (x, y, series), (x_title, y_title) = columns, titles
+    number, groups = up.format or ",.3~r", [series] if series else []
+    tooltip = [alt.Tooltip(y, type="quantitative", title=y_title, format=number)]
+    tooltip += [alt.Tooltip(x, type="quantitative", title=x_title, format=",.6~r")]
+    if ends:
+        tooltip.insert(1, alt.Tooltip("band:N", title="95 % band"))
+        low, high = (f"format(datum.{end}, '{number}')" for end in ends)
+        base = base.transform_calculate(band=f"{low} + ' to ' + {high}")
+    if series:  # "title" is what the tooltip has in bold
+        tooltip.insert(0, alt.Tooltip(series, type="nominal", title="title"))
+    longest = int(data.groupby(series).size().max()) if series else len(data)
+    if longest > 100:
+        base = base.transform_window(place="row_number()", groupby=groups)
+        base = base.transform_filter(f"datum.place % {longest // 100} === 1")
+    near = alt.selection_point(name="nearest", nearest=True, on="pointerover", empty=False)
+    seen = alt.condition(near, alt.value(1), alt.value(0))
+    base = base.encode(up.channel(alt.Y, y), opacity=seen, tooltip=tooltip)
+    return base.mark_point(filled=True, size=70).properties(name="points").add_params(near)
 
 
 def _rounded(value: Any) -> Any:
     """As Python's own number or string, floats cut to 4 significant digits like a chart's data."""
     value = value.item() if hasattr(value, "item") else value
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _named(name: Any) -> str:
+    return name if isinstance(name, str) else f"{name:.4g}"
 
 
 def _finite(value: Any) -> bool:
@@ -284,101 +532,43 @@ def _names(data: pd.DataFrame, column: str | None) -> list[Any]:
     return sorted(names) if is_numeric_dtype(data[column]) else names
 
 
-def _scale(
-    data: pd.DataFrame,
-    columns: Sequence[str],
-    log: bool,
-    domain: tuple[float, float] | None = None,
-    also: float | None = None,
-    **options: Any,
-) -> alt.Scale:
-    """A scale over all rows, so that axes stand still while a control changes what is drawn.
-
-    What is not above 0 stands at the lower end of a logarithmic scale, which is linear where
-    nothing is.
-    """
-    for name in columns:
-        if not is_numeric_dtype(data[name]):
-            raise ArgumentError(name, data[name].dtype, "a column of numbers")
-    values = pd.concat([data[name].astype(float) for name in columns]).dropna()
-    values = values[values.abs() < math.inf]  # an interval may have no ends
-    log = log and bool((values > 0).any())
-    values = values[values > 0] if log else values
-    shown = [float(values.min()), float(values.max()), *([] if also is None else [also])]
-    if domain is not None and not (isinstance(domain, Sequence) and len(domain) == 2):
-        raise ArgumentError("y_domain", domain, "(low, high)")
-    low, high = map(_rounded, domain or (min(shown), max(shown)))
-    if domain is not None and not low < high:
-        raise ArgumentError("y_domain", domain, "(low, high) with low < high")
-    if not _finite(low) or not _finite(high):
-        raise ArgumentError(columns[0], [low, high], "finite values")
-    if low == high:  # a single value stands in the middle
-        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
-    kind = {"type": "log", "clamp": True} if log else {"zero": False}
-    return alt.Scale(domain=[low, high], nice=domain is None and not log, **kind, **options)
-
-
-def _styles(names: list[Any]) -> list[tuple[str, tuple[int, ...]]]:
-    """Colour and dashes of each name; unknown names take what the known ones leave."""
-    taken = {CONDITIONS[name][0] for name in names if name in CONDITIONS}
-    spare = [style for style in zip(PALETTE, _DASHES, strict=True) if style[0] not in taken]
-    if len([name for name in names if name not in CONDITIONS]) > len(spare):
-        raise ArgumentError("series", names, f"at most {len(PALETTE)} names")
-    return [CONDITIONS[name] if name in CONDITIONS else spare.pop(0) for name in names]
+def _styles(data: pd.DataFrame, series: str | None) -> dict[Any, tuple[str, tuple[float, ...]]]:
+    """Colour and dashes of each name: of numbers, a ramp; others take a reader's, in turn."""
+    names = _names(data, series)
+    if series is not None and is_numeric_dtype(data[series]):
+        step = (len(RAMP) - 1) / max(1, len(names) - 1)
+        return {name: (RAMP[round(i * step)], _SOLID) for i, name in enumerate(names)}
+    spare = itertools.cycle(zip(READER, _READER_DASHES, strict=True))
+    return {name: CONDITIONS[name] if name in CONDITIONS else next(spare) for name in names}
 
 
 def _series_encoding(
-    data: pd.DataFrame, series: str | None, *, legend: bool = True, dashes: bool = False
+    data: pd.DataFrame, series: str | None, *, line: bool = False
 ) -> dict[str, Any]:
-    """The colour of each name and, of a line, its dashes; of numbers, a ramp of colours."""
+    """The colour of each name and, of a line, its dashes and width."""
     if series is None:
         return {"color": alt.value(BLUE)}
-    names, numeric = _names(data, series), is_numeric_dtype(data[series])
-    # Names speak for themselves; numbers need the name of their column. All layers lend the legend
-    # their looks: the opacity must not be the band's.
-    key = alt.Legend(title=series if numeric else None, symbolOpacity=1) if legend else None
-    if numeric:
-        ramp = alt.Scale(domain=names, range=list(RAMP), interpolate="lab")
-        return {"color": alt.Color(series, type="ordinal", scale=ramp, legend=key)}
-    styles = _styles(names)
-    scale = alt.Scale(domain=names, range=[colour for colour, _ in styles])
-    encoding = {"color": alt.Color(series, type="nominal", scale=scale, legend=key)}
-    if dashes:
-        scale = alt.Scale(domain=names, range=[list(pattern) for _, pattern in styles])
-        encoding["strokeDash"] = alt.StrokeDash(series, type="nominal", scale=scale, legend=key)
-    return encoding
+    styles = _styles(data, series)
+    widths = {(BLUE, _SOLID): 2.8, CONDITIONS["chance"]: 1.5}
+    ranges = {"color": [colour for colour, _ in styles.values()]}
+    if line:
+        ranges["strokeDash"] = [list(dashes) for _, dashes in styles.values()]
+        ranges["strokeWidth"] = [widths.get(style, 2.2) for style in styles.values()]
+    kinds = {"color": alt.Color, "strokeDash": alt.StrokeDash, "strokeWidth": alt.StrokeWidth}
+    scales = {k: alt.Scale(domain=list(styles), range=values) for k, values in ranges.items()}
+    return {k: kinds[k](series, type="ordinal", scale=s, legend=None) for k, s in scales.items()}
 
 
-def _tooltips(data: pd.DataFrame, columns: Sequence[str | None]) -> list[alt.Tooltip]:
-    number, text = {"type": "quantitative", "format": ".4~g"}, {"type": "nominal"}
-    names = [name for name in dict.fromkeys(columns) if name is not None]
-    return [alt.Tooltip(n, **(number if is_numeric_dtype(data[n]) else text)) for n in names]
-
-
-def _hover(
-    base: alt.Chart, data: pd.DataFrame, columns: Sequence[str | None], series: str | None
-) -> alt.Chart:
-    """Unseen points that carry the tooltips; of long lines, about a hundred each."""
-    groups = [series] if series else []
-    longest = int(data.groupby(groups).size().max()) if groups else len(data)
-    every = max(1, longest // 100)
-    hover = base.mark_point(size=120, opacity=0, filled=True)
-    hover = hover.encode(tooltip=_tooltips(data, columns))
-    if every > 1:
-        hover = hover.transform_window(place="row_number()", groupby=groups)
-        hover = hover.transform_filter(f"datum.place % {every} === 1")
-    return hover
-
-
-def _finish(
-    chart: Any, controls: Sequence[Control], legend: Sequence[Any] = (), aspect: str = ""
-) -> Any:
-    """Adds the controls, and the notes that the page's script reads (see memhelpers.js)."""
+def _filtered(chart: Any, controls: Sequence[Control]) -> Any:
     for control in controls:
-        chart = chart.transform_filter(control.condition).add_params(control.parameter)
-    notes: dict[str, Any] = {
-        "labels": {c.parameter.name: list(c.labels) for c in controls if c.labels},
-        "legend": [len(str(name)) for name in legend],
-        "aspect": aspect,
-    }
-    return chart.properties(usermeta={"memhelpers": {k: v for k, v in notes.items() if v}})
+        chart = chart.transform_filter(control.condition)
+    return chart
+
+
+def _finish(chart: Any, controls: Sequence[Control], **notes: Any) -> Any:
+    """Adds the controls, and the notes that the page's script reads (see memhelpers.js)."""
+    chart = chart.add_params(alt.param(name="narrow", value=False))
+    chart = chart.add_params(*(control.parameter for control in controls))
+    labels = {c.parameter.name: list(c.labels) for c in controls if c.labels}
+    notes |= {"labels": labels} if labels else {}
+    return chart.properties(usermeta={"memhelpers": notes})

@@ -8,6 +8,7 @@
   const here = document.currentScript.src;
   const narrow = 480;
 
+  let queue = Promise.resolve();
   let bundle = null;
   const loadVega = () => {
     bundle ??= new Promise((resolve, reject) => {
@@ -20,56 +21,29 @@
     return bundle;
   };
 
-  const colour = (name) =>
-    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-  const pageConfig = () => {
-    const [ink, muted, grid, rule] = ["ink", "muted", "grid", "rule"].map((part) =>
-      colour(`--mem-chart-${part}`),
-    );
-    return {
-      background: "transparent",
-      font: getComputedStyle(document.body).fontFamily,
-      axis: { labelColor: muted, titleColor: ink, gridColor: grid, domainColor: rule, tickColor: rule },
-      legend: { labelColor: ink, titleColor: ink },
-      title: { color: ink },
-      text: { color: ink },
-    };
+  // A specification has the light page's colours and, in its notes, the dark page's for each.
+  const coloured = (original) => {
+    const dark = original.usermeta?.memhelpers?.dark ?? {};
+    if (theme() !== "dark") return structuredClone(original);
+    const text = JSON.stringify(original);
+    return JSON.parse(text.replace(/#[0-9A-F]{6}\b/gi, (light) => dark[light] ?? light));
   };
 
-  const merged = (base, extra) => {
-    const result = { ...base };
-    for (const [key, value] of Object.entries(extra)) {
-      const nested = value && typeof value === "object" && !Array.isArray(value);
-      result[key] = nested ? merged(base?.[key] ?? {}, value) : value;
-    }
-    return result;
-  };
-
-  // The legend takes as many columns as its entries leave room for.
-  const legendColumns = (lengths, width) => {
-    for (let columns = lengths.length; columns > 1; columns--) {
-      const widest = Array(columns).fill(0);
-      lengths.forEach((n, i) => { widest[i % columns] = Math.max(widest[i % columns], n); });
-      if (widest.reduce((sum, n) => sum + 6 * n + 50, 0) <= width - 40) return columns;
-    }
-    return Math.min(1, lengths.length);
-  };
+  const theme = () => document.documentElement.dataset.theme || "light";
 
   const fitted = (original, width, values) => {
     const notes = original.usermeta?.memhelpers ?? {};
-    const spec = merged(original, { config: pageConfig() });
-    const container = spec.width === "container";
-    if (container) {
+    const spec = coloured(original);
+    const font = getComputedStyle(document.body).fontFamily;
+    spec.config = { ...spec.config, background: "transparent", font };
+    if (spec.width === "container") {
       Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
     }
     if (notes.aspect === "square") spec.height = Math.min(width, 420) - 40;
-    if (width < narrow) {
-      spec.config = merged(spec.config, { axisX: { tickCount: 4 } });
-    }
-    spec.config.legend.columns = legendColumns(notes.legend ?? [], width);
+    const chosen = { ...values, narrow: width < narrow };
+    if (width < narrow && notes.phone) spec.height = notes.phone;
     spec.params = (spec.params ?? []).map((parameter) =>
-      parameter.name in values ? { ...parameter, value: values[parameter.name] } : parameter,
+      parameter.name in chosen ? { ...parameter, value: chosen[parameter.name] } : parameter,
     );
     delete spec.title;
     return spec;
@@ -89,7 +63,6 @@
       this.controls = element("div", "mem-controls");
       this.views = [];
       this.width = 0;
-      this.queue = Promise.resolve();
       this.chart.before(this.controls);
       // Vega empties the box that it puts inputs into, so each panel has a box of its own.
       this.boxes = this.specs.map(() => element("div", "vega-bindings"));
@@ -109,14 +82,17 @@
       return panel;
     }
 
-    // One drawing at a time: a new theme or width waits for the drawing under way.
+    // One drawing at a time, from the top of the page, so that the first is there soonest.
     draw() {
-      this.queue = this.queue.then(() => this.drawNow());
-      return this.queue;
+      queue = queue.then(() => this.drawNow()).catch(report);
     }
 
     async drawNow() {
       const embed = await loadVega();
+      const width = this.chart.clientWidth;
+      const state = `${theme()} ${width}`;
+      if (width === 0 || state === this.state) return;
+      this.state = state;
       const values = this.values();
       if (this.panels[0].parentNode !== this.chart) this.chart.append(...this.panels);
       this.chart.querySelector(".mem-still")?.remove();
@@ -130,7 +106,7 @@
       this.share();
       this.name();
       if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus();
-      this.chart.dataset.drawn = document.documentElement.dataset.theme || "light";
+      this.chart.dataset.drawn = theme();
     }
 
     async embedPanel(embed, i, original, values) {
@@ -195,30 +171,24 @@
     }
   }
 
-  // A chart inside a closed box has no width: it is drawn when the box opens.
+  // A chart inside a closed box or a panel not chosen has no width: it is drawn when that opens.
   const watchWidth = (drawing) => {
     let timer = 0;
     new ResizeObserver(() => {
       const width = drawing.chart.clientWidth;
-      if (width === 0 || Math.abs(width - drawing.width) < 2) return;
-      const first = drawing.width === 0;
-      drawing.width = width;
+      if (Math.abs(width - drawing.width) < 2) return;
       clearTimeout(timer);
-      timer = setTimeout(() => drawing.draw().catch(report), first ? 0 : 150);
+      timer = setTimeout(() => drawing.draw(), drawing.width === 0 ? 0 : 150);
+      drawing.width = width;
     }).observe(drawing.chart);
   };
 
   const report = (error) => console.error("chart not drawn:", error);
 
+  // The theme switch writes the attribute, and so does the theme in automatic mode.
   const watchTheme = (drawings) => {
-    let theme = document.documentElement.dataset.theme;
-    const redraw = () => {
-      if (document.documentElement.dataset.theme === theme) return;
-      theme = document.documentElement.dataset.theme;
-      drawings.filter((one) => one.width).forEach((one) => one.draw().catch(report));
-    };
-    // The theme switch writes the attribute, and so does the theme in automatic mode.
     const filter = { attributes: true, attributeFilter: ["data-theme"] };
+    const redraw = () => drawings.forEach((one) => one.draw());
     new MutationObserver(redraw).observe(document.documentElement, filter);
   };
 

@@ -20,8 +20,8 @@
     ["input", "change"].forEach((event) => input.addEventListener(event, show));
     show();
   });
-  window.memhelpersVega = window.memhelpersVega || vega();
-  window.memhelpersVega.then(async () => {
+  const draw = async () => {
+    await window.memhelpersVega;
     const panels = [];
     for (const spec of JSON.parse(figure.querySelector(".mem-spec").textContent)) {
       const panel = document.createElement("div");
@@ -36,5 +36,11 @@
       panels.push(panel);
     }
     if (panels.length) figure.querySelector(".mem-still")?.remove();
-  }).catch((error) => console.warn("the chart stays a picture:", error.message));
+  };
+  window.memhelpersVega = window.memhelpersVega || vega();
+  new ResizeObserver((_, watch) => {  // a panel that is not chosen has no width yet
+    if (!figure.clientWidth) return;
+    watch.disconnect();
+    draw().catch((error) => console.warn("the chart stays a picture:", error.message));
+  }).observe(figure);
 })();

@@ -24,30 +24,43 @@ from PIL import Image
 
 from memhelpers.errors import ArgumentError, check_choice, check_instance
 
-_PNG_WIDTH = 720
-_PNG_LIMIT = 20_000
+_WIDTH = 720
+_FIT = {"type": "fit-x", "contains": "padding"}
 
-# The look without the page's style sheet: Jupyter, Colab and the PNG. In the book the page's
-# script lays the colours of the light or dark page over it.
-_INK, _RULE = "#1f2933", "#9aa5b1"
-_TEXT = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": _INK}
-_ABOVE = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleBaseline": "bottom"}
-_SYMBOL = {"symbolType": "stroke", "symbolOpacity": 1, "symbolSize": 400, "symbolStrokeWidth": 2.5}
-_LINES = {"gridColor": "#e3e7ec", "domainColor": _RULE, "tickColor": _RULE}
-_LABELS = {"labelColor": "#3e4c59", "labelOverlap": "greedy", "titlePadding": 8}
-_ROOM = {"columnPadding": 18, "rowPadding": 3, "offset": 28, "labelLimit": 0}
+# The colour of a line, a text or a ground on a light page, and the one that a dark page has instead
+# (memhelpers.js lays it over). Each has a contrast of at least 4.5:1, and conditions stay apart
+# under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
+INK, MUTED, GREY, GRID, WHITE = "#1C2530", "#51606F", "#68737E", "#E6EAEE", "#FFFFFF"
+RAMP = ("#1D67D8", "#4C5CC3", "#6450AF", "#6D49A5", "#76419B", "#832E87", "#8F0A74")  # real, noise
+READER = ("#574C00", "#6E1F2A", "#CC0055", "#007A99")
+DARK = {
+    INK: "#F4F7FA",
+    MUTED: "#A9B4BF",
+    GREY: "#8E9AA6",
+    GRID: "#2A323B",
+    WHITE: "#14181E",
+    **dict(zip(RAMP[:4], ("#3894FF", "#6D92F8", "#918FF1", "#A18DED"), strict=True)),
+    **dict(zip(RAMP[4:], ("#AF8BE9", "#CB85E2", "#E57DDA"), strict=True)),
+    **dict(zip(READER, ("#F2E750", "#DB6A68", "#EEBBCC", "#22BB88"), strict=True)),
+    "#B84C00": "#FF9C4B",
+    "#4A16AE": "#D7C4FF",
+    "#00694B": "#7FE0A0",
+}
+_TEXT = {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal"}
 _CONFIG = {
-    "background": "white",
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+    "background": WHITE,
+    "font": "'Source Sans 3', system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
     "padding": 4,
     "view": {"stroke": None},
-    "title": {"anchor": "start", "frame": "group", "fontSize": 14, "offset": 10, "color": _INK},
-    "axis": {**_TEXT, **_LINES, **_LABELS},
-    "axisX": {"grid": False, "tickCount": 6},
-    "axisY": {"tickCount": 6, "domain": False, "ticks": False},
-    "axisYQuantitative": {**_ABOVE, "titleX": 0, "titleY": -8},
-    "legend": {**_TEXT, **_SYMBOL, **_ROOM, "orient": "top", "labelColor": _INK},
-    "line": {"strokeWidth": 2.25},
+    "title": {"anchor": "start", "frame": "group", "fontSize": 15, "color": INK},
+    "text": {"fontSize": 13, "color": INK},
+    "axis": {**_TEXT, "gridColor": GRID, "domainColor": GREY, "tickColor": GREY}
+    | {"labelColor": MUTED, "titleColor": MUTED, "labelOverlap": "greedy", "titlePadding": 6}
+    | {"labelSeparation": 5, "labelFlush": False},
+    "axisX": {"grid": False, "titleAnchor": "end"},
+    "axisY": {"domain": False, "ticks": False, "labelPadding": 8},
+    "legend": {**_TEXT, "labelColor": MUTED, "titleColor": MUTED, "titleLimit": 0},
+    "line": {"strokeWidth": 2.2, "strokeJoin": "round"},
 }
 
 
@@ -81,6 +94,13 @@ _CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _PACKA
 _DRAW_FROM_CDN = "\n" + (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
 
 
+# Where the book's style sheet is absent; weaker than anything in it.
+_STYLE = (
+    "<style>:where(.mem-figure, .mem-figure p) { margin: 0 } "
+    ":where(.mem-figure-title) { font-size: 18.5px; font-weight: 600 }</style>\n"
+)
+
+
 class Display:
     """Something that Jupyter and the book show: HTML, plain text and perhaps a PNG."""
 
@@ -101,13 +121,15 @@ class Display:
 
 
 class Figure(Display):
-    """A chart, or several side by side, with alt text and a caption.
+    """A chart, or several side by side, with a title over it, a caption under it and alt text.
 
     Args:
         chart: an Altair chart, or a sequence of charts that share their controls and stand
             side by side where the page is wide enough.
+        title: what to see.
+        subtitle: the measured quantity, its unit, and what its ends mean.
+        caption: what is averaged, over how many seeds, and which band is drawn.
         alt: what the chart shows, for readers who do not see it.
-        caption: the finding, in a sentence or two, with the seeds behind it.
 
     Raises:
         ArgumentError: no chart, or an empty alt text or caption.
@@ -119,25 +141,22 @@ class Figure(Display):
         charts = list(chart) if isinstance(chart, list | tuple) else [chart]
         if not charts or not all(hasattr(one, "to_dict") for one in charts):
             raise ArgumentError("chart", chart, "an Altair chart or a sequence of them")
-        self.alt = _text("alt", alt)
-        self.caption = _text("caption", caption)
+        self.alt, self.caption = _text("alt", alt), _text("caption", caption)
         self.title, self.subtitle = title, subtitle
         self.specs = [_spec(one, self.alt) for one in charts]
-        self.id = _id(json.dumps([self.specs, self.alt, self.caption], sort_keys=True))
+        self.id = _id(json.dumps([self.specs, title, subtitle, alt, caption], sort_keys=True))
 
     def html(self, still: bool = True) -> str:
-        """A `figure` element with the specifications, the picture until drawn, and the caption."""
+        """A `figure` element: title, specifications, the picture until drawn, and the caption."""
         specs = json.dumps(self.specs, separators=(",", ":")).replace("<", "\\u003c")
         script = _DRAW_FROM_CDN % {"id": self.id, "urls": json.dumps(_CDN)}
         text, picture = html.escape(self.alt), self.png() if still else None
         shown = f'<p class="mem-still">{text}</p>'
         if picture is not None:
-            shape = f'class="mem-still" alt="{text}" width="{_PNG_WIDTH}"'
+            shape = f'class="mem-still" alt="{text}" width="{_WIDTH}"'
             shown = f'<img {shape} src="{_source(picture)}">'
         return (
-            f'<figure class="mem-figure" id="{self.id}">\n'
-            f'<p class="mem-figure-title">{html.escape(self.title)}</p>\n'
-            f'<p class="mem-figure-subtitle">{html.escape(self.subtitle)}</p>\n'
+            f'<figure class="mem-figure" id="{self.id}">\n{_heading(self.title, self.subtitle)}'
             f'<div class="mem-chart" role="img" aria-label="{text}">{shown}</div>\n'
             f'<script type="application/json" class="mem-spec">{specs}</script>\n'
             f"<figcaption>{html.escape(self.caption)}</figcaption>\n"
@@ -145,7 +164,7 @@ class Figure(Display):
         )
 
     def png(self) -> bytes | None:
-        """The chart on white, about 720 px wide; None without vl-convert."""
+        """The chart on white, 720 px wide; None without vl-convert."""
         return self._picture
 
     @functools.cached_property
@@ -154,14 +173,19 @@ class Figure(Display):
             import vl_convert
         except ImportError:
             return None
-        spec = json.dumps(_static(self.specs))
-        picture = _small_png(vl_convert.vegalite_to_png(spec, scale=1.25))
-        if len(picture) > _PNG_LIMIT:
-            picture = _small_png(vl_convert.vegalite_to_png(spec, scale=1.0))
-        return picture
+        columns = min(len(self.specs), 2)
+        specs = [json.dumps(_static(spec, _WIDTH // columns)) for spec in self.specs]
+        parts = [_opened(vl_convert.vegalite_to_png(spec, scale=1.25)) for spec in specs]
+        rows = [parts[k : k + columns] for k in range(0, len(parts), columns)]
+        heights = [max(part.height for part in row) for row in rows]
+        joined = Image.new("RGB", (int(1.25 * _WIDTH), sum(heights)), "white")
+        for y, row in zip(np.cumsum([0, *heights]), rows, strict=False):
+            for k, part in enumerate(row):
+                joined.paste(part, (k * joined.width // columns, int(y)))
+        return _png(joined.quantize(128))  # with 64 colours thin lines get their neighbours'
 
     def __repr__(self) -> str:
-        return f"Figure: {self.caption}"
+        return f"Figure: {self.title or self.caption}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,17 +267,12 @@ class Switch(Display):
 
 
 def _switching(id: str, count: int) -> str:
-    """Style that hides panels not chosen, which keep the width that their charts are drawn for."""
+    """Style that hides the panels that are not chosen."""
     hidden = ", ".join(
         f"#{id}:not(:has(> fieldset > label:nth-of-type({k}) > :checked)) > div > :nth-child({k})"
         for k in range(1, count + 1)
     )
-    return (
-        f"@supports selector(:has(*)) {{ #{id} > div {{ display: grid; "
-        "grid-template-columns: minmax(0, 1fr) } "
-        f"#{id} > div > * {{ grid-area: 1 / 1 }} "
-        f"{hidden} {{ visibility: hidden; height: 0; overflow: hidden }} }}"
-    )
+    return f"@supports selector(:has(*)) {{ {hidden} {{ display: none }} }}"
 
 
 def images(
@@ -295,7 +314,7 @@ def images(
         rows[str(group)] = rows.get(str(group), "") + _image_item(one, str(label))
     page = (
         f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(texts["alt"])}">\n'
-        f'<p class="mem-chart-title">{html.escape(texts["title"])}</p>\n'
+        f"{_heading(texts['title'])}"
         f"{''.join(map(_image_row, rows, rows.values()))}"
         f"<figcaption>{html.escape(texts['caption'])}</figcaption>\n</figure>"
     )
@@ -327,7 +346,7 @@ def table(frame: pd.DataFrame, *, caption: str) -> Markup:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
-        return f"{value:,.3g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return f"{value:,.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
@@ -341,60 +360,42 @@ def _id(content: str) -> str:
     return "mem-" + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+def _heading(title: str, subtitle: str = "") -> str:
+    """Title and subtitle as paragraphs, where there are such."""
+    texts = {"title": title, "subtitle": subtitle}
+    return _STYLE + "".join(
+        f'<p class="mem-figure-{k}">{html.escape(text)}</p>\n' for k, text in texts.items() if text
+    )
+
+
 def _spec(chart: Any, text: str) -> dict[str, Any]:
     """The chart's Vega-Lite specification: compact data, alt text, the one style."""
     with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
         spec = chart.to_dict()
     spec.setdefault("description", text)
-    spec["config"].setdefault("legend", {})["columns"] = _columns(spec, _PNG_WIDTH - 60)
+    notes = spec.setdefault("usermeta", {}).setdefault("memhelpers", {})
+    notes["dark"] = {light: dark for light, dark in DARK.items() if light in json.dumps(spec)}
     return spec
 
 
-def _notes(spec: dict[str, Any]) -> dict[str, Any]:
-    return spec.get("usermeta", {}).get("memhelpers", {})
+def _static(spec: dict[str, Any], width: int) -> dict[str, Any]:
+    """A specification for the picture: of fixed width, without what follows the pointer."""
+    chosen = {"narrow": width < _WIDTH}
+    parameters = [
+        {**one, "value": chosen.get(one["name"], one.get("value"))}
+        for one in spec.get("params", [])
+        if one["name"] != "nearest"
+    ]
+    fixed = {**spec, "params": parameters, "width": width, "autosize": _FIT}
+    if "layer" in spec:
+        fixed["layer"] = [one for one in spec["layer"] if one.get("name") != "points"]
+    square = spec["usermeta"]["memhelpers"].get("aspect") == "square"
+    return fixed | ({"height": width - 60} if square else {})
 
 
-def _columns(spec: dict[str, Any], width: int) -> int:
-    """Columns of the legend that fit the width (the page's script does the same sum)."""
-    lengths = _notes(spec).get("legend", [])
-    for columns in range(len(lengths), 1, -1):
-        widest = [max(lengths[column::columns]) for column in range(columns)]
-        if sum(6 * length + 50 for length in widest) <= width:
-            return columns
-    return 1 if lengths else 0
-
-
-def _static(specs: list[dict[str, Any]]) -> dict[str, Any]:
-    """One specification without inputs and with fixed widths, for the picture."""
-    panels = json.loads(json.dumps(specs))
-    columns = min(len(panels), 2)
-    width = (_PNG_WIDTH - 70 * columns) // columns
-    joined: dict[str, Any] = {key: panels[0][key] for key in ("$schema", "config")}
-    joined["config"]["legend"]["columns"] = min(_columns(spec, width + 20) for spec in specs)
-    parameters, datasets = {}, {}
-    for panel in panels:
-        for parameter in panel.pop("params", []):
-            parameters[parameter["name"]] = parameter
-        datasets.update(panel.pop("datasets", {}))
-        if panel.get("width") == "container":
-            panel["width"] = width
-        if _notes(panel).get("aspect") == "square":
-            panel["width"] = panel["height"] = min(width, 300)
-        for key in ("config", "$schema", "usermeta", "description"):
-            panel.pop(key, None)
-    if len(panels) == 1:  # the title of one chart stands above its legend only as the outer title
-        joined["title"] = panels[0].pop("title", "")
-    joined |= {"params": list(parameters.values()), "datasets": datasets}
-    joined |= {"concat": panels, "columns": columns, "spacing": 30}
-    # Shared scales would give the series of one panel the colours of another's.
-    joined["resolve"] = {"scale": {"color": "independent", "strokeDash": "independent"}}
-    return joined
-
-
-def _small_png(picture: bytes) -> bytes:
-    """The picture with a palette of 128 colours; with 64, thin lines get their neighbours'."""
+def _opened(picture: bytes) -> Image.Image:
     with Image.open(io.BytesIO(picture)) as image:
-        return _png(image.convert("RGB").quantize(128))
+        return image.convert("RGB")
 
 
 def _png(image: Image.Image) -> bytes:
