@@ -25,6 +25,10 @@ DESCRIPTION = (
 FINDING = re.compile(r'<p class="mem-finding">(.*?)</p>', re.DOTALL)
 # In the navigation: the number before a chapter's title.
 NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
+# The parts of MathJax named in `_config.yml`, once text and charts are there.
+LATE = """addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(() =>
+document.head.append(Object.assign(document.createElement("script"),
+{id: "MathJax-script", src: "%s"}))));"""
 ICON_RULE = re.compile(r"(?:\.fa-[\w-]+::?before,?)+\{[^{}]*\}")
 
 # Pages that define words or only list things, and terms that are everyday words, too.
@@ -145,10 +149,13 @@ def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
         body, name = script.attributes.get("body") or "", str(script.filename or "")
         if ("MathJax" in body or "mathjax" in name) and not formulas:
             continue
+        if "mathjax" in name:
+            late = LATE % context["pathto"]("_static/mathjax/startup.js", 1)
+            script, name = type(script)(None, priority=script.priority, body=late), ""
         if pagename != "search":  # whose own scripts, further down, need the others at once
             if body.startswith("DOCUMENTATION_OPTIONS"):
                 continue
-            if name and "async" not in script.attributes:
+            if name:
                 deferred = {**script.attributes, "defer": "defer"}
                 script = type(script)(script.filename, priority=script.priority, **deferred)
         kept.append(script)
@@ -162,15 +169,9 @@ def slim(app: Sphinx, failed: Exception | None) -> None:
         sheet.write_text(ICON_RULE.sub("", sheet.read_text()))
 
 
-def use_small_mathjax(app: Sphinx, config: Any) -> None:
-    """Load only what formulas in HTML need; the extension that brings MathJax names all of it."""
-    config.mathjax_path = "mathjax/startup.js"
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect all of it."""
     app.add_post_transform(GlossaryLinks)
-    app.connect("config-inited", use_small_mathjax)
     app.connect("html-page-context", dress, priority=900)
     app.connect("build-finished", slim, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
