@@ -79,7 +79,7 @@ def render_stored(address: str) -> bool:
     source = STORED / "_build" / "source"
     stage.pages(notebooks.ROOT, source)
     for path in notebooks.paths():
-        stored = notebooks.stamp(notebooks.read(path), address)
+        stored = stage.notebook(notebooks.read(path), address)
         notebooks.write(stored, source / "book" / path.name)
     return lay_claims(source) is not None and render(STORED)
 
@@ -114,7 +114,7 @@ def execute(source: Path, address: str, *, write_back: bool) -> list[str]:
             return True
         if write_back:
             notebooks.write(done, path)
-        notebooks.write(notebooks.stamp(done, address), source / "book" / path.name)
+        notebooks.write(stage.notebook(done, address), source / "book" / path.name)
         return False
 
     say("Notebooks")

@@ -24,6 +24,9 @@ METADATA = {
     },
 }
 
+# Code that the page folds is folded in Jupyter and in Colab, too.
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+
 
 def paths(book: Path = BOOK) -> list[Path]:
     """List the notebooks: chapters by number, then the others."""
@@ -68,6 +71,8 @@ def normalize(notebook: NotebookNode, stem: str) -> NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{stem[:40]}-{number:02d}"
         keep = {name: value for name, value in cell.metadata.items() if name in ("tags", "mystnb")}
+        if "hide-input" in tags(cell):
+            keep |= FOLDED
         cell.metadata = nbformat.from_dict(keep)
     return notebook
 

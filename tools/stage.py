@@ -11,8 +11,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import yaml
+from nbformat import NotebookNode
 
-from tools import scoreboard
+from tools import notebooks, scoreboard
 
 COLAB = "https://colab.research.google.com"
 
@@ -30,6 +31,15 @@ def pages(root: Path, target: Path) -> None:
     shutil.copy(root / "_toc.yml", target / "_toc.yml")
     config = configuration(yaml.safe_load((root / "_config.yml").read_text()))
     (target / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def notebook(stored: NotebookNode, address: str) -> NotebookNode:
+    """Stamp a notebook, and name each line that unfolds code by what the code has made."""
+    for cell in notebooks.tagged(stored, "hide-input"):
+        made = "figure" if "<figure" in str(cell.outputs) else "text"
+        prompts = {f"code_prompt_{action}": f"Code of this {made}" for action in ("show", "hide")}
+        cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
+    return notebooks.stamp(stored, address)
 
 
 def configuration(config: dict) -> dict:

@@ -1,0 +1,177 @@
+"""What the theme leaves open in a page: lean scripts, description, card, glossary links, a 404.
+
+A Sphinx extension, named in `_config.yml`.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+FONT = "_static/fonts/source-sans-3-latin-wght-normal.woff2"
+CARD = "_static/card.png"
+GLOSSARY = "book/glossary"
+DESCRIPTION = (
+    "A paper on memorization in deep networks, run in front of the reader: every figure comes from "
+    "code on its page, and every claim is held to a test."
+)
+# The chapter's sentence that says what was found, as its first screen gives it.
+FINDING = re.compile(r'<p class="mem-finding">(.*?)</p>', re.DOTALL)
+# In the navigation: the number before a chapter's title.
+NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
+# The parts of MathJax named in `_config.yml`, once text and charts are there.
+LATE = """addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(() =>
+document.head.append(Object.assign(document.createElement("script"),
+{id: "MathJax-script", src: "%s"}))));"""
+ICON_RULE = re.compile(r"(?:\.fa-[\w-]+::?before,?)+\{[^{}]*\}")
+
+# Pages that define words or only list things, and terms that are everyday words, too.
+NOT_LINKED = (GLOSSARY, "book/api", "book/references", "book/scoreboard")
+EVERYDAY = ("example", "fit", "fitted", "parameter", "claim", "scoreboard", "update", "paired")
+EVERYDAY += ("replaced", "changed", "band", "depth", "width")
+
+# Words in these are no prose: a link there would be wrong, or would lead nowhere new.
+NO_PROSE = (
+    *(nodes.title, nodes.literal, nodes.literal_block, nodes.reference, nodes.term, nodes.raw),
+    *(nodes.math, nodes.math_block, nodes.caption, nodes.table, nodes.comment),
+)
+
+
+class GlossaryLinks(SphinxPostTransform):
+    """Links the first word of each glossary term on a page to its entry."""
+
+    default_priority = 200
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        """Go through the prose in reading order; each term is linked once."""
+        if self.env.docname in NOT_LINKED:
+            return
+        anchors = self.anchors()
+        for text in list(self.document.findall(nodes.Text)):
+            if anchors and is_prose(text):
+                text.parent.replace(text, list(linked(text.astext(), anchors)))
+
+    def anchors(self) -> dict[str, str]:
+        """List the terms, each with the address of its entry; two terms may share one."""
+        glossary = self.app.builder.get_relative_uri(self.env.docname, GLOSSARY)
+        found = {}
+        for name, _, kind, page, anchor, _ in self.env.domains["std"].get_objects():
+            if (kind, page) == ("term", GLOSSARY) and " and " not in name:
+                for word in re.sub(r" \((\w+)\)$", r", \1", name).split(", "):
+                    found[word] = f"{glossary}#{anchor}"
+        return {word: place for word, place in found.items() if word not in EVERYDAY}
+
+
+def is_prose(text: nodes.Text) -> bool:
+    """Tell words of a sentence from code, headings, links and what cells put out."""
+    parent = text.parent
+    while parent is not None:
+        if isinstance(parent, NO_PROSE) or {"cell", "mem-predict"} & set(parent.get("classes", ())):
+            return False
+        parent = parent.parent
+    return True
+
+
+def linked(text: str, anchors: dict[str, str]) -> Iterator[nodes.Node]:
+    """Cut a text at the terms that it is the first to name, and take these from `anchors`."""
+    while anchors and (found := pattern(anchors).search(text)):
+        word = next(w for w in anchors if re.fullmatch(spelled(w), found[0]))
+        place = anchors.pop(word)
+        # A plural or another name of the same entry needs no second link.
+        for other in [w for w in anchors if anchors[w] == place]:
+            del anchors[other]
+        yield nodes.Text(text[: found.start()])
+        link = nodes.reference("", "", internal=True, refuri=place, classes=["mem-term"])
+        link += nodes.inline("", found[0])
+        yield link
+        text = text[found.end() :]
+    yield nodes.Text(text)
+
+
+def pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Match any of the words, the longest first, also as a plural and at a sentence's beginning."""
+    choice = "|".join(spelled(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<![\w-])(?:{choice})(?![\w-])")
+
+
+def spelled(word: str) -> str:
+    """Match one term; names such as SGD are taken as they are written."""
+    first = f"[{word[0].upper()}{word[0]}]" if word.islower() else re.escape(word[0])
+    return first + r"\s+".join(map(re.escape, word[1:].split(" "))) + "s?"
+
+
+def dress(app: Sphinx, pagename: str, _: str, context: dict[str, Any], __: Any) -> None:
+    """Give a page its head, its scripts and its numbered navigation, after all other extensions."""
+    context["metatags"] = context.get("metatags", "") + head(app, pagename, context)
+    context["script_files"] = scripts(pagename, context)
+    if "generate_toctree_html" in context:
+        plain = context["generate_toctree_html"]
+        context["generate_toctree_html"] = lambda *a, **k: NUMBERED.sub(
+            r'\1<span class="mem-number">\2</span> ', str(plain(*a, **k))
+        )
+
+
+def head(app: Sphinx, pagename: str, context: dict[str, Any]) -> str:
+    """Return the base of a page that any address may show, description, card and text font."""
+    site = app.config.html_baseurl
+    path = context["pathto"]
+    found = FINDING.search(context.get("body") or "")
+    said = re.sub(r"<[^>]+>", "", found[1]) if found else html.escape(DESCRIPTION)
+    title = re.sub(r"<[^>]+>", "", context.get("title") or app.config.html_title)
+    named = {"description": " ".join(said.split()), "twitter:card": "summary_large_image"}
+    opened = {
+        "og:type": "website",
+        "og:title": title,
+        "og:description": named["description"],
+        "og:image": urljoin(site, CARD) if site else path(CARD, 1),
+        "og:url": context.get("pageurl") or "",
+    }
+    # A missing page is shown at the address that was asked for, whatever its depth.
+    lines = [f'<base href="{site or "/"}">'] if pagename == "404" else []
+    lines += [f'<meta name="{name}" content="{text}">' for name, text in named.items()]
+    lines += [f'<meta property="{name}" content="{text}">' for name, text in opened.items() if text]
+    font = f'<link rel="preload" as="font" type="font/woff2" href="{path(FONT, 1)}" crossorigin>'
+    return "\n".join([*lines, font])
+
+
+def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
+    """Return the scripts that the page needs; those in files wait until its text is there."""
+    formulas = 'class="math' in (context.get("body") or "")
+    kept = []
+    for script in context["script_files"]:
+        body, name = script.attributes.get("body") or "", str(script.filename or "")
+        if ("MathJax" in body or "mathjax" in name) and not formulas:
+            continue
+        if "mathjax" in name:
+            late = LATE % context["pathto"]("_static/mathjax/startup.js", 1)
+            script, name = type(script)(None, priority=script.priority, body=late), ""
+        if pagename != "search":  # whose own scripts, further down, need the others at once
+            if body.startswith("DOCUMENTATION_OPTIONS"):
+                continue
+            if name:
+                deferred = {**script.attributes, "defer": "defer"}
+                script = type(script)(script.filename, priority=script.priority, **deferred)
+        kept.append(script)
+    return kept
+
+
+def slim(app: Sphinx, failed: Exception | None) -> None:
+    """Take the rules of 1,800 icons, of which the book shows none, out of the theme's styles."""
+    sheet = Path(app.outdir) / "_static/styles/pydata-sphinx-theme.css"
+    if failed is None and sheet.exists():
+        sheet.write_text(ICON_RULE.sub("", sheet.read_text()))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect all of it."""
+    app.add_post_transform(GlossaryLinks)
+    app.connect("html-page-context", dress, priority=900)
+    app.connect("build-finished", slim, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
