@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,6 +30,7 @@ UNITS = ("seeds", "networks")
 MIN_SEEDS = 5
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
 SHORT = 52  # characters of a claim's short sentence
+KEPT = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 MIME = "application/vnd.memhelpers.claims+json"
 
 
@@ -178,6 +180,20 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     return Verdict(claim, interval, verdict, reason)
 
 
+def stored(interval: Interval) -> dict[str, object]:
+    """An interval ready for JSON, which knows no infinity: an open end is None."""
+    ends = (-math.inf, math.inf)
+    return {name: None if value in ends else value for name, value in asdict(interval).items()}
+
+
+def restored(claim: str | Claim, row: Mapping[str, Any]) -> Verdict:
+    """The verdict of an interval that was `stored`, judged again."""
+    numbers = {one.name: row[one.name] for one in fields(Interval)}
+    ends = {"low": -math.inf, "high": math.inf}
+    open_ends = {end: value for end, value in ends.items() if numbers[end] is None}
+    return judge(claim, Interval(**numbers | open_ends))
+
+
 @dataclass(frozen=True, repr=False)
 class Ledger:
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
@@ -284,6 +300,4 @@ def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:
 def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
     said = {"id": verdict.claim.id, "run": run, "recorded": recorded}
     said |= {"verdict": verdict.verdict, "reason": verdict.reason}
-    # JSON knows no infinity.
-    found = asdict(verdict.interval).items()
-    return said | {name: None if value in (-math.inf, math.inf) else value for name, value in found}
+    return said | stored(verdict.interval)

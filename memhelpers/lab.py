@@ -201,7 +201,7 @@ class Chapter:
         kept = machine.data_folder() / claims.KEPT
         known = json.loads(kept.read_text()) if kept.exists() and label != self.here else {}
         intervals = known.get(self.slug, {}).get(label, {}).items()
-        return {id: claims.judge(id, claims.interval(row)) for id, row in intervals}
+        return {id: claims.restored(id, row) for id, row in intervals}
 
     def first_screen(
         self, figure: Callable[[Run], Any], finding: Callable[[Run], str], *, downloads: str

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from memhelpers import claims
 from memhelpers.errors import ClaimError
 from memhelpers.runs import machine
 from tools import front, notebooks, scoreboard, stage, vega_bundle
@@ -91,7 +92,7 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
         board = scoreboard.gather(paths)
         scoreboard.write(board, source)
         front.write(board, source, paths)
-        kept = machine.data_folder() / scoreboard.VERDICTS
+        kept = machine.data_folder() / claims.KEPT
         if write_back:
             scoreboard.write_verdicts(board, kept)
         elif kept.exists():

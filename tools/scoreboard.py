@@ -9,20 +9,18 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
 from memhelpers.page import ledger
-from memhelpers.stats import Interval
 from tools import notebooks
 
 PAGE = "book/scoreboard.md"
 PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
 DATA = "claims.json"  # at the root of the rendered book
-VERDICTS = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 NOT_MEASURED = "not measured yet"
 # Percent of a strip's width: where the threshold stands, and how far either side reaches.
 THRESHOLD, REACH = 48, 46
@@ -249,25 +247,25 @@ def fill(page: Path, parts: Mapping[str, str]) -> None:
 
 
 def write_verdicts(board: Scoreboard, path: Path) -> None:
-    """Write the words of all verdicts, by chapter, title of the run and id."""
-    words: dict[str, dict[str, dict[str, str]]] = {}
+    """Write the intervals behind all verdicts, by chapter, title of the run and id."""
+    told: dict[str, dict[str, dict[str, object]]] = {}
     for (chapter, run, id), verdict in board.verdicts().items():
-        words.setdefault(chapter, {}).setdefault(run, {})[id] = verdict.verdict
-    path.write_text(f"{json.dumps(words, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
+        told.setdefault(chapter, {}).setdefault(run, {})[id] = claims.stored(verdict.interval)
+    path.write_text(f"{json.dumps(told, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
 
 
 def check_verdicts(board: Scoreboard, path: Path) -> None:
-    """Compare the words that are stored with the verdicts; one that is close may be another.
+    """Compare what is stored with the verdicts; one that is close may be another.
 
     Raises:
         ClaimError: The file is missing, or says otherwise.
     """
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     told = {
-        (chapter, run, id): word
+        (chapter, run, id): claims.restored(id, row).verdict
         for chapter, runs in stored.items()
-        for run, words in runs.items()
-        for id, word in words.items()
+        for run, rows in runs.items()
+        for id, row in rows.items()
     }
     found = board.verdicts()
     wrong = {key for key, v in found.items() if not v.close and told.get(key) != v.verdict}
@@ -299,14 +297,11 @@ def _restored(output: Mapping, declared: Mapping[str, Claim], name: str) -> Ledg
 def _verdict(row: Mapping, claim: Claim, name: str) -> Verdict:
     if claim.chapter != name[:2]:
         raise ClaimError(f"claim {claim.id} of chapter {claim.chapter} is shown in {name}")
-    numbers = {one.name: row[one.name] for one in fields(Interval)}
-    ends = {"low": -math.inf, "high": math.inf}
-    interval = Interval(**numbers | {end: ends[end] for end in ends if row[end] is None})
-    verdict = claims.judge(claim, interval)
+    verdict = claims.restored(claim, row)
     if verdict.verdict != row["verdict"]:
         raise ClaimError(
             f"{name}: claim {claim.id} is stored as {row['verdict']}, but the claims file gives "
-            f"{verdict.verdict} for {interval}; execute the chapter again"
+            f"{verdict.verdict} for {verdict.interval}; execute the chapter again"
         )
     return verdict
 
