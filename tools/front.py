@@ -101,14 +101,15 @@ def figure(record: lab.Record) -> charts.Figure:
         y_domain=(0, 1), controls=[slider], format=".0%",
         labels=dict(zip(KINDS.values(), ("right", "wrong", "new"), strict=True)),
     )  # fmt: skip
-    seeds = rows["seed"].nunique()
+    ran = record.provenance
+    sizes = lab.sizes(ran["parameters"], ran["dataset"]["is"])
     return charts.Figure(
         chart,
         title=headline(rows),
         subtitle="Accuracy on training images with a right label or a wrong one, and on new images",
-        caption=f"{lab.title(record)}: mean over {seeds} seeds with its 95 % band. A network that "
-        "has fitted its training set stops, and keeps its values here. Move the slider to change "
-        "the share of training labels that were drawn at random.",
+        caption=f"{next(iter(lab.labelled([record])))} ({sizes}). Mean over seeds with its 95 % "
+        "band. A network that has fitted its training set stops, and keeps its values here. "
+        "Move the slider to change the share of training labels that were drawn at random.",
         alt="Accuracy against epochs on right labels, on wrong labels and on validation images, "
         f"for a share of random labels that a slider sets; first {REST} %.",
     )

@@ -73,9 +73,9 @@ class Scoreboard:
             ClaimError: A chapter does not judge such a record.
         """
         full = {
-            (stem, f"Recorded: {lab.title(record).removeprefix('Recorded: ')}")
+            (stem, label)
             for stem, _ in self.chapters.values()
-            for record in lab.recorded(stem).values()
+            for label, record in lab.Chapter(stem).recorded.items()
             if lab.at_paper_scale(record)
         }
         for stem, run in full - {key[:2] for key in self.verdicts()}:
