@@ -52,7 +52,7 @@ CHAPTER = [
         [],
         "import os\nfrom memhelpers import claims, stats\n"
         "values = [scale + seed / 10 for seed in range(6)]\n"
-        'ledger = claims.Ledger([claims.judge("C9.1", stats.bootstrap(values))],\n'
+        'ledger = claims.Ledger([claims.judge("C9.1", stats.interval(values))],\n'
         '    title=os.environ["MEMHELPERS_PRESET"])\nledger',
     ),
 ]

@@ -3,10 +3,10 @@ import math
 
 import pytest
 
-from memhelpers import claims
+from memhelpers import claims, stats
 from memhelpers.claims import Claim, Ledger, judge
 from memhelpers.errors import ArgumentError, ClaimError
-from memhelpers.stats import Interval, bootstrap
+from memhelpers.stats import Interval
 from tests.toy_claims import ENTRY, OTHER, SECOND, Table, interval
 
 # The file
@@ -174,7 +174,7 @@ def test_fewer_seeds_than_declared_give_no_verdict(declare):
 
 
 def test_seeds_that_agree_exactly_are_pointed_out(declare):
-    found = judge("C3.1", bootstrap([0.5] * 5))
+    found = judge("C3.1", stats.interval([0.5] * 5))
     assert found.verdict == "supported"
     assert "all 5 seeds agree exactly" in found.reason
 
@@ -256,7 +256,7 @@ def test_a_verdict_that_rounding_could_flip_is_not_compared(declare, id, low, hi
 
 
 def test_the_rows_are_json_without_infinity(declare):
-    ledger = Ledger([judge("C3.1", bootstrap([0.3]))], title="quick")
+    ledger = Ledger([judge("C3.1", stats.interval([0.3]))], title="quick")
     data = ledger._repr_mimebundle_()[claims.MIME]
     json.dumps(data, allow_nan=False)
     assert (data["rows"][0]["low"], data["rows"][0]["high"]) == (None, None)

@@ -184,15 +184,15 @@ def test_an_edit_of_what_draws_or_stores_does_not_count(monkeypatch, name):
 @pytest.mark.parametrize(
     "source",
     [
-        "from memhelpers import stats\ndef experiment(s): return stats.bootstrap(s)",
-        "from memhelpers.stats import bootstrap\ndef experiment(s): return bootstrap(s)",
-        "def experiment(s):\n    from memhelpers.stats import bootstrap\n    return bootstrap(s)",
-        "import memhelpers.stats\ndef experiment(s): return memhelpers.stats.bootstrap(s)",
+        "from memhelpers import stats\ndef experiment(s): return stats.interval(s)",
+        "from memhelpers.stats import interval\ndef experiment(s): return interval(s)",
+        "def experiment(s):\n    from memhelpers.stats import interval\n    return interval(s)",
+        "import memhelpers.stats\ndef experiment(s): return memhelpers.stats.interval(s)",
         "import memhelpers.stats\ndef experiment(s):\n"
-        "    return [memhelpers.stats.bootstrap(x) for x in s]",
-        "def experiment(s):\n    import memhelpers.stats as s\n    return s.bootstrap()",
-        "import functools\nfrom memhelpers.stats import bootstrap\n"
-        "experiment = functools.partial(bootstrap, 1)",
+        "    return [memhelpers.stats.interval(x) for x in s]",
+        "def experiment(s):\n    import memhelpers.stats as s\n    return s.interval()",
+        "import functools\nfrom memhelpers.stats import interval\n"
+        "experiment = functools.partial(interval, 1)",
         "from memhelpers import sensitivity, claims\ndef experiment(s): return claims.judge(s)",
     ],
 )

@@ -18,7 +18,7 @@ from memhelpers import charts, claims, lab
 from memhelpers.claims import Claim
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import machine, records
-from memhelpers.stats import bootstrap
+from memhelpers.stats import interval
 from tests import chapters
 from tools import chapter as tool
 from tools import notebooks, recording
@@ -61,7 +61,7 @@ def chapter_with_a_run() -> lab.Chapter:
 
 
 def verdicts(tables):
-    return [claims.judge(CLAIM, bootstrap(tables["values"]["value"]))]
+    return [claims.judge(CLAIM, interval(tables["values"]["value"]))]
 
 
 # Scale

@@ -7,10 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from memhelpers import claims
+from memhelpers import claims, stats
 from memhelpers.claims import Ledger, judge
 from memhelpers.errors import ClaimError
-from memhelpers.stats import bootstrap
 from tests.chapters import CHAPTERS
 from tests.toy_claims import ENTRY, OTHER, SECOND, Table, interval
 from tools import notebooks, scoreboard
@@ -97,9 +96,9 @@ def test_the_data_hold_every_claim_and_every_verdict(ledger, chapter):
 
 
 def test_an_interval_without_ends_survives_the_way_through_the_notebook(declare, chapter):
-    path = chapter("04-a.ipynb", Ledger([judge("C3.1", bootstrap([0.3]))], title="quick"))
+    path = chapter("04-a.ipynb", Ledger([judge("C3.1", stats.interval([0.3]))], title="quick"))
     board = scoreboard.gather([path])
-    assert board.ledgers["C3.1"].here[0].interval == bootstrap([0.3])
+    assert board.ledgers["C3.1"].here[0].interval == stats.interval([0.3])
     (verdict,) = board.data()["claims"][0]["verdicts"]
     assert (verdict["low"], verdict["high"]) == (None, None)
 
