@@ -476,23 +476,25 @@ def _nearest(
 ) -> alt.Chart:
     """The point next to the pointer or finger, with its tooltip; of long lines, about a hundred."""
     (x, y, series), (x_title, y_title) = columns, titles
-    number, groups = up.format or ",.3~r", [series] if series else []
-    tooltip = [alt.Tooltip(y, type="quantitative", title=y_title, format=number)]
-    tooltip += [alt.Tooltip(x, type="quantitative", title=x_title, format=",.6~r")]
+    # Each point lies in a cell of its own, whose datum has the point's; "title" is set in bold.
+    cell = {name: f"(datum.datum || datum)[{json.dumps(name)}]" for name in data.columns}
+    number = {name: f"format({cell[name]}, '{up.format or ',.3~r'}')" for name in (y, *ends)}
+    said = {"title": f"'' + {cell[series]}"} if series else {}
+    said[y_title] = number[y]
     if ends:
-        tooltip.insert(1, alt.Tooltip("band:N", title="95 % band"))
-        low, high = (f"format(datum.{end}, '{number}')" for end in ends)
-        base = base.transform_calculate(band=f"{low} + ' to ' + {high}")
-    if series:  # "title" is what the tooltip has in bold
-        tooltip.insert(0, alt.Tooltip(series, type="nominal", title="title"))
+        said["95 % band"] = " + ' to ' + ".join(number[end] for end in ends)
+    said[x_title] = f"format({cell[x]}, ',.6~r')"
+    tooltip = ", ".join(f"{json.dumps(word)}: {value}" for word, value in said.items())
     longest = int(data.groupby(series).size().max()) if series else len(data)
     if longest > 100:
+        groups = [series] if series else []
         base = base.transform_window(place="row_number()", groupby=groups)
-        base = base.transform_filter(f"datum.place % {longest // 100} === 1")
+        base = base.transform_filter(f"datum.place % {longest // 100} === 0")
     near = alt.selection_point(name="nearest", nearest=True, on="pointerover", empty=False)
     seen = alt.condition(near, alt.value(1), alt.value(0))
-    base = base.encode(up.channel(alt.Y, y), opacity=seen, tooltip=tooltip)
-    return base.mark_point(filled=True, size=70).properties(name="points").add_params(near)
+    base = base.encode(up.channel(alt.Y, y), opacity=seen)
+    points = base.mark_point(filled=True, size=70, tooltip={"expr": f"{{{tooltip}}}"})
+    return points.properties(name="points").add_params(near)
 
 
 def _rounded(value: Any) -> Any:

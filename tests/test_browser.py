@@ -352,7 +352,7 @@ def _switch(page: object, theme: str) -> None:
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     page.wait_for_function(
         "theme => [...document.querySelectorAll('.mem-chart[data-drawn]')]"
-        ".every(chart => chart.dataset.drawn === theme)",
+        ".every(chart => chart.dataset.drawn === theme || chart.clientWidth === 0)",
         arg=theme,
     )
 

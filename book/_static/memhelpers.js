@@ -49,6 +49,13 @@
     return spec;
   };
 
+  // Vega shows a tooltip where a pointer moves; a finger that taps does not.
+  const touched = ({ target, clientX, clientY }) => {
+    for (const kind of ["pointerover", "pointermove"]) {
+      target.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX, clientY }));
+    }
+  };
+
   const element = (tag, className, text = "") => {
     const made = document.createElement(tag);
     made.className = className;
@@ -125,7 +132,9 @@
         tooltip: { theme: "memhelpers" },
       };
       this.views.push(await embed(plot, spec, options));
-      plot.querySelector("svg")?.setAttribute("aria-hidden", "true");
+      const svg = plot.querySelector("svg");
+      svg?.setAttribute("aria-hidden", "true");
+      svg?.addEventListener("click", touched);
     }
 
     inputs() {

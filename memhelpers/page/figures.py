@@ -207,6 +207,8 @@ class Page(Display):
     """Displays and HTML, one below the other."""
 
     def __init__(self, *parts: Display | str) -> None:
+        if not parts or not all(isinstance(part, Display | str) for part in parts):
+            raise ArgumentError("parts", parts, "displays and HTML")
         self.parts = [Markup(part, "") if isinstance(part, str) else part for part in parts]
 
     def html(self, still: bool = True) -> str:
