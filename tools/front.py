@@ -120,7 +120,8 @@ def headline(rows: pd.DataFrame) -> str:
     best, end = mean.max(), mean.iloc[-1]
     if best - end < 0.02:
         return "How accuracy changes with training, by share of random labels"
-    return f"{REST} % random labels: {best:.0%} of new images right at best, {end:.0%} in the end"
+    right = f"{100 * best:.0f} % of new images right at best, {100 * end:.0f} % in the end"
+    return f"{REST} % random labels: {right}"
 
 
 def finding(notebook: notebooks.NotebookNode) -> str:

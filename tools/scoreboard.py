@@ -119,14 +119,13 @@ class Scoreboard:
         claim, here, kept = row
         found = {("This page", name): one for name, one in _by_data(here).items()}
         found |= {("Recorded", name): one for name, one in _by_data(kept).items()}
-        values = "".join(
+        values = " ".join(
             f"<span>{_value(name, found[place, name]) if (place, name) in found else ''}</span>"
             for place, name in columns
         )
-        to = f' href="{self.address(claim)}"' if claim.id in self.ledgers else ""
         under = f" <small>{claim.under}</small>" if claim.under else ""
         return (
-            f'<a class="mem-score-row"{to}><span>{claim.id}</span> '
+            f'<a class="mem-score-row"{self._to(claim)}><span>{claim.id}</span> '
             f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
             f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
             f"{_criterion(claim)}</span> {_strip(_marks(claim, found, recorded), True)} "
@@ -145,18 +144,19 @@ class Scoreboard:
 
     def _row(self, row: ledger.Row) -> str:
         claim, here, recorded = row
-        link = f'<a href="{self.address(claim)}">{claim.id}</a>'
         late = " Declared after the data were seen." if claim.added_after_data else ""
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
-            f'<tr><th scope="row">{link if claim.id in self.ledgers else claim.id}</th>'
+            f'<tr><th scope="row"><a{self._to(claim)}>{claim.id}</a></th>'
             f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
             f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}</td></tr>\n"
         )
 
-    def address(self, claim: Claim) -> str:
-        """Return where the card of a claim stands."""
-        return f"{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"
+    def _to(self, claim: Claim) -> str:
+        """The link to the card of a claim, as an attribute; empty where there is none."""
+        if claim.id not in self.ledgers:
+            return ""
+        return f' href="{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"'
 
     def _link(self, number: str) -> str:
         stem, title = self.chapters.get(number, ("", "not written yet"))
