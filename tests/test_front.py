@@ -89,7 +89,7 @@ def test_the_list_gives_number_question_finding_and_verdicts(monkeypatch, ledger
     path = tmp_path / "04-loss.ipynb"
     notebooks.write(page, path)
     table = pd.DataFrame({"condition": ["real"], "x": [1], "y": [1]})
-    monkeypatch.setattr(front, "ENTRIES", {"04": front.Entry("Why?", "Gini", lambda _: table)})
+    monkeypatch.setattr(front, "ENTRIES", {"04": ("Why?", "Gini", lambda _: table, False)})
     monkeypatch.setattr(front, "largest", lambda chapter: SimpleNamespace(tables={}))
     claims = {claim.id: claim for claim, *_ in ledger.rows()}
     ledgers = dict.fromkeys(claims, ledger)
@@ -103,8 +103,8 @@ def test_the_list_gives_number_question_finding_and_verdicts(monkeypatch, ledger
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_chapter_has_its_question_and_its_line(path):
-    entry = front.ENTRIES[path.name[:2]]
-    lines = entry.lines(front.largest(path.stem).tables)
+    _, _, lines, _ = front.ENTRIES[path.name[:2]]
+    lines = lines(front.largest(path.stem).tables)
     assert {"real", "randX"} <= set(lines["condition"])
     assert lines["y"].between(0, 100).all()
 

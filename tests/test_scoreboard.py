@@ -93,7 +93,7 @@ def test_the_picture_has_a_line_for_each_claim_that_links_to_its_card(ledger, ch
 def test_a_line_has_a_scale_of_its_own_and_the_supported_side_on_the_right(declare):
     def marks(entry, **runs):
         given = {("Recorded", run): judge(claims.Claim(**entry), one) for run, one in runs.items()}
-        return scoreboard._marks(claims.Claim(**entry), given, list(runs))
+        return scoreboard._marks(claims.Claim(**entry), given, list(given))
 
     def bars(drawn):
         return [
