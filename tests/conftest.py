@@ -52,5 +52,6 @@ def declare(tmp_path, monkeypatch) -> Callable[..., Path]:
 def ledger(declare) -> Ledger:
     """Two claims of chapter 04, of which one is recorded."""
     here = [judge("C3.1", interval(0.3, 0.36)), judge("C3.2", interval(3, 4, n=2))]
-    recorded = {"paper, mnist": [judge("C3.1", interval(0.01, 0.05, n=10))], "paper, cifar10": None}
-    return Ledger(here, recorded, title="quick, digits")
+    mnist = [judge("C3.1", interval(0.01, 0.05, n=10))]
+    recorded = {"Recorded: MNIST, 2 x 16 units": mnist, "Recorded: CIFAR-10": None}
+    return Ledger(here, recorded, title="This page: digits")

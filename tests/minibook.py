@@ -37,6 +37,7 @@ CLAIM = """\
   chapter: "01"
   source: nobody
   sentence: The number is large.
+  short: The number is large
   statistic: the number
   unit: "1"
   direction: above
@@ -77,8 +78,7 @@ def make(root: Path) -> Path:
     (root / "book" / "intro.md").write_text("# Introduction\n\nWords.\n")
     (root / "book" / "claims.yml").write_text(CLAIM)
     nbformat.write(notebook(CHAPTER), root / "book" / "01-first.ipynb")
-    page = f"# Scoreboard\n\n{scoreboard.PLACE}\n"
-    (root / "book" / "scoreboard.md").write_text(page)
+    (root / "book" / "scoreboard.md").write_text("\n\n".join(["# Claims", *scoreboard.PLACES, ""]))
     return root
 
 

@@ -1,18 +1,24 @@
 """The scoreboard: what it gathers from the chapters' outputs, and what it refuses to show."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
-from memhelpers import claims, stats
+from memhelpers import claims
 from memhelpers.claims import Ledger, judge
 from memhelpers.errors import ClaimError
+from memhelpers.runs import machine
+from memhelpers.stats import Interval
 from tests.chapters import CHAPTERS
-from tests.toy_claims import ENTRY, OTHER, SECOND, Table, interval
-from tools import notebooks, scoreboard
+from tests.toy_claims import ENTRY, OTHER, SECOND, Page, interval
+from tools import front, notebooks, scoreboard
+
+NO_ENDS = Interval(0.3, -math.inf, math.inf, 0.95, 1)
 
 
 @pytest.fixture
@@ -41,39 +47,113 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
 # What it shows
 
 
-def test_the_table_shows_effects_and_intervals_by_chapter(ledger, chapter):
-    paths = [chapter("04-loss-sensitivity.ipynb", ledger, title="Loss <sensitivity>")]
-    page = scoreboard.gather(paths).table()
-    assert "\n\n" not in page, "a blank line ends a block of HTML in Markdown"
-    table = Table(page)
-    assert table.caption.startswith(
-        "3 claims. The chapters' own runs: 1 supported, 0 contradicted, 1 inconclusive, "
-        "1 not measured yet. Recorded runs: 0 supported, 1 contradicted, 0 inconclusive, "
-        "3 not recorded at paper scale. "  # one of the two runs of C3.1 is missing
-    )
-    assert [row[0] for row in table.rows] == [
-        "Claim", "Chapter 02: not written yet", "C1.1a",
-        "Chapter 04: Loss <sensitivity>", "C3.1", "C3.2",
+COUNTS = (
+    "3 claims. In the largest recorded run of each, 0 are supported, 1 contradicted and 0 "
+    "inconclusive (2 have no recorded run); in the runs of these pages, 1 is supported, 0 "
+    "contradicted and 1 inconclusive (1 are not measured yet). "
+)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_counts_say_how_many_claims_hold_and_at_which_scale(ledger, chapter, monkeypatch):
+    board = scoreboard.gather([chapter("04-a.ipynb", ledger)])
+    assert board.counts() == f"{COUNTS}None are recorded at the paper's own scale."
+    record = SimpleNamespace(provenance={"preset": "paper", "overrides": {}})
+    monkeypatch.setattr(scoreboard.lab, "recorded", lambda chapter: {"paper-mnist": record})
+    monkeypatch.setattr(scoreboard.lab, "title", lambda record: "MNIST, 2 x 16 units")
+    assert board.counts() == f"{COUNTS}1 is recorded at the paper's own scale: chapter 4."
+    record.provenance["overrides"] = {"hidden": [8]}
+    assert board.counts() == f"{COUNTS}None are recorded at the paper's own scale."
+    record.provenance["overrides"] = {}
+    monkeypatch.setattr(scoreboard.lab, "title", lambda record: "MNIST, 2 x 17 units")
+    with pytest.raises(ClaimError, match=r"04-a: no verdict on the run 'Recorded: MNIST, 2 x 17"):
+        board.counts()
+
+
+def test_the_picture_has_a_line_for_each_claim_that_links_to_its_card(ledger, chapter):
+    board = scoreboard.gather([chapter("04-a.ipynb", ledger, title="Loss <sensitivity>")])
+    shown = Page(board.picture())
+    assert [words(one) for one in shown.texts["mem-score-row"]] == [
+        "C1.1a Real digits are less <equal> supported if < 0.1",
+        "C3.1 Real digits are less <equal> supported if > 0.1 "
+        "✓ digits supported: 0.33 ✗ MNIST contradicted: 0.030",
+        "C3.2 Real digits are less <equal> under this cut supported if 0.5 to 2 "
+        "? digits inconclusive: 3.5",
+    ]
+    assert shown.values("a", "href")[-2:] == ["04-a.html#claim-C3.1", "04-a.html#claim-C3.2"]
+    assert [words(one) for one in shown.texts["mem-score-chapter"]] == [
+        "2 not written yet Paper 2017, Fig. 3", "4 Loss <sensitivity> Paper 2017, Fig. 3",
     ]  # fmt: skip
-    assert table.scopes.count("rowgroup") == 2
-    assert '<a href="04-loss-sensitivity.html">' in page
-    assert table.rows[0][4] == "The chapter's own run"
-    assert table.rows[2][4:] == ["not measured yet", "not recorded at paper scale"]
-    assert table.rows[4][4] == "quick, digits: ✓ supported0.33 [0.30, 0.36], 5 seeds"
-    assert "paper, mnist: ✗ contradicted0.030 [0.010, 0.050]" in table.rows[4][5]
-    assert "paper, cifar10: not recorded at paper scale" in table.rows[4][5]
+    assert "This page digitsRecorded MNIST" in words(shown.texts["mem-score-head"][0])
 
 
-def test_the_text_tells_the_same(ledger, chapter):
-    text = str(scoreboard.gather([chapter("04-a.ipynb", ledger, title="Loss")]))
-    assert text.startswith("3 claims. ")
-    assert "In brackets: 95 % intervals.\n\nChapter 02: not written yet\nC1.1a: Real" in text
-    assert "\n\nChapter 04: Loss\nC3.1: Real digits are less equal than <noise>.\n" in text
-    assert "    Here: quick, digits: supported, 0.33 [0.30, 0.36], 5 seeds\n" in text
-    assert "    Recorded: paper, mnist: contradicted, 0.030 [0.010, 0.050], 10 seeds\n" in text
-    assert "2 seeds (the claim demands at least 5 seeds)\n" in text
-    assert "    Here: not measured yet\n    Recorded: not recorded at paper scale\n" in text
-    assert max(map(len, text.splitlines()[1:])) < 120
+def test_a_line_has_a_scale_of_its_own_and_the_supported_side_on_the_right(declare):
+    def marks(entry, **runs):
+        given = {("Recorded", run): judge(claims.Claim(**entry), one) for run, one in runs.items()}
+        return scoreboard._marks(claims.Claim(**entry), given, list(given))
+
+    def bars(drawn):
+        return [
+            (float(given["x1"][:-1]), float(given["x2"][:-1]))
+            for tag, given in Page(drawn).tags
+            if tag == "line"
+        ]
+
+    above = bars(marks(ENTRY, a=interval(0.2, 0.3), b=interval(-0.3, 0.0)))
+    assert above == [(48 + 11.5, 48 + 23), (48 - 46, 48 - 11.5)]
+    below = bars(marks(OTHER, a=interval(-0.1, 0.0)))
+    assert below == [(94, 71)]
+    within = {**SECOND, "threshold": (-1.0, 1.0)}
+    assert bars(marks(within, a=interval(-0.5, 0.5), b=interval(1.5, 2))) == [(71, 94), (2, 25)]
+    assert bars(marks(ENTRY, a=interval(0.1, 0.1))) == [(48, 48)]
+    assert bars(marks(ENTRY, a=NO_ENDS)) == [(2, 94)]
+
+
+def test_a_second_run_on_the_same_data_gets_no_mark(declare, chapter):
+    first, twin = judge("C3.1", interval(0.2, 0.3)), judge("C3.1", interval(-0.3, -0.2))
+    recorded = {"Recorded: MNIST, 2 x 16 units": [first], "Recorded: MNIST, bf16": [twin]}
+    one = Ledger([first], recorded, title="This page: digits")
+    board = scoreboard.gather([chapter("04-a.ipynb", one)])
+    assert "contradicted:" not in board.picture()
+    assert "contradicted" in board.table()
+    assert board.counts().startswith("3 claims. In the largest recorded run of each, 1 is support")
+
+
+def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter):
+    page = scoreboard.gather([chapter("04-a.ipynb", ledger, title="Loss <sensitivity>")]).table()
+    shown = Page(page)
+    assert shown.texts["th"] == [
+        "Claim", "Sentence", "Verdicts", "not written yet", "C1.1a", "Loss <sensitivity>",
+        "C3.1", "C3.2",
+    ]  # fmt: skip
+    assert shown.values("th", "scope").count("rowgroup") == 2
+    assert shown.texts["td"][1:4] == [
+        "not measured yetnot recorded at paper scale",
+        "Real digits are less equal than <noise>."
+        "Gini, real minus randX: supported if above 0.1. Paper 2017, Fig. 3.",
+        "This page: digits: ✓ supported 0.33 [0.30, 0.36], 5 seeds"
+        "Recorded: MNIST, 2 x 16 units: ✗ contradicted 0.030 [0.010, 0.050], 10 seeds"
+        "Recorded: CIFAR-10: not recorded at paper scale",
+    ]
+    assert shown.texts["td"][4].endswith("Declared after the data were seen.")
+
+
+def test_the_text_tells_the_verdicts(ledger, chapter):
+    assert str(scoreboard.gather([chapter("04-a.ipynb", ledger)])).splitlines()[1:] == [
+        "C1.1a Real digits are less <equal>: not measured yet",
+        "C3.1 Real digits are less <equal>: contradicted (Recorded: MNIST, 2 x 16 units); "
+        "supported (This page: digits)",
+        "C3.2 Real digits are less <equal>: inconclusive (This page: digits)",
+    ]
+
+
+@pytest.mark.parametrize("mark", ["", '<span class="mem-number">4</span> '])
+def test_a_title_is_told_without_its_number(chapter, mark):
+    path = chapter("04-a.ipynb", title=f"{mark}Loss sensitivity")
+    assert scoreboard.title(notebooks.read(path)) == "Loss sensitivity"
 
 
 def test_the_data_hold_every_claim_and_every_verdict(ledger, chapter):
@@ -83,42 +163,77 @@ def test_the_data_hold_every_claim_and_every_verdict(ledger, chapter):
     assert {name: first[name] for name in ENTRY} == declared
     here, recorded = first["verdicts"]
     assert here == {
-        "run": "quick, digits", "recorded": False, "verdict": "supported",
+        "run": "This page: digits", "recorded": False, "verdict": "supported",
         "reason": "the whole interval is above 0.1", "estimate": pytest.approx(0.33),
         "low": 0.3, "high": 0.36, "level": 0.95, "n": 5, "unit": "seeds",
     }  # fmt: skip
-    assert (recorded["run"], recorded["recorded"]) == ("paper, mnist", True)
+    assert (recorded["run"], recorded["recorded"]) == ("Recorded: MNIST, 2 x 16 units", True)
     assert (recorded["verdict"], recorded["high"], recorded["n"]) == ("contradicted", 0.05, 10)
-    assert first["not_recorded"] == ["paper, cifar10"]
+    assert first["not_recorded"] == ["Recorded: CIFAR-10"]
     assert list(second["threshold"]) == [0.5, 2]
     assert [verdict["verdict"] for verdict in second["verdicts"]] == ["inconclusive"]
     assert (third["id"], third["verdicts"], third["not_recorded"]) == ("C1.1a", [], [])
 
 
 def test_an_interval_without_ends_survives_the_way_through_the_notebook(declare, chapter):
-    path = chapter("04-a.ipynb", Ledger([judge("C3.1", stats.interval([0.3]))], title="quick"))
+    path = chapter("04-a.ipynb", Ledger([judge("C3.1", NO_ENDS)], title="quick"))
     board = scoreboard.gather([path])
-    assert board.ledgers["C3.1"].here[0].interval == stats.interval([0.3])
+    assert board.ledgers["C3.1"].here[0].interval == NO_ENDS
     (verdict,) = board.data()["claims"][0]["verdicts"]
     assert (verdict["low"], verdict["high"]) == (None, None)
 
 
-def test_the_table_takes_its_place_in_the_page_and_the_data_lie_beside_it(
+def test_the_parts_take_their_places_in_the_page_and_the_data_lie_beside_it(
     ledger, chapter, tmp_path
 ):
     board = scoreboard.gather([chapter("04-a.ipynb", ledger)])
     page = tmp_path / scoreboard.PAGE
     page.parent.mkdir()
-    page.write_text(f"# Scoreboard\n\n{scoreboard.PLACE}\n\nMore.\n")
+    page.write_text("# Scoreboard\n\n" + "\n\n".join([*scoreboard.PLACES, "More.\n"]))
     scoreboard.write(board, tmp_path)
-    before, wide, after = page.read_text().partition('\n\n<div class="mem-wide">\n')
-    assert (before, bool(wide)) == ("# Scoreboard", True)
-    assert after == f"{board.table()}\n</div>\n\nMore.\n"
+    parts = (f"<p>{board.counts()}</p>", board.picture(), board.table())
+    raw = [f"`````{{raw}} html\n{part}\n`````" for part in parts]
+    assert page.read_text() == "\n\n".join(["# Scoreboard", *raw, "More.\n"])
     assert json.loads((tmp_path / "claims.json").read_text()) == json.loads(
         json.dumps(board.data())
     )
-    with pytest.raises(ClaimError, match=r"book/scoreboard.md: given 0 lines"):
+    with pytest.raises(ClaimError, match=r"scoreboard.md: given 0 lines <!-- counts -->"):
         scoreboard.write(board, tmp_path)
+
+
+def test_the_stored_verdicts_are_those_of_the_chapters(ledger, chapter, tmp_path):
+    board = scoreboard.gather([chapter("04-a.ipynb", ledger)])
+    path = tmp_path / "verdicts.json"
+    with pytest.raises(ClaimError, match=r"verdicts.json differs .*: run make outputs"):
+        scoreboard.check_verdicts(board, path)
+    scoreboard.write_verdicts(board, path)
+    scoreboard.check_verdicts(board, path)
+    stored = json.loads(path.read_text())
+    assert stored == {
+        "04-a": {
+            "Recorded: MNIST, 2 x 16 units": {"C3.1": "contradicted"},
+            "This page: digits": {"C3.1": "supported", "C3.2": "inconclusive"},
+        }
+    }
+    stored["04-a"]["This page: digits"]["C3.1"] = "contradicted"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'This page: digits'"):
+        scoreboard.check_verdicts(board, path)
+    stored["04-a"]["Gone"] = {"C3.1": "supported"}
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'Gone'"):
+        scoreboard.check_verdicts(board, path)
+
+
+def test_a_close_verdict_may_be_another_on_another_processor(declare, chapter, tmp_path):
+    near = Ledger([judge("C3.1", interval(0.11, 0.21))], title="This page: digits")
+    board = scoreboard.gather([chapter("04-a.ipynb", near)])
+    path = tmp_path / "verdicts.json"
+    path.write_text('{"04-a": {"This page: digits": {"C3.1": "inconclusive"}}}')
+    scoreboard.check_verdicts(board, path)
+    path.write_text('{"04-a": {"This page: digits": {}}}')
+    with pytest.raises(ClaimError, match="run make outputs"):
+        scoreboard.check_verdicts(board, path)
 
 
 # What it refuses
@@ -127,10 +242,10 @@ def test_the_table_takes_its_place_in_the_page_and_the_data_lie_beside_it(
 def test_a_claim_in_two_tables_is_refused(ledger, chapter):
     one = Ledger(ledger.here[:1], title="again")
     both = chapter("04-a.ipynb", ledger, one)
-    with pytest.raises(ClaimError, match=r"C3.1 stands in two tables: 04-a.ipynb and 04-a.ipynb"):
+    with pytest.raises(ClaimError, match=r"C3.1 stands in two outputs: 04-a.ipynb and 04-a.ipynb"):
         scoreboard.gather([both])
     paths = [chapter("04-a.ipynb", one), chapter("04-b.ipynb", ledger)]
-    with pytest.raises(ClaimError, match=r"C3.1 stands in two tables: 04-a.ipynb and 04-b.ipynb"):
+    with pytest.raises(ClaimError, match=r"C3.1 stands in two outputs: 04-a.ipynb and 04-b.ipynb"):
         scoreboard.gather(paths)
 
 
@@ -156,7 +271,7 @@ def test_a_stored_verdict_older_than_the_claims_file_is_refused(ledger, chapter,
 def test_a_shown_claim_older_than_the_claims_file_is_refused(ledger, chapter, declare):
     path = chapter("04-a.ipynb", ledger)
     declare({**ENTRY, "sentence": "Another sentence."}, SECOND, OTHER)
-    with pytest.raises(ClaimError, match=r"04-a.ipynb: the table .* execute the chapter again"):
+    with pytest.raises(ClaimError, match=r"04-a.ipynb: the cards .* execute the chapter again"):
         scoreboard.gather([path])
 
 
@@ -173,7 +288,7 @@ def test_an_interval_edited_together_with_its_verdict_is_refused(ledger, chapter
     for part in ("text/html", claims.MIME):
         path = chapter("04-a.ipynb", ledger)
         edit(path, lambda stored, part=part: stored.update({part: other[part]}))
-        with pytest.raises(ClaimError, match=r"04-a.ipynb: the table .* execute the chapter"):
+        with pytest.raises(ClaimError, match=r"04-a.ipynb: the cards .* execute the chapter"):
             scoreboard.gather([path])
 
 
@@ -181,7 +296,7 @@ def test_an_interval_edited_together_with_its_verdict_is_refused(ledger, chapter
 def test_a_run_taken_out_of_the_data_is_refused(ledger, chapter, place):
     path = chapter("04-a.ipynb", ledger)
     edit(path, lambda stored: stored[claims.MIME][place].pop())
-    with pytest.raises(ClaimError, match=r"04-a.ipynb: the table .* execute the chapter"):
+    with pytest.raises(ClaimError, match=r"04-a.ipynb: the cards .* execute the chapter"):
         scoreboard.gather([path])
 
 
@@ -200,5 +315,11 @@ def test_every_declared_claim_has_the_verdict_that_its_chapter_prints():
     assert sorted(printed) == sorted({line for lines in told.values() for line in lines})
 
 
-def test_the_books_page_has_the_place_of_the_table():
-    assert (notebooks.ROOT / scoreboard.PAGE).read_text().count(scoreboard.PLACE) == 1
+@pytest.mark.parametrize("part", [scoreboard, front])
+def test_the_books_pages_have_the_places_of_what_is_laid_into_them(part):
+    text = (notebooks.ROOT / part.PAGE).read_text()
+    assert [text.count(place) for place in part.PLACES] == [1, 1, 1]
+
+
+def test_the_books_verdicts_are_stored_for_the_first_screens():
+    scoreboard.check_verdicts(scoreboard.gather(CHAPTERS), machine.data_folder() / "verdicts.json")

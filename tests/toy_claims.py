@@ -1,4 +1,4 @@
-"""Three claims that no run of the book decides, and how tests read a table of claims."""
+"""Three claims that no run of the book decides, and how tests read what a page shows."""
 
 from html.parser import HTMLParser
 
@@ -26,37 +26,36 @@ def interval(low: float, high: float, n: int = 5, **changes: object) -> Interval
     return Interval(**{**usual, **changes})
 
 
-class Table(HTMLParser):
-    """The cells of a table, row by row, with their tags' attributes."""
+class Page(HTMLParser):
+    """What a reader of HTML gets: texts by class of their tag, and the tags' attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.rows: list[list[str]] = []
-        self.scopes: list[str | None] = []
-        self.classes: set[str] = set()
-        self.caption = ""
-        self.open: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[tuple[str, list[str]]] = []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
-        self.classes |= set((values.get("class") or "").split())
-        if tag == "br":
-            return
-        self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "th":
-            self.scopes.append(values.get("scope"))
+        self.tags.append((tag, values))
+        if tag != "br":
+            names = [tag, *(values.get("class") or "").split()]
+            self.open.append((tag, names))
+            for name in names:
+                self.texts.setdefault(name, []).append("")
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+        assert self.open.pop()[0] == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
 
     def handle_data(self, data):
-        if "caption" in self.open:
-            self.caption += data
-        elif {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
+        for name in {name for _, names in self.open for name in names}:
+            self.texts[name][-1] += data
+
+    def values(self, tag: str, attribute: str) -> list[str]:
+        """An attribute of all tags of a kind that have it."""
+        return [given[attribute] for name, given in self.tags if name == tag and attribute in given]

@@ -6,8 +6,7 @@ outputs of the chapters.
 
 import html
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +35,6 @@ COLOURS = {  # with the dashes that repeat what they say
 WIDE, HIGH = 184, 46  # of a spark line
 
 Tables = Mapping[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the list says of a chapter beside its finding: its question and its spark line."""
-
-    question: str
-    axes: str
-    lines: Callable[[Tables], pd.DataFrame]  # condition, x and y
-    log: bool = False
 
 
 def write(board: scoreboard.Scoreboard, source: Path, paths: Iterable[Path]) -> None:
@@ -121,7 +110,8 @@ def headline(rows: pd.DataFrame) -> str:
     best, end = mean.max(), mean.iloc[-1]
     if best - end < 0.02:
         return "How accuracy changes with training, by share of random labels"
-    return f"{REST} % random labels: {best:.0%} of new images right at best, {end:.0%} in the end"
+    right = f"{100 * best:.0f} % of new images right at best, {100 * end:.0f} % in the end"
+    return f"{REST} % random labels: {right}"
 
 
 def finding(notebook: notebooks.NotebookNode) -> str:
@@ -154,7 +144,10 @@ def _key() -> str:
     """What colours and marks mean."""
     names = zip(COLOURS.values(), ("real", "random images", "random labels"), strict=True)
     lines = ", ".join(f'<b style="color:{colour}">{name}</b>' for (colour, _), name in names)
-    marks = " ".join(f'<b style="{ledger.paint(w)}">{mark}</b> {w}' for w, mark in MARKS.items())
+    marks = " ".join(
+        f'<span><b style="{ledger.paint(word)}">{mark}</b> {word}</span>'
+        for word, mark in MARKS.items()
+    )
     return f'<p class="mem-key">{lines}. A mark a claim: {marks}</p>'
 
 
@@ -164,18 +157,15 @@ def _item(board: scoreboard.Scoreboard, path: Path) -> str:
     words = [found[0][1].verdict for _, *runs in rows if (found := ledger.judged(*runs))]
     dots = "".join(f'<span style="{ledger.paint(word)}">{MARKS[word]}</span>' for word in words)
     told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
-    entry, drawn = ENTRIES.get(number), ""
-    if entry:
-        lines = entry.lines(largest(path.stem).tables)
-        svg = spark(lines, entry.log, entry.axes)
-        drawn = f"<figure>{svg}<figcaption>{entry.axes}</figcaption></figure>"
+    question, axes, lines, log = ENTRIES[number]
+    svg = spark(lines(largest(path.stem).tables), log, axes)
     return (
         f'<li><span class="mem-number">{int(number)}</span><div>'
         f'<p class="mem-chapter-title"><a href="{path.stem}.html">'
         f"{html.escape(scoreboard.title(notebook))}</a></p>"
-        f'<p class="mem-question">{entry.question if entry else ""}</p>'
-        f"<p>{ledger.text(finding(notebook))}</p>"
-        f'<p class="mem-dots" role="img" aria-label="{told}">{dots}</p></div>{drawn}</li>\n'
+        f'<p class="mem-question">{question}</p><p>{ledger.text(finding(notebook))}</p>'
+        f'<p class="mem-dots" role="img" aria-label="{told}">{dots}</p></div>'
+        f"<figure>{svg}<figcaption>{axes}</figcaption></figure></li>\n"
     )
 
 
@@ -211,24 +201,14 @@ def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return mean.rename(columns={x: "x", y: "y"})
 
 
+# The question of a chapter, and its spark line: what it shows, its table, whether x is logarithmic.
 ENTRIES = {
-    "01": Entry(
-        "Can a network fit data in which there is nothing to learn?",
-        "training accuracy by epoch",
-        _fitting,
-    ),
-    "02": Entry(
-        "Are some examples easy for every network, and does noise have such examples?",
-        "share of networks right, sorted",
-        _easiness,
-    ),
-    "04": Entry(
-        "Does the loss depend on a few images or on all of them?", "Gini by update", _gini, log=True
-    ),
-    "05": Entry(
-        "Do classes learn from each other's examples?",
-        "own over other classes by update (log)",
-        _own_over_others,
-        log=True,
-    ),
-}
+    "01": ("Can a network fit data in which there is nothing to learn?",
+           "training accuracy by epoch", _fitting, False),
+    "02": ("Are some examples easy for every network, and does noise have such examples?",
+           "share of networks right, sorted", _easiness, False),
+    "04": ("Does the loss depend on a few images or on all of them?",
+           "Gini by update", _gini, True),
+    "05": ("Do classes learn from each other's examples?",
+           "own over other classes by update (log)", _own_over_others, True),
+}  # fmt: skip

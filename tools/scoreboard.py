@@ -22,6 +22,7 @@ PAGE = "book/scoreboard.md"
 PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
 DATA = "claims.json"  # at the root of the rendered book
 NOT_MEASURED = "not measured yet"
+HERE, RECORDED = "This page", "Recorded"
 # Percent of a strip's width: where the threshold stands, and how far either side reaches.
 THRESHOLD, REACH = 48, 46
 
@@ -85,15 +86,12 @@ class Scoreboard:
     def picture(self) -> str:
         """Return a line for each claim, with its runs beside the threshold, as HTML."""
         rows = [row for group in self.groups().values() for row in group]
-        here, recorded = (
-            list(dict.fromkeys(name for row in rows for name in _by_data(row[part])))
-            for part in (1, 2)
-        )
-        columns = [("This page", name) for name in here] + [("Recorded", name) for name in recorded]
+        found = dict.fromkeys(column for row in rows for column in _by_data(row))
+        columns = sorted(found, key=lambda column: column[0] != HERE)
         heads = "".join(
-            f'<span>{place}<br><b><svg aria-hidden="true" width="14" height="10" viewBox="-7 -5 '
-            f'14 10">{_dot(place, name, recorded)}</svg> {html.escape(name)}</b></span>'
-            for place, name in columns
+            f'<span>{column[0]}<br><b><svg aria-hidden="true" width="14" height="10" viewBox="-7 '
+            f'-5 14 10">{_dot(column, columns)}</svg> {html.escape(column[1])}</b></span>'
+            for column in columns
         )
         sides = "".join(
             f'<b style="{ledger.paint(word)}">{told}</b>'
@@ -110,26 +108,8 @@ class Scoreboard:
                 f'<p class="mem-score-chapter"><span>{int(number)}</span> '
                 f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
             )
-            shown += "".join(self._line(row, columns, recorded) for row in group)
+            shown += "".join(_line(row, columns, self._to(row[0])) for row in group)
         return f'<div class="mem-score" style="--runs:{len(columns)}">\n{shown}</div>'
-
-    def _line(self, row: ledger.Row, columns: list[tuple[str, str]], recorded: list[str]) -> str:
-        claim, here, kept = row
-        found = {("This page", name): one for name, one in _by_data(here).items()}
-        found |= {("Recorded", name): one for name, one in _by_data(kept).items()}
-        values = "".join(
-            f"<span>{_value(name, found[place, name]) if (place, name) in found else ''}</span>"
-            for place, name in columns
-        )
-        to = f' href="{self.address(claim)}"' if claim.id in self.ledgers else ""
-        under = f" <small>{claim.under}</small>" if claim.under else ""
-        return (
-            f'<a class="mem-score-row"{to}><span>{claim.id}</span> '
-            f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
-            f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
-            f"{_criterion(claim)}</span> {_strip(_marks(claim, found, recorded), True)} "
-            f'<span class="mem-score-values">{values}</span></a>\n'
-        )
 
     def table(self) -> str:
         """Return all of it with the full sentences, as an HTML table."""
@@ -143,18 +123,19 @@ class Scoreboard:
 
     def _row(self, row: ledger.Row) -> str:
         claim, here, recorded = row
-        link = f'<a href="{self.address(claim)}">{claim.id}</a>'
         late = " Declared after the data were seen." if claim.added_after_data else ""
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
-            f'<tr><th scope="row">{link if claim.id in self.ledgers else claim.id}</th>'
+            f'<tr><th scope="row"><a{self._to(claim)}>{claim.id}</a></th>'
             f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
             f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}</td></tr>\n"
         )
 
-    def address(self, claim: Claim) -> str:
-        """Return where the card of a claim stands."""
-        return f"{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"
+    def _to(self, claim: Claim) -> str:
+        """The link to the card of a claim, as an attribute; empty where there is none."""
+        if claim.id not in self.ledgers:
+            return ""
+        return f' href="{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"'
 
     def _link(self, number: str) -> str:
         stem, title = self.chapters.get(number, ("", "not written yet"))
@@ -319,12 +300,29 @@ def _and(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
 
 
-def _by_data(runs: ledger.Runs) -> dict[str, Verdict]:
-    """The first verdict on each data set: a twin in another precision comes after its run."""
-    found: dict[str, Verdict] = {}
-    for run, verdict in ledger.judged([], runs):
-        found.setdefault(ledger.data_of(run), verdict)
+def _by_data(row: ledger.Row) -> dict[tuple[str, str], Verdict]:
+    """The verdicts of a claim by place and data set, of each the first: twins come after."""
+    found: dict[tuple[str, str], Verdict] = {}
+    for place, runs in zip((HERE, RECORDED), row[1:], strict=True):
+        for run, verdict in ledger.judged([], runs):
+            found.setdefault((place, ledger.data_of(run)), verdict)
     return found
+
+
+def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str:
+    claim, found = row[0], _by_data(row)
+    values = " ".join(
+        f"<span>{_value(column[1], found[column]) if column in found else ''}</span>"
+        for column in columns
+    )
+    under = f" <small>{claim.under}</small>" if claim.under else ""
+    return (
+        f'<a class="mem-score-row"{link}><span>{claim.id}</span> '
+        f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
+        f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
+        f"{_criterion(claim)}</span> {_strip(_marks(claim, found, columns), True)} "
+        f'<span class="mem-score-values">{values}</span></a>\n'
+    )
 
 
 def _strip(marks: str, zone: bool) -> str:
@@ -332,19 +330,19 @@ def _strip(marks: str, zone: bool) -> str:
     return f'<svg aria-hidden="true" width="100%" height="23">{inside}{marks}</svg>'
 
 
-def _marks(claim: Claim, found: Mapping, recorded: Sequence[str]) -> str:
+def _marks(claim: Claim, found: Mapping, columns: Sequence[tuple[str, str]]) -> str:
     """The runs of a claim, each as far from the threshold as its share of the furthest end.
 
     Of two thresholds the nearer one counts.
     """
-    strip = ledger.Strip(claim, [verdict.interval for verdict in found.values()])
+    intervals = [verdict.interval for verdict in found.values()]
+    strip = ledger.Strip(claim, intervals)
     limits = [strip.level(limit) for limit in claim.limits]
 
     def support(value: float) -> float:
         above, below = strip.level(value) - limits[0], limits[-1] - strip.level(value)
         return {"above": above, "below": below}.get(claim.direction, min(above, below))
 
-    intervals = [verdict.interval for verdict in found.values()]
     reached = [[support(end) for end in (one.low, one.estimate, one.high)] for one in intervals]
     furthest = max([abs(end) for ends in reached for end in ends if math.isfinite(end)], default=1)
     marks = ""
@@ -354,15 +352,16 @@ def _marks(claim: Claim, found: Mapping, recorded: Sequence[str]) -> str:
         shares = [min(max(end / furthest, -1), 1) if furthest else 0 for end in reached[k]]
         places = [round(THRESHOLD + REACH * share, 2) for share in shares]
         y = 100 * (k + 0.5) / len(found)
-        marks += ledger.mark(verdict, places, _dot(*column, recorded), y)
+        marks += ledger.mark(verdict, places, _dot(column, columns), y)
     return marks
 
 
-def _dot(place: str, name: str, recorded: Sequence[str]) -> str:
+def _dot(column: tuple[str, str], columns: Sequence[tuple[str, str]]) -> str:
     """Small for the runs of these pages, a diamond from the second recorded data set on."""
-    if place == "Recorded" and name in recorded[1:]:
+    recorded = [one for one in columns if one[0] == RECORDED]
+    if column in recorded[1:]:
         return '<path d="M0,-5.5L5.5,0L0,5.5L-5.5,0Z"/>'
-    return f'<circle r="{5 if place == "Recorded" else 3.5}"/>'
+    return f'<circle r="{5 if column in recorded else 3.5}"/>'
 
 
 def _criterion(claim: Claim) -> str:

@@ -63,8 +63,8 @@ class Strip:
             found = [k * 10.0**one for one in decades for k in ((1, 2, 5) if span < 2 else (1,))]
             return [value for value in found if self.low <= self.level(value) <= self.high]
         low, high = (10**end if self.log else end for end in (self.low, self.high))
-        step = 10.0 ** math.floor(math.log10((high - low) / 2))
-        step *= next(k for k in (1, 2, 5) if (high - low) / (k * step) <= 6)
+        step = 10.0 ** math.floor(math.log10((high - low) / 4))
+        step *= next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6)
         return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
@@ -105,15 +105,15 @@ def pills(verdicts: Mapping[Any, str]) -> str:
     """The badges of claims, each a link to its card on the page."""
     shown = ""
     for claim, word in verdicts.items():
-        note = "" if word == "supported" else claim.under
-        link = f'a href="#claim-{claim.id}" aria-label="{claim.id}: {f"{word} {note}".strip()}"'
+        note = f" {claim.under}" if claim.under and word != "supported" else ""
+        link = f'a href="#claim-{claim.id}" aria-label="{claim.id}: {word}{note}"'
         shown += f" {_pill(word, f'{claim.id} {SIGNS[word]}', note, link)}"
     return f'<p class="mem-pills">Claims{shown}</p>'
 
 
 def _pill(verdict: str, text: str, note: str, tag: str = "span") -> str:
     style = f"{paint(verdict)};background:var(--mem-{verdict}-ground,{_GROUND[verdict]})"
-    shown = f"<b>{text}</b> {html.escape(note)}".strip()
+    shown = f"<b>{text}</b>{html.escape(note)}"
     return f'<{tag} class="mem-pill" style="{style}">{shown}</{tag.split()[0]}>'
 
 
@@ -162,9 +162,10 @@ def _card(claim: Any, here: Runs, recorded: Runs) -> str:
 def _badge(claim: Any, found: Runs) -> str:
     """The verdict that counts, the choice that it hangs on, and the runs that say otherwise."""
     first = found[0][1]
-    words = ", ".join([claim.under] * bool(claim.under) + ["close"] * first.close)
-    others = [f"{data_of(run)}: {v.verdict}" for run, v in found if v.verdict != first.verdict]
-    note = "; ".join([words, *others] if words else others)
+    note = f" {claim.under}" if claim.under else ""
+    note += ", close" if first.close else ""
+    for run, other in found:
+        note += f"; {data_of(run)}: {other.verdict}" if other.verdict != first.verdict else ""
     tag = f'span title="{CLOSE}"' if first.close else "span"
     return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
 
