@@ -131,6 +131,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
     assert records <= wheel
     assert {
         "memhelpers/_book/claims.yml",
+        "memhelpers/_book/_static/through-updates.svg",
         probe + "accuracy.csv",
         probe + "provenance.json",
     } <= wheel

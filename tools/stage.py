@@ -36,7 +36,8 @@ def pages(root: Path, target: Path) -> None:
 def notebook(stored: NotebookNode, address: str) -> NotebookNode:
     """Stamp a notebook, and name each line that unfolds code by what the code has made."""
     for cell in notebooks.tagged(stored, "hide-input"):
-        made = "figure" if "<figure" in str(cell.outputs) else "text"
+        drawn = any(tag in str(cell.outputs) for tag in ("<figure", "<svg"))
+        made = "figure" if drawn else "text"
         prompts = {f"code_prompt_{action}": f"Code of this {made}" for action in ("show", "hide")}
         cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
     return notebooks.stamp(stored, address)
