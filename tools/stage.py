@@ -55,7 +55,8 @@ def configuration(config: dict) -> dict:
     for place in (config.setdefault("html", {}), *([] if theme is None else [theme])):
         place["use_repository_button"] = bool(address(config))
     # The data of the scoreboard, which the build lays beside the configuration: served at the root.
-    config.setdefault("sphinx", {}).setdefault("config", {})["html_extra_path"] = [scoreboard.DATA]
+    sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx |= {"html_extra_path": [scoreboard.DATA], "html_baseurl": site(config)}
     config["launch_buttons"] = {"colab_url": COLAB} if address(config) else {}
     if theme is not None and address(config):
         place = config["repository"]
@@ -71,6 +72,12 @@ def configuration(config: dict) -> dict:
 def address(config: dict) -> str:
     """Return the repository's address, or an empty string while none is stamped."""
     return (config.get("repository") or {}).get("url") or ""
+
+
+def site(config: dict) -> str:
+    """Return the address at which GitHub shows the pages, or an empty string while unknown."""
+    owner, name = (address(config) or "/").rsplit("/", 2)[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/" if name else ""
 
 
 def source_to_install(config: dict) -> str:
