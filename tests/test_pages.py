@@ -101,6 +101,16 @@ def test_a_number_before_a_title_is_set_apart_in_the_navigation():
     assert made == '<a href="4.html">[4] Loss</a><a href="t.html">Terms 2 </a>'
 
 
+def test_folded_code_that_shows_nothing_joins_the_folded_code_that_does():
+    plain, folded = ("code", [], "a"), ("code", ["hide-input"], "b")
+    notebook = minibook.notebook([plain, folded, folded, folded, plain, folded, plain])
+    stream = {"output_type": "stream", "name": "stdout", "text": "shown"}
+    notebook.cells[3].outputs = [stream]
+    made = stage.notebook(notebook, "").cells
+    assert [cell.source.split() for cell in made] == [["a"], ["b"] * 3, ["a"], ["b"], ["a"]]
+    assert made[1].outputs == [stream]
+
+
 def test_code_that_the_page_folds_is_folded_in_jupyter_and_colab_and_named_by_what_it_made():
     cells = [("code", ["hide-input"], "1"), ("code", ["hide-input"], "2"), ("code", [], "3")]
     notebook = notebooks.normalize(minibook.notebook(cells), "01-first")

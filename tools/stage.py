@@ -8,6 +8,7 @@ copy gets it in each bootstrap cell, a Colab button on each chapter and a link t
 import os
 import shutil
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -34,7 +35,17 @@ def pages(root: Path, target: Path) -> None:
 
 
 def notebook(stored: NotebookNode, address: str) -> NotebookNode:
-    """Stamp a notebook, and name each line that unfolds code by what the code has made."""
+    """Stamp a notebook, and name each line that unfolds code by what the code has made.
+
+    Folded code that shows nothing joins the folded code after it: two such lines in a row say less.
+    """
+    joined = []
+    for cell, after in pairwise(stored.cells):
+        folded = all("hide-input" in notebooks.tags(one) for one in (cell, after))
+        if folded and not cell.outputs:
+            after.source = f"{cell.source}\n\n\n{after.source}"
+            joined.append(cell.id)
+    stored.cells = [cell for cell in stored.cells if cell.id not in joined]
     for cell in notebooks.tagged(stored, "hide-input"):
         drawn = any(tag in str(cell.outputs) for tag in ("<figure", "<svg"))
         made = "figure" if drawn else "text"
