@@ -1,7 +1,6 @@
 """What the browser tests stand on: the rendered book served locally, and pages that are watched."""
 
 import functools
-import gzip
 import http.server
 import os
 import shutil
@@ -81,19 +80,13 @@ class Visit:
 
     @property
     def weight(self) -> int:
-        """Compressed bytes of everything that the page has loaded."""
+        """Bytes of everything that the page has loaded, as they are without compression."""
         return sum(self.loaded.values())
 
 
 # A page asks this machine only: any other name is unknown to the browser. (Blocking requests one by
 # one would switch the browser's cache off, and the pages share most of what they load.)
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-
-
-@functools.cache
-def _compressed(file: Path) -> int:
-    """Bytes of a file, compressed as a web server would."""
-    return len(gzip.compress(file.read_bytes(), 6))
 
 
 def watch(page: object, site: str) -> Visit:
@@ -109,7 +102,7 @@ def watch(page: object, site: str) -> Visit:
             visit.errors.append(f"{response.status}: {response.url}")
         elif response.url.startswith(site):
             name = unquote(urlsplit(response.url).path).lstrip("/")
-            visit.loaded[name] = _compressed(HTML / name)
+            visit.loaded[name] = (HTML / name).stat().st_size
 
     page.on("request", note)
     page.on("response", weigh)
@@ -129,5 +122,8 @@ def settle(page: object) -> None:
             return chart.dataset.drawn || chart.clientWidth === 0;
         })"""
     )
-    page.wait_for_function("() => !window.MathJax?.startup || window.MathJax.startup.promise")
-    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
+    # Formulas come last: their script begins when the browser has nothing else to do.
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("article .math")]
+            .every((formula) => formula.querySelector("mjx-container"))"""
+    )

@@ -24,9 +24,9 @@ from browser import (
 
 PAGES = page_names()
 CHAPTERS = [name for name in PAGES if re.search(r"/\d\d-", name)]
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
 MOST_BYTES = 3_000_000
-SMALLEST_TEXT = 11  # px; below it a phone's reader must zoom
+SMALLEST_TEXT = 12  # px; below it a phone's reader must zoom
 
 every_page = pytest.mark.parametrize("name", PAGES, indirect=True)
 every_chapter = pytest.mark.parametrize("name", CHAPTERS, indirect=True)
@@ -372,6 +372,55 @@ def test_weighs_at_most_three_megabytes(visit):
     assert 0 < visit.weight <= MOST_BYTES, heaviest
 
 
+@every_page
+def test_text_waits_for_no_script_and_charts_for_no_formula(visit):
+    order = list(visit.loaded)
+    scripts = visit.page.locator("script[src]").evaluate_all(
+        "all => all.filter(s => s.getAttributeNode('src') && !s.defer && !s.async).map(s => s.src)"
+    )
+    assert not scripts
+    assert not [name for name in order if "fontawesome" in name or "searchindex" in name]
+    formulas = [i for i, name in enumerate(order) if "/mathjax/" in name]
+    assert bool(formulas) == (visit.page.locator("article .math").count() > 0)
+    if formulas and "_static/vega-bundle.js" in order:
+        assert order.index("_static/vega-bundle.js") < formulas[0]
+
+
+@every_page
+def test_the_book_brings_its_letters_and_its_signs(visit):
+    for letters in "Source Sans 3", "Source Serif 4":
+        assert visit.page.evaluate("name => document.fonts.check(`600 17px '${name}'`)", letters)
+    assert [name for name in visit.loaded if name.endswith(".woff2")]
+    unsigned = visit.page.locator("i[class*=fa-], span[class*=fa-]").evaluate_all(
+        "all => all.filter(e => getComputedStyle(e).maskImage === 'none').map(e => e.className)"
+    )
+    assert not unsigned
+
+
+@every_page
+def test_the_frame_keeps_its_measures(page):
+    inner = """article => article.clientWidth - parseFloat(getComputedStyle(article).paddingLeft)
+        - parseFloat(getComputedStyle(article).paddingRight)"""
+    shown = page.locator("article.bd-article").evaluate(inner)
+    assert shown == (944 if page.locator(".mem-wide").count() else 720)
+    assert page.locator("#pst-primary-sidebar").evaluate("e => e.offsetWidth") == 264
+    scrolling = page.locator(".cell_input pre:visible").evaluate_all(
+        """all => all.filter(pre => pre.scrollWidth > pre.clientWidth)
+            .map(pre => pre.textContent).filter(text => text.split("\\n")
+            .every(line => line.length <= 88))"""
+    )
+    assert not scrolling
+
+
+@every_page
+def test_no_two_lines_that_unfold_code_in_a_row(page):
+    rows = page.locator(".cell:has(> details.hide) + .cell:has(> details.hide)").evaluate_all(
+        """all => all.filter(cell => !cell.querySelector(".cell_output"))
+            .map(cell => cell.querySelector("pre").textContent.slice(0, 60))"""
+    )
+    assert not rows
+
+
 def test_some_page_has_formulas():
     texts = [(rendered() / f"{page}.html").read_text(encoding="utf-8") for page in PAGES]
     assert any('class="math' in text for text in texts)
@@ -387,6 +436,16 @@ def test_the_search_finds_a_page_without_the_network(wide, site):
         assert any("book/" in link for link in found.evaluate_all("all => all.map(a => a.href)"))
         assert not visit.errors
         assert not visit.outside
+
+
+@pytest.mark.parametrize("colours", ["wide", "narrow"])
+def test_a_missing_page_leads_back_into_the_book(colours, site, request):
+    with opened(request.getfixturevalue(colours), site, "404") as visit:
+        links = visit.page.locator("article a").evaluate_all("all => all.map(a => a.href)")
+        assert f"{site}book/scoreboard.html" in links
+        assert visit.page.evaluate("() => document.baseURI") == site
+        assert visit.page.locator("nav.bd-links a").first.get_attribute("href") == "book/intro.html"
+        assert not visit.errors
 
 
 @pytest.fixture(scope="session")

@@ -233,6 +233,7 @@ def test_outputs_are_written_back_in_the_normal_form_and_rendered_without_a_run(
     assert written == notebooks.normalize(notebooks.read(path), path.stem)
     cells = notebooks.code_cells(written)
     assert [cell.execution_count for cell in cells] == [1, 2, 3]
+    assert "mystnb" not in str(written)
     assert cells[2].outputs[0].execution_count == 3
 
     minibook.edit(book, "book/01-first.ipynb", "3.25", "98.75")
@@ -266,6 +267,8 @@ def test_the_books_own_configuration_shows_buttons_only_with_an_address(tmp_path
     assert theme["repository_branch"] == "gh-pages"
     assert theme["path_to_docs"] == "_sources"
     assert theme["use_repository_button"] is True
+    assert made["html_baseurl"] == "https://some-one.github.io/a.book/"
+    assert stage.site({}) == ""
 
 
 def test_the_address_is_stamped_into_one_line_of_the_configuration():

@@ -131,6 +131,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
     assert records <= wheel
     assert {
         "memhelpers/_book/claims.yml",
+        "memhelpers/_book/_static/through-updates.svg",
         probe + "accuracy.csv",
         probe + "provenance.json",
     } <= wheel
@@ -138,7 +139,8 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
 
 def test_the_wheel_carries_nothing_else(wheel):
     shapes = (
-        r"memhelpers/((\w+/)?\w+\.(py|js)|_book/claims\.yml|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
+        r"memhelpers/((\w+/)?\w+\.(py|js)|_book/(claims\.yml|_static/through-updates\.svg)"
+        r"|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
     )
     others = {name for name in wheel if not re.fullmatch(shapes, name)}
     assert all(".dist-info/" in name for name in others), others

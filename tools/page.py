@@ -25,10 +25,13 @@ DESCRIPTION = (
 FINDING = re.compile(r'<p class="mem-finding">(.*?)</p>', re.DOTALL)
 # In the navigation: the number before a chapter's title.
 NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
-# The parts of MathJax named in `_config.yml`, once text and charts are there.
-LATE = """addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(() =>
-document.head.append(Object.assign(document.createElement("script"),
-{id: "MathJax-script", src: "%s"}))));"""
+# The parts of MathJax named in `_config.yml`, once the first chart is drawn or is long in coming.
+LATE = """addEventListener("load", function late() {
+  const waits = document.querySelector(".mem-spec") && performance.now() < 5000;
+  if (waits && !document.querySelector(".mem-chart[data-drawn]")) return setTimeout(late, 100);
+  const script = {id: "MathJax-script", src: "%s"};
+  document.head.append(Object.assign(document.createElement("script"), script));
+})"""
 ICON_RULE = re.compile(r"(?:\.fa-[\w-]+::?before,?)+\{[^{}]*\}")
 
 # Pages that define words or only list things, and terms that are everyday words, too.

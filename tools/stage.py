@@ -8,6 +8,7 @@ copy gets it in each bootstrap cell, a Colab button on each chapter and a link t
 import os
 import shutil
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -34,9 +35,20 @@ def pages(root: Path, target: Path) -> None:
 
 
 def notebook(stored: NotebookNode, address: str) -> NotebookNode:
-    """Stamp a notebook, and name each line that unfolds code by what the code has made."""
+    """Stamp a notebook, and name each line that unfolds code by what the code has made.
+
+    Folded code that shows nothing joins the folded code after it: two such lines in a row say less.
+    """
+    joined = []
+    for cell, after in pairwise(stored.cells):
+        folded = all("hide-input" in notebooks.tags(one) for one in (cell, after))
+        if folded and not cell.outputs:
+            after.source = f"{cell.source}\n\n\n{after.source}"
+            joined.append(cell.id)
+    stored.cells = [cell for cell in stored.cells if cell.id not in joined]
     for cell in notebooks.tagged(stored, "hide-input"):
-        made = "figure" if "<figure" in str(cell.outputs) else "text"
+        drawn = any(tag in str(cell.outputs) for tag in ("<figure", "<svg"))
+        made = "figure" if drawn else "text"
         prompts = {f"code_prompt_{action}": f"Code of this {made}" for action in ("show", "hide")}
         cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
     return notebooks.stamp(stored, address)
@@ -54,7 +66,8 @@ def configuration(config: dict) -> dict:
     for place in (config.setdefault("html", {}), *([] if theme is None else [theme])):
         place["use_repository_button"] = bool(address(config))
     # The data of the scoreboard, which the build lays beside the configuration: served at the root.
-    config.setdefault("sphinx", {}).setdefault("config", {})["html_extra_path"] = [scoreboard.DATA]
+    sphinx = config.setdefault("sphinx", {}).setdefault("config", {})
+    sphinx |= {"html_extra_path": [scoreboard.DATA], "html_baseurl": site(config)}
     config["launch_buttons"] = {"colab_url": COLAB} if address(config) else {}
     if theme is not None and address(config):
         place = config["repository"]
@@ -70,6 +83,12 @@ def configuration(config: dict) -> dict:
 def address(config: dict) -> str:
     """Return the repository's address, or an empty string while none is stamped."""
     return (config.get("repository") or {}).get("url") or ""
+
+
+def site(config: dict) -> str:
+    """Return the address at which GitHub shows the pages, or an empty string while unknown."""
+    owner, name = (address(config) or "/").rsplit("/", 2)[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/" if name else ""
 
 
 def source_to_install(config: dict) -> str:
