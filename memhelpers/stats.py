@@ -60,15 +60,19 @@ class Interval:
             raise ArgumentError("level", self.level, "a number between 0 and 1, both excluded")
         check_positive_int("n", self.n)
 
-    def __str__(self) -> str:
-        unit = self.unit.removesuffix("s") if self.n == 1 else self.unit
+    @property
+    def short(self) -> str:
+        """The numbers alone, such as 0.43 [0.41, 0.45]."""
         shown, form = (self.estimate, self.low, self.high), ".3g"
         width = self.high - self.low
         if 0 < width < math.inf:  # the digits that it warrants: a fifth of it, or finer
             decimals = max(0, math.ceil(-math.log10(width / 5) - 1e-9))
             form = f"z.{decimals}f" if decimals <= 6 and max(map(abs, shown)) < 1e7 else form
         estimate, low, high = (format(number, form) for number in shown)
-        return f"{estimate} [{low}, {high}], {self.n} {unit}"
+        return f"{estimate} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return f"{self.short}, {self.n} {self.unit.removesuffix('s') if self.n == 1 else self.unit}"
 
 
 def interval(values: object) -> Interval:
