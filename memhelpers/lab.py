@@ -229,7 +229,8 @@ class Chapter:
             said = {verdict.claim: verdict.verdict for verdict in run.verdicts.values()}
             return Page(figure(run), ledger.pills(said))
 
-        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(finding(largest)))
+        said = finding(largest) if largest.verdicts else "This run is not judged yet."
+        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(said))
         cost = html.escape(f"{self._cost()} Downloads: {downloads}.")
         return Page(
             f'<p class="mem-finding">{found}</p>',

@@ -14,7 +14,7 @@ import pytest
 import torch
 from toys import toy_data
 
-from memhelpers import charts, claims, lab
+from memhelpers import charts, claims, lab, stats
 from memhelpers.claims import Claim
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import machine, records
@@ -88,22 +88,16 @@ def test_an_unknown_preset_is_refused(monkeypatch):
         lab.Chapter(SLUG)
 
 
-def test_its_text_names_preset_device_and_versions(monkeypatch):
-    monkeypatch.setenv(lab.PRESET, "quick")
-    said = str(lab.Chapter(SLUG))
-    assert said.startswith("preset quick | ")
-    assert f"torch {torch.__version__}" in said
-
-
 # Records
 
 
 def test_record_takes_tables_and_data_over_and_writes_nothing(empty_book):
     chapter = chapter_with_a_run()
     assert not (empty_book / "data").exists()
-    assert (chapter.here, chapter.data.name) == ("quick, toy", "toy")
-    assert list(chapter.runs) == ["quick, toy"]
-    pd.testing.assert_frame_equal(chapter.runs["quick, toy"]["values"], TABLE)
+    assert (chapter.here, chapter.data.name) == ("This page: toy", "toy")
+    (run,) = chapter.runs
+    assert (run.label, run.data, run.verdicts) == ("This page: toy", "toy", {})
+    pd.testing.assert_frame_equal(run.tables["values"], TABLE)
 
 
 @pytest.mark.parametrize(
@@ -125,66 +119,76 @@ def test_only_the_paper_preset_as_it_is_counts_as_paper_scale(preset, overrides,
     assert missing is not whether
 
 
-def test_a_quick_record_is_told_in_the_cost_line_and_shown_nowhere():
+def drawn(run):
+    return charts.table(run.tables["values"], caption=run.label)
+
+
+def labels(chapter):
+    return [run.label for run in chapter.runs]
+
+
+def test_a_quick_record_is_shown_on_the_first_screen_alone():
     save("quick-mnist", "quick", factor=7)
     save("colab-mnist", "colab")
     chapter, seen = chapter_with_a_run(), []
 
-    def figure(title, tables):
-        seen.append(tables["values"]["value"].max())
-        return charts.table(TABLE, caption=title)
+    def figure(run):
+        seen.append(run.tables["values"]["value"].max())
+        return drawn(run)
 
-    assert list(chapter.recorded) == ["mnist, colab scale"]
-    assert list(chapter.runs) == ["quick, toy", "mnist, colab scale"]
-    assert list(chapter.show(figure).panels) == ["This page: toy", "Recorded: mnist"]
+    assert list(chapter.recorded) == ["Recorded: MNIST"]
+    assert labels(chapter) == ["This page: toy", "Recorded: MNIST"]
+    assert list(chapter.show(figure).panels) == labels(chapter)
     assert seen == [2, 2]
-    assert list(chapter.judge(verdicts).recorded) == ["mnist, colab scale", "paper scale"]
-    assert "quick" not in chapter.unsupported().data.replace("quick, toy", "")
-    assert chapter.cost("none").data.count("quick-mnist: 60 s on") == 1
+    assert list(chapter.judge(verdicts).recorded) == ["Recorded: MNIST", "paper scale"]
+    shown = lab.Chapter(SLUG).first_screen(figure, lambda run: "It grows.", downloads="none")
+    assert list(shown.parts[1].panels) == ["Quick run: MNIST", "Recorded: MNIST"]
+    assert seen[2:] == [14, 2]
 
 
-# The title of this page's run
+# What sets this page's run apart
 
 
-def title_with(monkeypatch, preset="quick", **parameters):
-    """The title of a run of a notebook whose parameters cell has assigned these."""
+def changed_in(monkeypatch, preset="quick", **parameters):
+    """What a notebook whose parameters cell has assigned these has otherwise than its preset."""
     monkeypatch.setenv(lab.PRESET, preset)
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(**parameters))
-    return chapter_with_a_run().here
+    return chapter_with_a_run().changed
 
 
-def test_a_title_says_which_parameters_were_changed(monkeypatch):
+def test_it_is_known_which_parameters_were_changed(monkeypatch):
     same = {"data": "digits", "epochs": 80, "hidden": (16, 16), "rate": 0.1}
     save("quick-mnist", preset="quick", parameters={**same, "hidden": [16, 16]})
-    assert title_with(monkeypatch, **same) == "quick, toy"
-    assert title_with(monkeypatch, **same | {"data": "mine.npz"}, more=1) == "quick, toy"
-    assert title_with(monkeypatch, epochs=80) == "quick, toy"  # the others are deleted
-    changed = same | {"epochs": 5, "hidden": (16, 32)}
-    told = "quick, toy, with epochs = 5, hidden = 16 x 32"
-    assert title_with(monkeypatch, **changed) == told
-    assert title_with(monkeypatch, "colab", **changed) == "colab, toy"  # what it has is not known
+    assert changed_in(monkeypatch, **same) == {}
+    assert changed_in(monkeypatch, **same | {"data": "mine"}, more=1) == {"data": "mine"}
+    assert changed_in(monkeypatch, epochs=80) == {}  # the others are deleted
+    changed = {"epochs": 5, "hidden": (16, 32)}
+    assert changed_in(monkeypatch, **same | changed) == changed
+    assert changed_in(monkeypatch, "colab", **same | changed) == {}  # what it has is not known
 
 
 def test_a_run_that_departs_does_not_tell_what_the_preset_has(monkeypatch):
     save("paper-mnist-epochs=5", parameters={"epochs": 5, "seeds": 3}, epochs=5)
-    assert title_with(monkeypatch, "paper", epochs=80, seeds=4) == "paper, toy"
+    assert changed_in(monkeypatch, "paper", epochs=80, seeds=4) == {}
     save("paper-mnist", parameters={"epochs": 80, "seeds": 3}, data="mine.npz")
-    assert title_with(monkeypatch, "paper", epochs=80, seeds=4) == "paper, toy, with seeds = 4"
+    assert changed_in(monkeypatch, "paper", epochs=80, seeds=4) == {"seeds": 4}
 
 
-def test_a_changed_run_is_shown_and_judged_under_its_title(monkeypatch):
-    save("quick-mnist", preset="quick", parameters={"epochs": 80})
+def test_a_changed_run_says_so_and_is_seen_first(monkeypatch):
+    save("quick-mnist", preset="quick", parameters={"epochs": 80, "hidden": [16, 16]})
     save("paper-mnist")
-    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(epochs=5))
-    chapter, title = chapter_with_a_run(), "quick, toy, with epochs = 5"
-    assert list(chapter.runs) == [title, "mnist, paper scale"]
-    assert chapter.judge(verdicts).title == title
-    shown = chapter.show(lambda title, tables: charts.table(TABLE, caption=title))
-    assert list(shown.panels) == ["This page: toy", "Recorded: mnist"]
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(epochs=5, hidden=(16, 32)))
+    chapter = chapter_with_a_run()
+    here = chapter.runs[0]
+    assert here.about.endswith("16 x 32 units; changed: epochs = 5, hidden = 16 x 32")
+    assert chapter.judge(verdicts).title == "This page: toy"
+    shown = chapter.show(drawn)
+    assert list(shown.panels) == ["This page: toy", "Recorded: MNIST"]
+    assert shown.start == "This page: toy"
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
-def test_an_unchanged_chapter_has_no_more_in_its_title(path, monkeypatch):
+def test_an_unchanged_chapter_counts_as_unchanged(path, monkeypatch):
     """So what is recorded at a preset, and told of its cost, has the preset's parameters."""
     monkeypatch.setattr(machine, "repository_root", lambda: notebooks.ROOT)
     for preset in ("quick", "paper"):
@@ -193,7 +197,7 @@ def test_an_unchanged_chapter_has_no_more_in_its_title(path, monkeypatch):
         monkeypatch.setenv(lab.PRESET, preset)
         chapter = lab.Chapter(path.stem)
         chapter.record({}, data=toy_data())
-        assert chapter.here == f"{preset}, toy"
+        assert chapter.changed == {}
     assert any(r.provenance["preset"] == "quick" for r in lab.recorded(path.stem).values())
 
 
@@ -203,35 +207,62 @@ def test_an_unchanged_chapter_has_no_more_in_its_title(path, monkeypatch):
 def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
     save("quick-mnist", preset="quick", seconds=1e6)
     save("paper-mnist-hidden=8-8", seconds=900, hidden=[8, 8])
-    save("paper-mnist", seconds=60)
+    save("paper-mnist", seconds=60, parameters={"hidden": [4, 4]})
     save("paper-mnist-hidden=16-16", seconds=30, hidden=[16, 16])
-    assert list(chapter_with_a_run().runs) == [
-        "quick, toy",
-        "mnist, paper scale",
-        "mnist, paper preset with hidden = 16 x 16",
-        "mnist, paper preset with hidden = 8 x 8",
+    assert labels(chapter_with_a_run()) == [
+        "This page: toy",
+        "Recorded: MNIST, 2 x 4 units",
+        "Recorded: MNIST, 2 x 16 units",
+        "Recorded: MNIST, 2 x 8 units",
     ]
 
 
 def test_a_twin_in_another_precision_is_judged_and_not_drawn():
-    save("paper-mnist-seeds=5", seeds=5)
-    save("paper-mnist-precision=bf16-seeds=5", seconds=900, precision="bf16", seeds=5)
-    save("paper-mnist-hidden=8-8-precision=bf16", hidden=[8, 8], precision="bf16")  # has no twin
+    usual = {"hidden": [9], "precision": "fp32"}
+    save("paper-mnist-seeds=5", parameters=usual, seeds=5)
+    half = usual | {"precision": "bf16"}
+    save("paper-mnist-p=bf16", parameters=half, precision="bf16", seeds=5)
+    alone = {"hidden": [8, 8], "precision": "bf16"}
+    save("paper-mnist-hidden=8-8-p=bf16", parameters=alone, **alone)  # has no twin
     chapter = chapter_with_a_run()
-    twin, *drawn = (
-        "mnist, paper preset with precision = bf16, seeds = 5",
-        "mnist, paper preset with hidden = 8 x 8, precision = bf16",
-        "mnist, paper preset with seeds = 5",
-    )
-    assert list(chapter.runs) == ["quick, toy", *drawn]
-    assert list(chapter.judge(verdicts).recorded) == [*drawn, twin, "paper scale"]
+    drawn = ["Recorded: MNIST, 2 x 8 units", "Recorded: MNIST, 1 x 9 units"]
+    twin = "Recorded: MNIST, 1 x 9 units, bf16"
+    assert labels(chapter) == ["This page: toy", *drawn]
+    assert sorted(chapter.judge(verdicts).recorded) == sorted([*drawn, twin, "paper scale"])
 
 
 def test_runs_on_other_data_are_no_twins():
     save("paper-mnist")
     save("paper-cifar10", dataset="cifar10", data="cifar10")
-    titles = ["quick, toy", "cifar10, paper scale", "mnist, paper scale"]
-    assert list(chapter_with_a_run().runs) == titles
+    found = ["This page: toy", "Recorded: CIFAR-10", "Recorded: MNIST"]
+    assert labels(chapter_with_a_run()) == found
+
+
+@pytest.mark.parametrize(
+    ("parameters", "label"),
+    [
+        ([{"hidden": [4]}, {"hidden": [4], "balanced": True}], "MNIST, balanced"),
+        ([{"rate": 0.1}, {"rate": 0.3}], "MNIST, rate = 0.3"),
+        ([{"hidden": [4]}, {"hidden": []}], "MNIST, no hidden layer"),
+    ],
+)
+def test_runs_of_the_same_data_are_told_apart_by_what_they_have_otherwise(parameters, label):
+    for number, values in enumerate(parameters):
+        save(f"paper-mnist-{number}", parameters=values, **values)
+    found = lab.labelled(list(lab.recorded(SLUG).values()))
+    assert len(found) == 2
+    assert f"Recorded: {label}" in found
+
+
+def test_a_run_tells_its_sizes_and_how_it_came_about():
+    save("paper-mnist", parameters={"hidden": [16, 16], "seeds": 10, "rate": 0.1}, seconds=600)
+    (_, run) = chapter_with_a_run().runs
+    assert run.about == "2 x 16 units, 10 seeds"
+    assert {"Data", "Parameters", "Took", "Ran on", "Recorded"} <= run.details.keys()
+    assert "rate = 0.1" in run.details["Parameters"]
+    data = "mnist: 1,000 train; 1x14x14 images in 10 classes"
+    assert lab.sizes({"networks": 100}, data) == "1,000 images, 100 networks"
+    assert lab.sizes({}, "wine: 90 train; 13 numbers") == "90 examples"
 
 
 # What is shown
@@ -241,34 +272,73 @@ def test_the_switch_starts_with_the_largest_recorded_run():
     save("paper-mnist", factor=3)
     seen = {}
 
-    def figure(title, tables):
-        seen[title] = tables["values"]["value"].max()
-        return charts.table(tables["values"], caption=title)
+    def figure(run):
+        seen[run.label] = run.tables["values"]["value"].max()
+        return drawn(run)
 
     shown = chapter_with_a_run().show(figure)
-    assert seen == {"quick, toy": 2, "mnist, paper scale": 6}
-    assert shown.start == "Recorded: mnist"
-    assert list(shown.panels) == ["This page: toy", "Recorded: mnist"]
+    assert seen == {"This page: toy": 2, "Recorded: MNIST": 6}
+    assert shown.start == "Recorded: MNIST"
+    assert list(shown.panels) == ["This page: toy", "Recorded: MNIST"]
 
 
 def test_without_a_record_the_switch_has_this_page_s_run_alone():
-    shown = chapter_with_a_run().show(lambda title, tables: charts.table(TABLE, caption=title))
+    shown = chapter_with_a_run().show(drawn)
     assert (shown.start, list(shown.panels)) == ("This page: toy", ["This page: toy"])
 
 
-def test_runs_of_the_same_data_are_told_apart_in_the_switch():
-    save("paper-mnist")
-    save("paper-mnist-hidden=8-8", hidden=[8, 8])
-    shown = chapter_with_a_run().show(lambda title, tables: charts.table(TABLE, caption=title))
-    departing = "Recorded: mnist, paper preset with hidden = 8 x 8"
-    assert list(shown.panels) == ["This page: toy", "Recorded: mnist, paper scale", departing]
-    assert shown.start == "Recorded: mnist, paper scale"
+@pytest.fixture
+def declared(monkeypatch):
+    monkeypatch.setattr(claims, "load", lambda path=None: {CLAIM.id: CLAIM})
 
 
-def test_each_run_says_its_sentence():
+def keep(**intervals):
+    """Keep verdicts of recorded runs beside the records."""
+    told = {
+        label.replace("_", ": "): {CLAIM.id: claims.stored(interval)}
+        for label, interval in intervals.items()
+    }
+    (machine.data_folder() / claims.KEPT).write_text(json.dumps({SLUG: told}))
+
+
+def test_the_first_screen_says_what_the_kept_verdicts_allow(declared):
     save("paper-mnist")
-    said = chapter_with_a_run().say(lambda title, tables: f"**{title}** {len(tables['values'])}")
-    assert said.data == "**quick, toy** 6\n\n**mnist, paper scale** 6"
+    keep(Recorded_MNIST=stats.interval([0.7, 0.8, 0.9, 0.8, 0.8]))
+    said = []
+
+    def finding(run):
+        said.append((run.supports("C9.1"), run.estimate("C9.1")))
+        return f"It is **{run.interval('C9.1')}** < 1."
+
+    page = lab.Chapter(SLUG).first_screen(drawn, finding, downloads="none").html()
+    assert said == [(True, "0.80")]
+    assert '<p class="mem-finding">It is <strong>0.80 [0.71, 0.89]</strong> &lt; 1.</p>' in page
+    assert page.index("mem-finding") < page.index("Recorded") < page.index("#claim-C9.1")
+    assert "Downloads: none." in page
+
+
+def test_what_nobody_has_judged_is_not_claimed(declared):
+    save("paper-mnist")
+    page = lab.Chapter(SLUG).first_screen(drawn, lambda run: "It is large.", downloads="none")
+    assert "It is large" not in page.html()
+    assert "not judged yet" in page.html()
+    (run,) = [run for run in chapter_with_a_run().runs if run.label == "Recorded: MNIST"]
+    assert not run.supports("C9.1")
+    assert run.interval("C9.1") == run.estimate("C9.1") == "not judged"
+
+
+def test_a_chapter_without_records_has_a_first_screen(declared):
+    shown = lab.Chapter(SLUG).first_screen(drawn, lambda run: "It is.", downloads="none")
+    assert "No run of this chapter is recorded" in shown.data
+
+
+def test_judged_runs_carry_their_verdicts_to_the_figures():
+    save("paper-mnist", factor=0.1)
+    chapter = chapter_with_a_run()
+    chapter.judge(verdicts)
+    assert [run.supports("C9.1") for run in chapter.runs] == [True, False]
+    chapter.record({"values": TABLE}, data=toy_data())  # a new run is not judged by the old
+    assert not chapter.runs[0].verdicts
 
 
 def test_a_missing_run_at_paper_scale_is_told():
@@ -279,23 +349,24 @@ def test_a_missing_run_at_paper_scale_is_told():
     assert chapter.ledger.recorded["paper scale"] is None
     assert chapter.ledger.lines() == "C9.1 supported"
     here, far, near, missing = chapter.unsupported().data.splitlines()
-    assert here == "- **quick, toy**: every claim is supported."
-    assert far.startswith(
-        "- **mnist, paper preset with hidden = 8 x 8**: C9.1 is contradicted (0.15"
-    )
-    assert near.startswith(
-        "- **mnist, paper preset with hidden = 4 x 4**: C9.1 is inconclusive (0.5"
-    )
+    assert here == "- **This page: toy**: every claim is supported."
+    assert far.startswith("- **Recorded: MNIST, 2 x 8 units**: C9.1 is contradicted (0.15")
+    assert near.startswith("- **Recorded: MNIST, 2 x 4 units**: C9.1 is inconclusive (0.5")
     assert missing == "- **paper scale**: not recorded."
 
 
-def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured(monkeypatch):
+def cost(**named):
+    page = lab.Chapter(SLUG).first_screen(drawn, lambda run: "It is.", downloads="none").html()
+    return re.search(r"<strong>Cost</strong> (.*?)</p>", page)[1]
+
+
+def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured():
     save("paper-mnist", seconds=600)
     save("quick-mnist", "quick", seconds=99)
     threads = f"{torch.get_num_threads()} thread"
-    said = lab.Chapter(SLUG).cost("none").data
-    assert re.search(rf"paper-mnist: 10 min on .*, {threads}s?; quick-mnist: 99 s on", said)
-    assert said.endswith("not measured yet. Downloads: none.")
+    told = rf"MNIST, paper preset: 10 min on .*, {threads}s?; MNIST, quick preset: 99 s on"
+    assert re.search(told, cost())
+    assert cost().endswith("not measured yet. Downloads: none.")
 
 
 @pytest.mark.parametrize("card", ["Tesla T4", "NVIDIA H100"])
@@ -303,9 +374,8 @@ def test_the_cost_line_names_the_gpu_that_was_measured(monkeypatch, card):
     ran_on = machine.environment("cpu", "fp32") | {"device": card, "threads": 1, "cpu_seconds": 30}
     monkeypatch.setattr(machine, "environment", lambda *_: ran_on)
     save("paper-mnist", seconds=120)
-    said = lab.Chapter(SLUG).cost("none").data
-    told = f"paper-mnist: 2 min (30 s of processor time) on {card}, 1 thread."
-    assert said == f"**Cost.** {told} Downloads: none."
+    told = f"MNIST, paper preset: 2 min (30 s of processor time) on {card}, 1 thread."
+    assert cost() == f"{told} Downloads: none."
 
 
 def test_chapters_with_records_are_listed_without_the_benchmarks(empty_book):
