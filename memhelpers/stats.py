@@ -129,8 +129,7 @@ def paired(a: object, b: object, how: str = "difference") -> Interval:
         if values.min() <= 0:
             raise ArgumentError(argument, float(values.min()), "values above 0, for a ratio")
     above, below = first / first.mean(), second / second.mean()
-    influence = (above - below).round(12)  # 0 where a is a multiple of b
-    ends = _ends(influence, lambda weights: np.log(above @ weights) - np.log(below @ weights))
+    ends = _ends(above - below, lambda weights: np.log(above @ weights) - np.log(below @ weights))
     estimate = float(first.mean() / second.mean())
     low, high = (float(estimate * np.exp(end)) for end in ends)
     return Interval(estimate, low, high, LEVEL, len(first))
