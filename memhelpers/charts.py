@@ -30,7 +30,7 @@ __all__ += ["lines", "matrices", "slider", "table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
 BLUE, MAGENTA = RAMP[0], RAMP[-1]
-_SOLID, _SHORT, _LONG_DOT = (1, 0), (6, 3.5), (14, 4, 2, 4)
+_SOLID, _LONG_DOT = (1, 0), (14, 4, 2, 4)
 _READER_DASHES = (_LONG_DOT, (8, 3, 2, 3, 2, 3), (4, 2), (16, 4))
 
 # Names of one condition (the paper's, Zhang et al.'s and the book's) share its colour and dashes.
@@ -38,7 +38,7 @@ _STYLES = {
     ("real", "true labels", "clean labels", "right label", "right labels"): (BLUE, _SOLID),
     ("training accuracy", "training images"): (BLUE, _SOLID),
     ("randX", "Gaussian", "random images", "random inputs"): ("#B84C00", (9, 4)),
-    ("randY", "random labels", "wrong label", "wrong labels"): (MAGENTA, _SHORT),
+    ("randY", "random labels", "wrong label", "wrong labels"): (MAGENTA, (6, 3.5)),
     ("shuffled pixels",): ("#00694B", (10, 3, 2, 3)),
     ("shuffled per image", "random pixels"): ("#4A16AE", (1.5, 4)),
     ("partly random labels", "half random labels"): (RAMP[3], _LONG_DOT),
@@ -212,12 +212,12 @@ def intervals(
     data["right"] = across.high
     if series is not None:
         data["interval"] = data[series].astype(str) + "\n" + data["interval"]
-    wrapped = [{str(n): textwrap.wrap(str(n), width) for n in names} for width in (15, 26)]
+    wrapped = [{str(n): textwrap.wrap(str(n), width) for n in names} for width in (20, 26)]
     label = "(narrow ? {} : {})[datum.value]".format(*map(json.dumps, wrapped))
-    axis = alt.Axis(labelExpr=label, labelLimit=0)
+    axis, said = alt.Axis(labelExpr=label, labelLimit=0), alt.Tooltip("interval:N", title=x_title)
     base = alt.Chart(data).encode(
         alt.Y(category, type="nominal", title=None, sort=names, axis=axis),
-        tooltip=[f"{category}:N", alt.Tooltip("interval:N", title=x_title)],
+        tooltip=[alt.Tooltip(category, type="nominal", title="title"), said],
         **_series_encoding(data, category if set(names) & set(CONDITIONS) else series),
     )
     if series is not None:

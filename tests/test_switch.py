@@ -152,6 +152,28 @@ def test_a_chart_that_is_not_seen_yet_is_drawn_in_full_width_when_it_is(open_pag
     assert 500 < plots.nth(0).bounding_box()["width"] <= 900
 
 
+def test_charts_have_dark_colours_on_a_dark_page(open_page):
+    page = open_page("book.html")
+    light, dark = (f"css=.mem-chart svg path[stroke='{c}']" for c in ("#1D67D8", "#3894FF"))
+    page.locator(light).first.wait_for(state="attached")
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+    page.locator(dark).first.wait_for(state="attached")
+    assert page.locator(light).count() == 0
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_a_pointer_and_a_finger_see_the_nearest_point(open_page, touch):
+    page = open_page("book.html", has_touch=touch)
+    plot = page.locator(".mem-chart svg")
+    plot.wait_for()
+    box = plot.bounding_box()
+    place = box["x"] + box["width"] * 0.6, box["y"] + 100
+    (page.touchscreen.tap if touch else page.mouse.move)(*place)
+    tooltip = page.locator("#vg-tooltip-element.visible")
+    tooltip.wait_for()
+    assert tooltip.inner_text().split() == ["y", "1", "x", "2"]
+
+
 def test_the_keyboard_changes_the_run_and_skips_what_is_hidden(open_page):
     page = open_page("book.html")
     slider = "() => document.querySelectorAll('input[type=range]').length === "
