@@ -111,7 +111,7 @@ class Scoreboard:
                 f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
             )
             shown += "".join(_line(row, columns, self._to(row[0])) for row in group)
-        return f'<div class="mem-score" style="--runs:{len(columns)}">\n{shown}</div>'
+        return f'<div class="mem-score mem-wide" style="--runs:{len(columns)}">\n{shown}</div>'
 
     def table(self) -> str:
         """Return all of it with the full sentences, as an HTML table."""
