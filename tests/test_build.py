@@ -249,7 +249,7 @@ def test_outputs_are_written_back_in_the_normal_form_and_rendered_without_a_run(
     status, said = minibook.run(book, "tools.build", "--stored")
     minibook.edit(book, "book/01-first.ipynb", '"low": 2', '"low": 3')
     assert status == 1
-    assert "FAILED scoreboard: 01-first.ipynb: the table of its claims is not what" in said
+    assert "FAILED scoreboard: 01-first.ipynb: the cards of its claims are not what" in said
 
 
 def test_the_books_own_configuration_shows_buttons_only_with_an_address(tmp_path):

@@ -41,7 +41,9 @@ class Scoreboard:
         """Return all of it as plain text."""
         lines = [self.counts()]
         for claim, *runs in (row for rows in self.groups().values() for row in rows):
-            told = "; ".join(f"{v.verdict} ({run})" for run, v in ledger.judged(*runs))
+            told = "; ".join(
+                f"{v.verdict}, {v.interval} ({run})" for run, v in ledger.judged(*runs)
+            )
             lines.append(f"{claim.id} {claim.short}: {told or NOT_MEASURED}")
         return "\n".join(lines)
 
