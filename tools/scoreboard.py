@@ -236,6 +236,7 @@ def write_verdicts(board: Scoreboard, path: Path) -> None:
     words: dict[str, dict[str, dict[str, str]]] = {}
     for (chapter, run, id), verdict in board.verdicts().items():
         words.setdefault(chapter, {}).setdefault(run, {})[id] = verdict.verdict
+    path.parent.mkdir(exist_ok=True)
     path.write_text(f"{json.dumps(words, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
 
 
