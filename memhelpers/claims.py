@@ -25,9 +25,7 @@ NOT_RECORDED = "not recorded at paper scale"
 NOT_IN_RUN = "not measured in this run"
 # What counts independent runs: examples, or time steps of one run, share its weights.
 UNITS = ("seeds", "networks")
-# A bootstrap interval of n seeds stays within their range, which holds the median with probability
-# 1 - 2^(1 - n): .94 for 5 seeds, but .88 for 4 and .75 for 3.
-MIN_SEEDS = 5
+MIN_SEEDS = 5  # their range holds the median with probability .94; that of 4 with .88
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
 SHORT = 52  # characters of a claim's short sentence
 KEPT = "verdicts.json"  # in the folder of the recorded runs, for the first screens

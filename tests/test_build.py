@@ -161,7 +161,7 @@ def test_a_second_build_executes_and_renders_nothing(book):
 
 def test_the_claims_are_on_their_page_and_as_data_at_the_root_of_the_site(book):
     page = (book / "_build/html/book/scoreboard.html").read_text()
-    assert '<a href="01-first.html">Chapter 01: First</a>' in page
+    assert '<a href="01-first.html">First</a>' in page
     (claim,) = json.loads((book / "_build/html/claims.json").read_text())["claims"]
     assert (claim["id"], claim["threshold"], claim["seeds"]) == ("C9.1", 1.0, 5)
     (verdict,) = claim["verdicts"]
@@ -236,21 +236,26 @@ def test_outputs_are_written_back_in_the_normal_form_and_rendered_without_a_run(
     assert "mystnb" not in str(written)
     assert cells[2].outputs[0].execution_count == 3
 
-    minibook.edit(book, "book/01-first.ipynb", "3.25", "98.75")
+    minibook.edit(book, "book/01-first.ipynb", "quick", "changed")
     status, said = minibook.run(book, "tools.build", "--stored")
-    minibook.edit(book, "book/01-first.ipynb", "98.75", "3.25")
+    assert status == 1
+    assert "FAILED scoreboard: verdicts.json differs from the chapters" in said
+    minibook.edit(book, "data/verdicts.json", "quick", "changed")
+    status, said = minibook.run(book, "tools.build", "--stored")
+    for name in ("book/01-first.ipynb", "data/verdicts.json"):
+        minibook.edit(book, name, "changed", "quick")
     assert status == 0, said
     assert "executing" not in said
     stored = book / "_build/stored/_build/html"
-    assert "98.75" in (stored / "book/01-first.html").read_text()
-    assert "98.75" in (stored / "book/scoreboard.html").read_text()
-    assert "98.75" in (stored / "claims.json").read_text()
+    assert "changed" in (stored / "book/01-first.html").read_text()
+    assert "changed" in (stored / "book/scoreboard.html").read_text()
+    assert "changed" in (stored / "claims.json").read_text()
 
     minibook.edit(book, "book/01-first.ipynb", '"low": 3', '"low": 2')
     status, said = minibook.run(book, "tools.build", "--stored")
     minibook.edit(book, "book/01-first.ipynb", '"low": 2', '"low": 3')
     assert status == 1
-    assert "FAILED scoreboard: 01-first.ipynb: the table of its claims is not what" in said
+    assert "FAILED scoreboard: 01-first.ipynb: the cards of its claims are not what" in said
 
 
 def test_the_books_own_configuration_shows_buttons_only_with_an_address(tmp_path):

@@ -144,9 +144,11 @@ def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter):
 def test_the_text_tells_the_verdicts(ledger, chapter):
     assert str(scoreboard.gather([chapter("04-a.ipynb", ledger)])).splitlines()[1:] == [
         "C1.1a Real digits are less <equal>: not measured yet",
-        "C3.1 Real digits are less <equal>: contradicted (Recorded: MNIST, 2 x 16 units); "
-        "supported (This page: digits)",
-        "C3.2 Real digits are less <equal>: inconclusive (This page: digits)",
+        "C3.1 Real digits are less <equal>: contradicted, 0.030 [0.010, 0.050], 10 seeds "
+        "(Recorded: MNIST, 2 x 16 units); supported, 0.33 [0.30, 0.36], 5 seeds "
+        "(This page: digits)",
+        "C3.2 Real digits are less <equal>: inconclusive, 3.5 [3.0, 4.0], 2 seeds "
+        "(This page: digits)",
     ]
 
 

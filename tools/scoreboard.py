@@ -39,7 +39,9 @@ class Scoreboard:
         """Return all of it as plain text."""
         lines = [self.counts()]
         for claim, *runs in (row for rows in self.groups().values() for row in rows):
-            told = "; ".join(f"{v.verdict} ({run})" for run, v in ledger.judged(*runs))
+            told = "; ".join(
+                f"{v.verdict}, {v.interval} ({run})" for run, v in ledger.judged(*runs)
+            )
             lines.append(f"{claim.id} {claim.short}: {told or NOT_MEASURED}")
         return "\n".join(lines)
 
@@ -109,7 +111,7 @@ class Scoreboard:
                 f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
             )
             shown += "".join(_line(row, columns, self._to(row[0])) for row in group)
-        return f'<div class="mem-score" style="--runs:{len(columns)}">\n{shown}</div>'
+        return f'<div class="mem-score mem-wide" style="--runs:{len(columns)}">\n{shown}</div>'
 
     def table(self) -> str:
         """Return all of it with the full sentences, as an HTML table."""
@@ -232,6 +234,7 @@ def write_verdicts(board: Scoreboard, path: Path) -> None:
     told: dict[str, dict[str, dict[str, object]]] = {}
     for (chapter, run, id), verdict in board.verdicts().items():
         told.setdefault(chapter, {}).setdefault(run, {})[id] = claims.stored(verdict.interval)
+    path.parent.mkdir(exist_ok=True)
     path.write_text(f"{json.dumps(told, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
 
 

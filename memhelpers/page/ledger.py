@@ -21,11 +21,8 @@ CLOSE = (
 )
 _INK = {"supported": "#006A6E", "contradicted": "#B42318", "inconclusive": "#5B6670"}
 _GROUND = {"supported": "#E3F2F1", "contradicted": "#FDECEA", "inconclusive": "#EEF1F3"}
-# Of no weight, so that the book's style sheet wins.
-_BARE = (
-    ":where(.mem-card){border:1px solid #D5DCE2;border-radius:8px;padding:12px;margin:12px 0} "
-    ":where(.mem-strip){max-width:560px} :where(.mem-strip svg){display:block}"
-)
+# Without weight, so that the book's style sheet wins.
+_BARE = ":where(.mem-card){border:1px solid #999;padding:12px;margin:12px 0;max-width:640px}"
 
 
 class Strip:
@@ -216,10 +213,9 @@ def _axis(strip: Strip) -> str:
 
 
 def _fold(claim: Any, found: Runs) -> str:
-    rule = f"the whole interval is {claim.criterion}; contradicted if no part of it is"
-    needed = f"at least {claim.seeds} {found[0][1].interval.unit}"
+    rule = f"the whole interval, of at least {claim.seeds} {found[0][1].interval.unit}, is "
+    rule += f"{claim.criterion}; contradicted if no part of it is"
     facts = {"Statistic": f"{claim.statistic} ({claim.unit})", "Supported if": rule}
-    facts |= {"Verdict needs": needed, "Source": claim.source}
     facts |= {run: f"{one.verdict}, {one.interval}: {one.reason}" for run, one in found}
     shown = "".join(f"<dt>{text(name)}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items())
     title = "Statistic, source and provenance"
