@@ -37,6 +37,7 @@ CLAIM = """\
   chapter: "01"
   source: nobody
   sentence: The number is large.
+  short: The number is large
   statistic: the number
   unit: "1"
   direction: above
