@@ -127,7 +127,7 @@ def test_the_stamped_bootstrap_installs_the_helpers_and_no_dependency(colab):
 
 
 def test_the_unstamped_bootstrap_says_on_colab_what_to_do(colab):
-    with pytest.raises(RuntimeError, match="Set REPOSITORY to"):
+    with pytest.raises(RuntimeError, match="Set REPOSITORY above to"):
         bootstrap()
     assert not colab
 

@@ -8,6 +8,6 @@ import sys
 REPOSITORY = os.environ.get("MEMHELPERS_SOURCE") or ""
 if "google.colab" in sys.modules or "MEMHELPERS_SOURCE" in os.environ:
     if not REPOSITORY:
-        raise RuntimeError("Set REPOSITORY to git+ and the address of the book's repository.")
+        raise RuntimeError("Set REPOSITORY above to git+ and the repository's address.")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, REPOSITORY, "vl-convert-python"], check=True)
