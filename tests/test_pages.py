@@ -38,12 +38,12 @@ def test_every_page_is_in_the_table_of_contents():
 
 def test_each_term_is_linked_once_where_it_is_a_word_of_its_own():
     anchors = {"loss": "g#loss", "loss sensitivity": "g#ls", "SGD": "g#sgd", "epoch": "g#epoch"}
-    text = "Loss sensitivities, glossy. The loss sensitivity\nof SGD by epochs; the loss, an epoch."
+    text = "Glossy loss sensitivity\nof SGD by epochs. Loss, and a loss in an epoch."
     made = list(page.linked(text, anchors))
     assert "".join(node.astext() for node in made) == text
     links = [(n.astext(), n["refuri"]) for n in made if isinstance(n, nodes.reference)]
-    expected = [("Loss", "g#loss"), ("loss sensitivity", "g#ls"), ("SGD", "g#sgd")]
-    assert links == [*expected, ("epochs", "g#epoch")]
+    assert links[:2] == [("loss sensitivity", "g#ls"), ("SGD", "g#sgd")]
+    assert links[2:] == [("epochs", "g#epoch"), ("Loss", "g#loss")]
     assert not anchors
     assert [n.astext() for n in page.linked("the sgd", {"SGD": "g#sgd"})] == ["the sgd"]
 
