@@ -119,7 +119,7 @@ def lines(
     controls: Sequence[Control] = (),
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
-    notes: Sequence[tuple[float, float, str]] = (),
+    each: pd.DataFrame | None = None,
     format: str = "",
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
@@ -141,7 +141,7 @@ def lines(
             there and the controls stand as at the start; the text's last line is set in ink, and
             its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
-        notes: (x, y, text), each a remark under a point.
+        each: a row for each point and seed, for a thin line a seed; not with controls.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
 
     Raises:
@@ -150,7 +150,8 @@ def lines(
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
     across = _Axis.over(data, [x], log_x, title=x_title)
-    up = _Axis.over(data, [y, *ends], log_y, y_domain, format=format)
+    drawn = data if each is None else pd.concat([data, each])
+    up = _Axis.over(drawn, [y, *ends], log_y, y_domain, format=format)
     if not up.log and y_domain is None:
         up = replace(up, low=up.ticks(4)[0])
     base = _filtered(alt.Chart(data), controls).encode(across.channel(alt.X, x))
@@ -161,12 +162,11 @@ def lines(
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
         layers.insert(0, band.mark_area(opacity=0.13))
-    for x_note, y_note, text in notes:
-        at = alt.Chart(pd.DataFrame({x: [x_note], y: [y_note]}))
-        at = at.encode(across.channel(alt.X, x), up.channel(alt.Y, y))
-        layers.append(at.mark_rule(yOffset=6, y2Offset=18, color=GREY).encode(y2=y))
-        lines_of_text = textwrap.wrap(text, 30)
-        layers.append(at.mark_text(text=lines_of_text, dy=28, lineHeight=16, **_REMARK))
+    if each is not None:
+        thin = _columns(each, [x, y, series, "seed"])
+        thin = alt.Chart(thin).encode(across.channel(alt.X, x), up.channel(alt.Y, y), detail="seed")
+        thin = thin.encode(**_series_encoding(data, series))
+        layers.insert(0, thin.mark_line(strokeWidth=0.8, opacity=0.45))
     if up.log:
         corner = {"text": up.log, "x": 0, "y": -12, "align": "left"}
         layers.append(alt.Chart(data[:1]).mark_text(**corner, **_REMARK))

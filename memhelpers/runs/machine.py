@@ -28,7 +28,7 @@ def repository_root() -> Path | None:
 
 
 def book_file(name: str) -> Path:
-    """The path of a file in `book/`, existing or not; a wheel carries `claims.yml` only."""
+    """The path of a file in `book/`, existing or not; a wheel carries few."""
     root = repository_root()
     return (root / "book" if root else _PACKAGE / "_book") / name
 
