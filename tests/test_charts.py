@@ -299,7 +299,7 @@ def test_an_axis_up_begins_at_a_round_value_and_has_four_at_most():
 def test_each_seed_has_a_thin_line_within_the_axis():
     each = pd.concat([curves().assign(seed=k, accuracy=0.5 + k / 2) for k in range(3)])
     found = charts.lines(curves(), "epoch", "accuracy", "condition", each=each, **XY).to_dict()
-    thin = found["layer"][0]
+    thin = found["layer"].pop(0)
     assert thin["encoding"]["detail"]["field"] == "seed"
     assert thin["mark"]["strokeWidth"] < 1
     assert line_of(found)["encoding"]["y"]["scale"]["domain"][1] >= 1.5
