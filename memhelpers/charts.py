@@ -23,6 +23,7 @@ from scipy.optimize import isotonic_regression
 from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.page import figures
 from memhelpers.page.figures import Figure, Markup, Page, Switch, images, table
+from memhelpers.stats import readable
 
 # What the page shows is at hand here, too.
 __all__ = ["Control", "Figure", "Markup", "Page", "Switch", "choice", "images", "intervals"]
@@ -207,8 +208,7 @@ def intervals(
     data = _columns(table, [category, series, *drawn])
     across = _Axis.over(data, drawn, log_x, also=reference, title=x_title, format=format)
     names, kinds = _names(data, category), _names(data, series)
-    values = [map(across.text, row) for row in data[drawn].to_numpy(float)]
-    data["interval"] = ["{} [{}, {}]".format(*row) for row in values]
+    data["interval"] = [readable(*row) for row in data[drawn].to_numpy(float)]
     data["right"] = across.high
     if series is not None:
         data["interval"] = data[series].astype(str) + "\n" + data["interval"]
@@ -269,7 +269,7 @@ def matrices(
     """
     data = _columns(table, [by, row, column, value, *(control.column for control in controls)])
     scale = _Axis.over(data, [value], log=True).scale(scheme="viridis")
-    size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": "~g"}
+    size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": ".4~g"}
     legend = alt.Legend(title=value_title, orient="bottom", direction="horizontal", **size)
     across = {"type": "ordinal", "title": column_title, "sort": _names(data, column)}
     down = {"type": "ordinal", "title": row_title, "sort": _names(data, row)}
@@ -362,7 +362,7 @@ class _Axis:
     def channel(self, kind: type, column: str) -> Any:
         """A column along this axis; up there is no title, as the figure's subtitle says it."""
         ticks = [value for value in self.ticks(6 if kind is alt.X else 4) if value >= self.low]
-        axis = alt.Axis(values=ticks, format=self.format or ",~g", labelExpr=_PERCENT)
+        axis = alt.Axis(values=ticks, format=self.format or ",.6~g", labelExpr=_PERCENT)
         title = None
         if kind is alt.X:  # in lines, for a phone
             title = textwrap.wrap(", ".join(filter(None, [self.title, self.log])), 38)

@@ -63,16 +63,20 @@ class Interval:
     @property
     def short(self) -> str:
         """The numbers alone, such as 0.43 [0.41, 0.45]."""
-        shown, form = (self.estimate, self.low, self.high), ".3g"
-        width = self.high - self.low
-        if 0 < width < math.inf:  # the digits that it warrants: a fifth of it, or finer
-            decimals = max(0, math.ceil(-math.log10(width / 5) - 1e-9))
-            form = f"z.{decimals}f" if decimals <= 6 and max(map(abs, shown)) < 1e7 else form
-        estimate, low, high = (format(number, form) for number in shown)
-        return f"{estimate} [{low}, {high}]"
+        return readable(self.estimate, self.low, self.high)
 
     def __str__(self) -> str:
         return f"{self.short}, {self.n} {self.unit.removesuffix('s') if self.n == 1 else self.unit}"
+
+
+def readable(estimate: float, low: float, high: float) -> str:
+    """The three as text, with the digits that the width warrants: to a fifth of it, or finer."""
+    shown, form, width = (estimate, low, high), ".3g", high - low
+    if 0 < width < math.inf:
+        decimals = max(0, math.ceil(-math.log10(width / 5) - 1e-9))
+        form = f"z.{decimals}f" if decimals <= 6 and max(map(abs, shown)) < 1e7 else form
+    text = "{} [{}, {}]".format(*(format(number, form) for number in shown))
+    return text.replace("-", "−")
 
 
 def interval(values: object) -> Interval:

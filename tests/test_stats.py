@@ -34,11 +34,11 @@ def draws(networks: int, examples: int, spread: float, seed: int = 0) -> np.ndar
         (Interval(20037.2, 19900.4, 20200.1, 0.95, 5), "20037 [19900, 20200], 5 seeds"),
         (
             Interval(-0.0001, -0.01, 0.01, 0.95, 100, "networks"),
-            "0.000 [-0.010, 0.010], 100 networks",
+            "0.000 [−0.010, 0.010], 100 networks",
         ),
-        (Interval(0.5, -math.inf, math.inf, 0.95, 1), "0.5 [-inf, inf], 1 seed"),
+        (Interval(0.5, -math.inf, math.inf, 0.95, 1), "0.5 [−inf, inf], 1 seed"),
         (Interval(1, 1, 1, 0.95, 3), "1 [1, 1], 3 seeds"),
-        (Interval(2e-9, 1e-9, 3e-9, 0.95, 6), "2e-09 [1e-09, 3e-09], 6 seeds"),
+        (Interval(2e-9, 1e-9, 3e-9, 0.95, 6), "2e−09 [1e−09, 3e−09], 6 seeds"),
     ],
 )
 def test_an_interval_reads_with_the_digits_that_its_width_warrants(interval, text):
