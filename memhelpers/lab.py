@@ -317,10 +317,11 @@ def at_paper_scale(record: Record) -> bool:
     return record.provenance["preset"] == "paper" and not departures(record)
 
 
-def _size(record: Record) -> tuple[bool, int, bool]:
-    """By which runs are ordered: paper scale, units of the networks, and the usual precision."""
+def _size(record: Record) -> tuple[bool, int, bool, int]:
+    """Ordered by paper scale, units, the usual precision, and how little departs otherwise."""
     units = math.prod(record.provenance["parameters"].get("hidden", ()))
-    return at_paper_scale(record), units, "precision" not in departures(record)
+    departs = departures(record)
+    return at_paper_scale(record), units, "precision" not in departs, -len(departs)
 
 
 def say(text: str) -> Any:

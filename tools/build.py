@@ -63,9 +63,14 @@ def build(address: str, *, write_back: bool) -> int:
     if failures:
         say(f"\n{len(failures)} of {len(notebooks.paths())} notebooks failed; nothing rendered.")
         return 1
+    kept = machine.data_folder() / claims.KEPT
+    before = kept.read_text() if kept.exists() else ""
+    board = lay_claims(source, write_back=write_back)
+    if write_back and board is not None and kept.read_text() != before:
+        say("Verdicts have changed: first screens once more")
+        execute(source, address, write_back=True)
     if write_back and README_CHAPTER.exists():
         README_FIGURE.write_bytes(readme_figure())
-    board = lay_claims(source, write_back=write_back)
     if board is None or (not write_back and not render(notebooks.ROOT)):
         return 1
     say(f"\nClaims\n{board}\n")

@@ -1,8 +1,8 @@
 """Execute notebooks, each only when something that it depends on has changed: the second step.
 
 A notebook's outputs are kept under a key over everything that can change them: its code, the
-helpers, the claims, the recorded runs that it draws, the preset and the versions of what computes.
-Prose is not in the key, so an edited sentence costs no run.
+helpers, the claims and their verdicts, the recorded runs that it draws, the preset and the
+versions of what computes. Prose is not in the key, so an edited sentence costs no run.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 from tqdm import tqdm
 
+from memhelpers import claims
 from tools import notebooks
 
 VERSIONS = ("torch", "numpy", "pandas", "altair", "ipykernel", "nbclient")
@@ -79,7 +80,13 @@ class Executor:
         for file in self._dependencies(path, json.dumps(code)):
             digest.update(file.relative_to(self.root).as_posix().encode() + b"\0")
             digest.update(file.read_bytes())
+        digest.update(json.dumps(self._verdicts().get(path.stem)).encode())
         return digest.hexdigest()
+
+    def _verdicts(self) -> dict:
+        """Read what the first screens of the chapters say."""
+        kept = self.root / "data" / claims.KEPT
+        return json.loads(kept.read_text()) if kept.exists() else {}
 
     def _dependencies(self, path: Path, code: str) -> list[Path]:
         """List the helpers, the claims and the records of each chapter that the code names."""
