@@ -427,7 +427,7 @@ def _switch(figure: Callable[[Run], Any], runs: Sequence[Run], start: Run) -> An
             f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in run.details.items()
         )
         about = f"<summary>{html.escape(run.about)}</summary><dl>{rows}</dl>"
-        return Page(f'<details class="mem-run">{about}</details>', figure(run))
+        return Page(f'<details class="mem-about">{about}</details>', figure(run))
 
     return Switch({run.label: panel(run) for run in runs}, start=start.label)
 

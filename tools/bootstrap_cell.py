@@ -1,5 +1,5 @@
-# On Colab this cell installs the book's helpers, and what draws the pictures where it is
-# missing. It leaves torch, numpy and the rest as they are; elsewhere it does nothing.
+# On Colab this cell installs the book's helpers and what draws the pictures. It leaves
+# torch, numpy and the rest as they are; elsewhere it does nothing.
 import os
 import subprocess
 import sys
