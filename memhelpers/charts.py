@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import altair as alt
@@ -22,10 +23,9 @@ from scipy.optimize import isotonic_regression
 
 from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.page import figures
-from memhelpers.page.figures import Figure, Markup, Page, Switch, images, table
+from memhelpers.page.figures import Figure, images, table
 
-# What the page shows is at hand here, too.
-__all__ = ["Control", "Figure", "Markup", "Page", "Switch", "choice", "images", "intervals"]
+__all__ = ["Control", "Figure", "choice", "images", "intervals"]
 __all__ += ["lines", "matrices", "slider", "table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
@@ -55,7 +55,6 @@ _LABEL = 18  # px from label to label
 _MOST_LABELS = 12
 _SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")
 _PERCENT = "replace(datum.label, '%', ' %')"
-_REMARK = {"fontSize": 13, "color": figures.MUTED}
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,6 @@ def lines(
     controls: Sequence[Control] = (),
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
-    notes: Sequence[tuple[float, float, str]] = (),
     format: str = "",
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
@@ -141,7 +139,6 @@ def lines(
             there and the controls stand as at the start; the text's last line is set in ink, and
             its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
-        notes: (x, y, text), each a remark under a point.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
 
     Raises:
@@ -161,15 +158,9 @@ def lines(
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
         layers.insert(0, band.mark_area(opacity=0.13))
-    for x_note, y_note, text in notes:
-        at = alt.Chart(pd.DataFrame({x: [x_note], y: [y_note]}))
-        at = at.encode(across.channel(alt.X, x), up.channel(alt.Y, y))
-        layers.append(at.mark_rule(yOffset=6, y2Offset=18, color=GREY).encode(y2=y))
-        lines_of_text = textwrap.wrap(text, 30)
-        layers.append(at.mark_text(text=lines_of_text, dy=28, lineHeight=16, **_REMARK))
     if up.log:
-        corner = {"text": up.log, "x": 0, "y": -12, "align": "left"}
-        layers.append(alt.Chart(data[:1]).mark_text(**corner, **_REMARK))
+        corner = {"x": 0, "y": -12, "align": "left", "fontSize": 13, "color": figures.MUTED}
+        layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
     return _finish(chart, controls, phone=_PHONE_HEIGHT)
@@ -185,7 +176,6 @@ def intervals(
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
-    format: str = "",
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval, and both as text.
 
@@ -198,14 +188,14 @@ def intervals(
         series: column that tells several rows of a category apart, by shape and in the text.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
-        format: as of `lines`.
 
     Raises:
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
-    across = _Axis.over(data, drawn, log_x, also=reference, title=x_title, format=format)
+    marked = data[:0] if reference is None else pd.DataFrame({estimate: [reference]})
+    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title)
     names, kinds = _names(data, category), _names(data, series)
     values = [map(across.text, row) for row in data[drawn].to_numpy(float)]
     data["interval"] = ["{} [{}, {}]".format(*row) for row in values]
@@ -231,9 +221,8 @@ def intervals(
     place = {"align": "left", "dx": 14, "dy": -8 if series else 0}
     layers = [rule, dot, text.mark_text(**place, lineBreak="\n", lineHeight=16)]
     if reference is not None:
-        marked = alt.Chart(pd.DataFrame({estimate: [reference]}))
-        marked = marked.encode(across.channel(alt.X, estimate))
-        layers.insert(0, marked.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
+        threshold = alt.Chart(marked).encode(across.channel(alt.X, estimate))
+        layers.insert(0, threshold.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
     height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     return _finish(chart, ())
@@ -312,27 +301,23 @@ class _Axis:
         columns: Sequence[str],
         log: bool,
         domain: tuple[float, float] | None = None,
-        also: float | None = None,
         **shown: str,
     ) -> "_Axis":
         """From the least to the largest value."""
         for name in columns:
             if not is_numeric_dtype(data[name]):
                 raise ArgumentError(name, data[name].dtype, "a column of numbers")
-        values = pd.concat([data[name].astype(float) for name in columns]).dropna()
-        values = values[values.abs() < math.inf]  # an interval may have no ends
+        values = pd.concat([data[name].astype(float) for name in columns])
+        values = values[np.isfinite(values)]  # an interval may have no ends
+        if values.empty:
+            raise ArgumentError(columns[0], "no finite value", "finite values")
         said = ""
         if log and (values > 0).any():  # linear where nothing is above 0
             said = "log scale" + ", 0 or less at the low end" * bool((values <= 0).any())
             values = values[values > 0]
-        ends = [float(values.min()), float(values.max()), *([] if also is None else [also])]
-        if domain is not None and not (isinstance(domain, Sequence) and len(domain) == 2):
-            raise ArgumentError("y_domain", domain, "(low, high)")
-        low, high = map(_rounded, domain or (min(ends), max(ends)))
-        if domain is not None and not low < high:
+        if domain is not None and not _is_range(domain):
             raise ArgumentError("y_domain", domain, "(low, high) with low < high")
-        if not _finite(low) or not _finite(high):
-            raise ArgumentError(columns[0], [low, high], "finite values")
+        low, high = map(_rounded, domain or (values.min(), values.max()))
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
         return cls(low, high, said, **shown)
@@ -508,7 +493,12 @@ def _named(name: Any) -> str:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _is_range(domain: Any) -> bool:
+    pair = isinstance(domain, Sequence) and len(domain) == 2 and all(map(_finite, domain))
+    return pair and domain[0] < domain[1]
 
 
 def _parameter_name(column: str) -> str:

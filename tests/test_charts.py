@@ -296,12 +296,6 @@ def test_an_axis_up_begins_at_a_round_value_and_has_four_at_most():
     assert up["title"] is None
 
 
-def test_a_note_stands_under_its_point():
-    layers = chart(notes=[(2, 0.5, "here")]).to_dict()["layer"]
-    (text,) = [layer for layer in layers if layer["mark"].get("text") == ["here"]]
-    assert text["encoding"]["x"]["field"] == "epoch"
-
-
 def test_tooltips_stand_at_the_nearest_point_and_say_words():
     spec = chart().to_dict()
     (near,) = [one for one in spec["params"] if one["name"] == "nearest"]
@@ -505,14 +499,14 @@ def test_a_title_and_a_subtitle_stand_over_the_chart():
 
 
 def test_a_page_stacks_displays_and_html():
-    page = charts.Page("<p>First</p>", figure(), charts.Markup("<p>Last</p>", "last words"))
+    page = figures.Page("<p>First</p>", figure(), figures.Markup("<p>Last</p>", "last words"))
     shown = page.html()
     assert shown.index("First") < shown.index("mem-chart") < shown.index("Last")
     assert page.png() == figure().png()
     assert repr(page).splitlines() == [repr(figure()), "last words"]
     assert "<img" not in page.html(still=False)
     with pytest.raises(ArgumentError, match="parts"):
-        charts.Page(3)
+        figures.Page(3)
 
 
 def test_charts_side_by_side_keep_their_own_colours_in_the_picture():
