@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toys import small_cnn
 
 from memhelpers import charts, claims, corrupt, lab, networks, sensitivity, stats, sweep
 from memhelpers.data import load
@@ -163,8 +164,6 @@ CALLS = [
     (lambda: corrupt.random_labels("digits"), "data"),
     (lambda: corrupt.random_labels(None), "data"),
     (lambda: corrupt.random_inputs((x, y)), "data"),
-    (lambda: corrupt.asymmetric_labels(DIGITS, mapping={0: 99}), "mapping"),
-    (lambda: corrupt.asymmetric_labels(DIGITS, mapping=[1, 0]), "mapping"),
     (lambda: corrupt.random_inputs(DIGITS, statistics="class"), "statistics"),
     (lambda: corrupt.shuffle_pixels(DIGITS, per_image=1), "per_image"),
     (lambda: corrupt.one_class_per_example(3), "data"),
@@ -176,11 +175,10 @@ CALLS = [
     (lambda: networks.mlp(DIGITS.shape, [8], 0), "classes"),
     (lambda: networks.mlp(DIGITS.shape, np.array([8, 8]), 10), "hidden"),
     (lambda: networks.paper_cnn(DIGITS.shape, 10), "shape"),
-    (lambda: networks.small_cnn((1, 4, 4), 10), "shape"),
     (lambda: sensitivity.loss_sensitivity(NETWORK, [DIGITS] * 3, seeds=[0, 1], epochs=1), "data"),
     (
         lambda: sensitivity.loss_sensitivity(
-            networks.small_cnn(DIGITS.shape, 10), DIGITS, seeds=[0], epochs=1
+            small_cnn(DIGITS.shape, 10), DIGITS, seeds=[0], epochs=1
         ),
         "network",
     ),
