@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
 from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count  # noqa: F401
 from memhelpers.errors import ArgumentError, check_positive_int
@@ -67,7 +67,7 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     sides = [((side - 8) // 3 - 4) // 3 for side in (height, width)]
     return nn.Sequential(
         OrderedDict(
-            crop=Crop(2),
+            crop=nn.ZeroPad2d(-2),
             features=nn.Sequential(
                 *_convolution(channels, 200),
                 *_convolution(200, 200),
@@ -80,18 +80,6 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
             ),
         )
     )
-
-
-class Crop(nn.Module):
-    """Cut `margin` pixels off each side of the image."""
-
-    def __init__(self, margin: int):
-        super().__init__()
-        self.margin = margin
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, C, H, W] to [n, C, H - 2 margin, W - 2 margin]."""
-        return x[..., self.margin : -self.margin, self.margin : -self.margin]
 
 
 def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:

@@ -13,7 +13,6 @@ from toys import small_cnn
 
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import (
-    Crop,
     dry_run,
     initialize,
     mlp,
@@ -76,14 +75,14 @@ def test_the_papers_cnn_has_its_number_of_parameters_and_its_layers_in_order():
     convolution = ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
     dense = ["Linear", "BatchNorm1d", "ReLU"]
     kinds = [type(layer).__name__ for layer in layers_of(network)]
-    assert kinds == ["Crop", *convolution, *convolution, "Flatten", *dense, *dense, "Linear"]
+    assert kinds == ["ZeroPad2d", *convolution, *convolution, "Flatten", *dense, *dense, "Linear"]
 
 
 def test_the_papers_cnn_goes_from_32_over_28_24_8_4_to_1_pixels():
     sides = []
     network = paper_cnn((3, 32, 32), 10)
     for layer in layers_of(network):
-        if isinstance(layer, Crop | nn.Conv2d | nn.MaxPool2d):
+        if isinstance(layer, nn.ZeroPad2d | nn.Conv2d | nn.MaxPool2d):
             layer.register_forward_hook(lambda module, seen, out: sides.append(out.shape[-1]))
     assert network.eval()(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     assert sides == [28, 24, 8, 4, 1]
@@ -93,7 +92,7 @@ def test_the_papers_cnn_goes_from_32_over_28_24_8_4_to_1_pixels():
 
 def test_the_crop_keeps_the_middle():
     image = torch.arange(36.0).view(1, 1, 6, 6)
-    assert torch.equal(Crop(2)(image), image[:, :, 2:4, 2:4])
+    assert torch.equal(paper_cnn((1, 32, 32), 10).crop(image), image[:, :, 2:4, 2:4])
 
 
 @pytest.mark.parametrize(
