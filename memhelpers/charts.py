@@ -150,9 +150,9 @@ def lines(
     up = _Axis.over(data, [y, *ends], log_y, y_domain, format=format)
     if not up.log and y_domain is None:
         up = replace(up, low=up.ticks(4)[0])
-    base = _filtered(alt.Chart(data), controls).encode(across.channel(alt.X, x))
-    base = base.encode(**_series_encoding(data, series))
-    line = base.encode(up.channel(alt.Y, y), **_series_encoding(data, series, line=True))
+    base = _filtered(alt.Chart(data), controls)
+    base = base.encode(across.channel(alt.X, x), *_channels(data, series))
+    line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
     layers = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
     layers.append(line.mark_line(point=points))
     if ends:
@@ -207,8 +207,8 @@ def intervals(
     axis, said = alt.Axis(labelExpr=label, labelLimit=0), alt.Tooltip("interval:N", title=x_title)
     base = alt.Chart(data).encode(
         alt.Y(category, type="nominal", title=None, sort=names, axis=axis),
+        *_channels(data, category if set(names) & set(CONDITIONS) else series),
         tooltip=[alt.Tooltip(category, type="nominal", title="title"), said],
-        **_series_encoding(data, category if set(names) & set(CONDITIONS) else series),
     )
     if series is not None:
         base = base.encode(yOffset=alt.YOffset(series, type="nominal", sort=kinds))
@@ -389,6 +389,7 @@ def _ends(
         last = last.set_index(series)[[x, y]] if series else last[[x, y]].set_axis([""])
         if drawn.empty:
             continue
+        state = dict(zip(keys, key, strict=True))
         found = [
             {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
             | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
@@ -399,14 +400,14 @@ def _ends(
         found = [found[round(i)] for i in fitting]
         if bracket and list(map(_rounded, key)) == start and {*bracket[:2]} <= {*last.index}:
             bar = [last[y][name] for name in bracket[:2]]
-            bars = [dict(zip(keys, key, strict=True)) | {"end_y": bar[0], "end_to": bar[1]}]
+            bars = [state | {"end_y": bar[0], "end_to": bar[1]}]
             found += _beside(bracket[2], across.high, up, bar)
         rows = pd.DataFrame(found, columns=["x", "y", "text", "short", "colour", "weight", "line"])
         wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
         places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
         rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
         rows["moved"] = (np.abs(places - wanted) > 2) & rows["line"]
-        texts.append(rows.add_prefix("end_").assign(**dict(zip(keys, key, strict=True))))
+        texts.append(rows.add_prefix("end_").assign(**state))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     gap = 28 if bars else 18
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
@@ -435,10 +436,10 @@ def _beside(text: str, x: float, up: _Axis, bar: Sequence[float]) -> list[dict[s
     *heads, number = text.split("\n")
     first = re.search(r"[-−+]?\d[\d.,]*(?<=\d)( %)?", number)
     middle = up.value(sum(map(up.share, bar)) / 2)
-    said = [(head, "", figures.MUTED, 400) for head in heads]
-    said.append((number, first[0] if first else "", INK, 600))
-    rows = [dict(zip(("text", "short", "colour", "weight"), line, strict=True)) for line in said]
-    return [{"x": x, "y": middle, "line": False, **row} for row in reversed(rows)]
+    muted = {"x": x, "y": middle, "short": "", "colour": figures.MUTED, "weight": 400}
+    rows = [muted | {"text": head, "line": False} for head in heads]
+    inked = {"short": first[0] if first else "", "colour": INK, "weight": 600}
+    return [muted | inked | {"text": number, "line": False}, *reversed(rows)]
 
 
 def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
@@ -534,21 +535,18 @@ def _styles(data: pd.DataFrame, series: str | None) -> dict[Any, tuple[str, tupl
     return {name: CONDITIONS[name] if name in CONDITIONS else next(spare) for name in names}
 
 
-def _series_encoding(
-    data: pd.DataFrame, series: str | None, *, line: bool = False
-) -> dict[str, Any]:
+def _channels(data: pd.DataFrame, series: str | None, *, line: bool = False) -> list[Any]:
     """The colour of each name and, of a line, its dashes and width."""
     if series is None:
-        return {"color": alt.value(BLUE)}
+        return [alt.ColorValue(BLUE)]
     styles = _styles(data, series)
     widths = {(BLUE, _SOLID): 2.8, CONDITIONS["chance"]: 1.5}
-    ranges = {"color": [colour for colour, _ in styles.values()]}
+    ranges = {alt.Color: [colour for colour, _ in styles.values()]}
     if line:
-        ranges["strokeDash"] = [list(dashes) for _, dashes in styles.values()]
-        ranges["strokeWidth"] = [widths.get(style, 2.2) for style in styles.values()]
-    kinds = {"color": alt.Color, "strokeDash": alt.StrokeDash, "strokeWidth": alt.StrokeWidth}
-    scales = {k: alt.Scale(domain=list(styles), range=values) for k, values in ranges.items()}
-    return {k: kinds[k](series, type="ordinal", scale=s, legend=None) for k, s in scales.items()}
+        ranges[alt.StrokeDash] = [list(dashes) for _, dashes in styles.values()]
+        ranges[alt.StrokeWidth] = [widths.get(style, 2.2) for style in styles.values()]
+    scales = {kind: alt.Scale(domain=list(styles), range=ends) for kind, ends in ranges.items()}
+    return [kind(series, type="ordinal", scale=s, legend=None) for kind, s in scales.items()]
 
 
 def _filtered(chart: Any, controls: Sequence[Control]) -> Any:

@@ -102,11 +102,6 @@ class Sweep:
     missing: list[Run]
     done_before: int
 
-    @property
-    def complete(self) -> bool:
-        """Whether no run has failed or is missing."""
-        return not len(self.failures) and not self.missing
-
     def __repr__(self) -> str:
         counts = f"{len(self.failures)} failed, {len(self.missing)} missing"
         return f"Sweep({len(self.table)} rows; {self.done_before} runs done before, {counts})"

@@ -10,6 +10,7 @@ from memhelpers.data import Dataset, Part
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.networks import mlp
 from memhelpers.seeding import generator
+from memhelpers.sweep import Sweep
 from memhelpers.training import History
 
 
@@ -104,3 +105,8 @@ def assert_same_runs(
             pages = [torch.from_numpy(h.trajectories.arrays[kind]) for h in (a, b)]
             torch.testing.assert_close(pages[0][row_a], pages[1][row_b], **close)
         torch.testing.assert_close(member(a.ensemble, row_a), member(b.ensemble, row_b), **close)
+
+
+def complete(found: Sweep) -> bool:
+    """Whether no run of a sweep has failed or is missing."""
+    return found.failures.empty and not found.missing

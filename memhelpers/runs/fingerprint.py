@@ -43,12 +43,8 @@ _ALLOWED = (
     "sets and functions; make anything else inside the function, or pass what it is made from as a "
     "parameter of the run"
 )
-_FUNCTION_IN = {  # where these keep the function that they are made from
-    property: "fget",
-    functools.cached_property: "func",
-    staticmethod: "__func__",
-    classmethod: "__func__",
-}
+# Where these keep the function that they are made from; static and class methods, as what wraps.
+_FUNCTION_IN = {property: "fget", functools.cached_property: "func"}
 
 
 def lines(named: Mapping[str, Any]) -> list[str]:
