@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import altair as alt
@@ -22,11 +23,10 @@ from scipy.optimize import isotonic_regression
 
 from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.page import figures
-from memhelpers.page.figures import Figure, Markup, Page, Switch, images, table
+from memhelpers.page.figures import Figure, images, table
 from memhelpers.stats import readable
 
-# What the page shows is at hand here, too.
-__all__ = ["Control", "Figure", "Markup", "Page", "Switch", "choice", "images", "intervals"]
+__all__ = ["Control", "Figure", "choice", "images", "intervals"]
 __all__ += ["lines", "matrices", "slider", "table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
@@ -56,7 +56,6 @@ _LABEL = 18  # px from label to label
 _MOST_LABELS = 12
 _SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")
 _PERCENT = "replace(datum.label, '%', ' %')"
-_REMARK = {"fontSize": 13, "color": figures.MUTED}
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,9 @@ def lines(
     up = _Axis.over(drawn, [y, *ends], log_y, y_domain, format=format)
     if not up.log and y_domain is None:
         up = replace(up, low=up.ticks(4)[0])
-    base = _filtered(alt.Chart(data), controls).encode(across.channel(alt.X, x))
-    base = base.encode(**_series_encoding(data, series))
-    line = base.encode(up.channel(alt.Y, y), **_series_encoding(data, series, line=True))
+    base = _filtered(alt.Chart(data), controls)
+    base = base.encode(across.channel(alt.X, x), *_channels(data, series))
+    line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
     layers = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
     layers.append(line.mark_line(point=points))
     if ends:
@@ -166,11 +165,11 @@ def lines(
     if each is not None:
         thin = _columns(each, [x, y, series, "seed"])
         thin = alt.Chart(thin).encode(across.channel(alt.X, x), up.channel(alt.Y, y), detail="seed")
-        thin = thin.encode(**_series_encoding(data, series))
+        thin = thin.encode(*_channels(data, series))
         layers.insert(0, thin.mark_line(strokeWidth=0.8, opacity=0.45))
     if up.log:
-        corner = {"text": up.log, "x": 0, "y": -12, "align": "left"}
-        layers.append(alt.Chart(data[:1]).mark_text(**corner, **_REMARK))
+        corner = {"x": 0, "y": -12, "align": "left", "fontSize": 13, "color": figures.MUTED}
+        layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
     return _finish(chart, controls, phone=_PHONE_HEIGHT)
@@ -186,7 +185,6 @@ def intervals(
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
-    format: str = "",
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval, and both as text.
 
@@ -199,14 +197,14 @@ def intervals(
         series: column that tells several rows of a category apart, by shape and in the text.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
-        format: as of `lines`.
 
     Raises:
         ArgumentError: a missing column, no rows, or values that are not finite.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
-    across = _Axis.over(data, drawn, log_x, also=reference, title=x_title, format=format)
+    marked = data[:0] if reference is None else pd.DataFrame({estimate: [reference]})
+    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title)
     names, kinds = _names(data, category), _names(data, series)
     data["interval"] = [readable(*row) for row in data[drawn].to_numpy(float)]
     data["right"] = across.high
@@ -217,8 +215,8 @@ def intervals(
     axis, said = alt.Axis(labelExpr=label, labelLimit=0), alt.Tooltip("interval:N", title=x_title)
     base = alt.Chart(data).encode(
         alt.Y(category, type="nominal", title=None, sort=names, axis=axis),
+        *_channels(data, category if set(names) & set(CONDITIONS) else series),
         tooltip=[alt.Tooltip(category, type="nominal", title="title"), said],
-        **_series_encoding(data, category if set(names) & set(CONDITIONS) else series),
     )
     if series is not None:
         base = base.encode(yOffset=alt.YOffset(series, type="nominal", sort=kinds))
@@ -231,9 +229,8 @@ def intervals(
     place = {"align": "left", "dx": 14, "dy": -8 if series else 0}
     layers = [rule, dot, text.mark_text(**place, lineBreak="\n", lineHeight=16)]
     if reference is not None:
-        marked = alt.Chart(pd.DataFrame({estimate: [reference]}))
-        marked = marked.encode(across.channel(alt.X, estimate))
-        layers.insert(0, marked.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
+        threshold = alt.Chart(marked).encode(across.channel(alt.X, estimate))
+        layers.insert(0, threshold.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
     height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     return _finish(chart, ())
@@ -312,27 +309,23 @@ class _Axis:
         columns: Sequence[str],
         log: bool,
         domain: tuple[float, float] | None = None,
-        also: float | None = None,
         **shown: str,
     ) -> "_Axis":
         """From the least to the largest value."""
         for name in columns:
             if not is_numeric_dtype(data[name]):
                 raise ArgumentError(name, data[name].dtype, "a column of numbers")
-        values = pd.concat([data[name].astype(float) for name in columns]).dropna()
-        values = values[values.abs() < math.inf]  # an interval may have no ends
+        values = pd.concat([data[name].astype(float) for name in columns])
+        values = values[np.isfinite(values)]  # an interval may have no ends
+        if values.empty:
+            raise ArgumentError(columns[0], "no finite value", "finite values")
         said = ""
         if log and (values > 0).any():  # linear where nothing is above 0
             said = "log scale" + ", 0 or less at the low end" * bool((values <= 0).any())
             values = values[values > 0]
-        ends = [float(values.min()), float(values.max()), *([] if also is None else [also])]
-        if domain is not None and not (isinstance(domain, Sequence) and len(domain) == 2):
-            raise ArgumentError("y_domain", domain, "(low, high)")
-        low, high = map(_rounded, domain or (min(ends), max(ends)))
-        if domain is not None and not low < high:
+        if domain is not None and not _is_range(domain):
             raise ArgumentError("y_domain", domain, "(low, high) with low < high")
-        if not _finite(low) or not _finite(high):
-            raise ArgumentError(columns[0], [low, high], "finite values")
+        low, high = map(_rounded, domain or (values.min(), values.max()))
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
         return cls(low, high, said, **shown)
@@ -404,6 +397,7 @@ def _ends(
         last = last.set_index(series)[[x, y]] if series else last[[x, y]].set_axis([""])
         if drawn.empty:
             continue
+        state = dict(zip(keys, key, strict=True))
         found = [
             {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
             | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
@@ -414,14 +408,14 @@ def _ends(
         found = [found[round(i)] for i in fitting]
         if bracket and list(map(_rounded, key)) == start and {*bracket[:2]} <= {*last.index}:
             bar = [last[y][name] for name in bracket[:2]]
-            bars = [dict(zip(keys, key, strict=True)) | {"end_y": bar[0], "end_to": bar[1]}]
+            bars = [state | {"end_y": bar[0], "end_to": bar[1]}]
             found += _beside(bracket[2], across.high, up, bar)
         rows = pd.DataFrame(found, columns=["x", "y", "text", "short", "colour", "weight", "line"])
         wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
         places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
         rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
         rows["moved"] = (np.abs(places - wanted) > 2) & rows["line"]
-        texts.append(rows.add_prefix("end_").assign(**dict(zip(keys, key, strict=True))))
+        texts.append(rows.add_prefix("end_").assign(**state))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     gap = 28 if bars else 18
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
@@ -450,10 +444,10 @@ def _beside(text: str, x: float, up: _Axis, bar: Sequence[float]) -> list[dict[s
     *heads, number = text.split("\n")
     first = re.search(r"[-−+]?\d[\d.,]*(?<=\d)( %)?", number)
     middle = up.value(sum(map(up.share, bar)) / 2)
-    said = [(head, "", figures.MUTED, 400) for head in heads]
-    said.append((number, first[0] if first else "", INK, 600))
-    rows = [dict(zip(("text", "short", "colour", "weight"), line, strict=True)) for line in said]
-    return [{"x": x, "y": middle, "line": False, **row} for row in reversed(rows)]
+    muted = {"x": x, "y": middle, "short": "", "colour": figures.MUTED, "weight": 400}
+    rows = [muted | {"text": head, "line": False} for head in heads]
+    inked = {"short": first[0] if first else "", "colour": INK, "weight": 600}
+    return [muted | inked | {"text": number, "line": False}, *reversed(rows)]
 
 
 def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
@@ -508,7 +502,12 @@ def _named(name: Any) -> str:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _is_range(domain: Any) -> bool:
+    pair = isinstance(domain, Sequence) and len(domain) == 2 and all(map(_finite, domain))
+    return pair and domain[0] < domain[1]
 
 
 def _parameter_name(column: str) -> str:
@@ -544,21 +543,18 @@ def _styles(data: pd.DataFrame, series: str | None) -> dict[Any, tuple[str, tupl
     return {name: CONDITIONS[name] if name in CONDITIONS else next(spare) for name in names}
 
 
-def _series_encoding(
-    data: pd.DataFrame, series: str | None, *, line: bool = False
-) -> dict[str, Any]:
+def _channels(data: pd.DataFrame, series: str | None, *, line: bool = False) -> list[Any]:
     """The colour of each name and, of a line, its dashes and width."""
     if series is None:
-        return {"color": alt.value(BLUE)}
+        return [alt.ColorValue(BLUE)]
     styles = _styles(data, series)
     widths = {(BLUE, _SOLID): 2.8, CONDITIONS["chance"]: 1.5}
-    ranges = {"color": [colour for colour, _ in styles.values()]}
+    ranges = {alt.Color: [colour for colour, _ in styles.values()]}
     if line:
-        ranges["strokeDash"] = [list(dashes) for _, dashes in styles.values()]
-        ranges["strokeWidth"] = [widths.get(style, 2.2) for style in styles.values()]
-    kinds = {"color": alt.Color, "strokeDash": alt.StrokeDash, "strokeWidth": alt.StrokeWidth}
-    scales = {k: alt.Scale(domain=list(styles), range=values) for k, values in ranges.items()}
-    return {k: kinds[k](series, type="ordinal", scale=s, legend=None) for k, s in scales.items()}
+        ranges[alt.StrokeDash] = [list(dashes) for _, dashes in styles.values()]
+        ranges[alt.StrokeWidth] = [widths.get(style, 2.2) for style in styles.values()]
+    scales = {kind: alt.Scale(domain=list(styles), range=ends) for kind, ends in ranges.items()}
+    return [kind(series, type="ordinal", scale=s, legend=None) for kind, s in scales.items()]
 
 
 def _filtered(chart: Any, controls: Sequence[Control]) -> Any:

@@ -283,11 +283,9 @@ def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:
     """Whether the interval lies wholly where the claim has it, and wholly elsewhere."""
     low, high = interval.low, interval.high
     first, last = claim.limits[0], claim.limits[-1]
-    if claim.direction == "above":
-        return low > first, high < first
-    if claim.direction == "below":
-        return high < last, low > last
-    return first < low and high < last, high < first or low > last
+    inside = {"above": low > first, "below": high < last, "within": first < low and high < last}
+    outside = {"above": high < first, "below": low > last, "within": high < first or low > last}
+    return inside[claim.direction], outside[claim.direction]
 
 
 def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:

@@ -8,7 +8,7 @@ examples of a smaller fraction are among those of a larger one, with the same la
 Validation and test parts stay clean unless `parts` names them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -21,7 +21,6 @@ from memhelpers.errors import (
     check_choice,
     check_fraction,
     check_instance,
-    check_integer,
     check_seed,
 )
 from memhelpers.inputs.arrays import PART_NAMES
@@ -68,28 +67,6 @@ def random_labels(
 
     step = f"random_labels(fraction={fraction}, seed={seed}, exclude_true={exclude_true})"
     return _corrupt(data, redraw, fraction, seed, "random labels", parts, step)
-
-
-def asymmetric_labels(
-    data: Dataset,
-    fraction: float = 1.0,
-    *,
-    seed: int = 0,
-    mapping: Mapping[int, int] | None = None,
-) -> Dataset:
-    """Replaces training labels by a wrong class that depends on the true class.
-
-    `mapping` gives the new class of each class; one that it leaves out keeps its label. None takes
-    the next class, y + 1 modulo K. Other arguments and errors as in `random_labels`.
-    """
-    check_instance("data", data, Dataset, AS_LOADED)
-    target = torch.tensor(_targets(mapping, data.n_classes))
-
-    def redraw(part: Part, name: str) -> Part:
-        return Part(part.x, target.to(part.y.device)[part.y])
-
-    step = f"asymmetric_labels(fraction={fraction}, seed={seed}, mapping={target.tolist()})"
-    return _corrupt(data, redraw, fraction, seed, "asymmetric labels", ("train",), step)
 
 
 def one_class_per_example(data: Dataset) -> Dataset:
@@ -211,17 +188,6 @@ def _chosen(n: int, fraction: float, seed: int, purpose: str) -> Tensor:
 def _differs(new: Part, old: Part) -> Tensor:
     images = (new.x != old.x).flatten(1).any(1) if new.x is not old.x else False
     return (new.y != old.y) | images
-
-
-def _targets(mapping: Mapping[int, int] | None, classes: int) -> list[int]:
-    """Returns the new class of each class."""
-    if mapping is None:
-        return [(k + 1) % classes for k in range(classes)]
-    if not isinstance(mapping, Mapping):
-        raise ArgumentError("mapping", mapping, "a dict from classes to classes, such as {0: 1}")
-    for label in (*mapping, *mapping.values()):
-        check_integer("mapping", label, 0, classes - 1)
-    return [int(mapping.get(k, k)) for k in range(classes)]
 
 
 def _moments(data: Dataset, statistics: str) -> tuple[Tensor, Tensor]:

@@ -290,18 +290,9 @@ def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
     needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
     if (counts < needed).any():
         least = int((counts - needed).argmin())
-        has = f"class {data.classes[least]!r} has {counts[least]} training examples"
-        most = _largest_balanced(counts)
-        raise ArgumentError(argument, n, f"at most {most}, equally many of each class: {has}")
+        allowed = f"equally many of each class: {data.classes[least]!r} has {counts[least]}"
+        raise ArgumentError(argument, n, allowed)
     return (present.cumsum(0).gather(1, labels[:, None]) - 1).squeeze(1) * data.n_classes + labels
-
-
-def _largest_balanced(counts: Tensor) -> int:
-    """The most examples of which each class can have as many as any other, one more or less."""
-    least = counts.min()
-    # Of a subset that is no multiple of the classes, the first ones have one more.
-    more = (counts > least).long().cumprod(0).sum()
-    return int(least * len(counts) + more)
 
 
 def _average(x: Tensor, side: int) -> Tensor:

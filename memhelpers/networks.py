@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
 from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count  # noqa: F401
 from memhelpers.errors import ArgumentError, check_positive_int
@@ -63,14 +63,14 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     """
     channels, height, width = _check_shape(shape)
     if min(height, width) < 32:
-        raise ArgumentError("shape", shape, "images of at least 32x32 pixels (see small_cnn)")
+        raise ArgumentError("shape", shape, "images of at least 32x32 pixels")
     sides = [((side - 8) // 3 - 4) // 3 for side in (height, width)]
     return nn.Sequential(
         OrderedDict(
-            crop=Crop(2),
+            crop=nn.ZeroPad2d(-2),
             features=nn.Sequential(
-                *_convolution(channels, 200, kernel=5, pool=3),
-                *_convolution(200, 200, kernel=5, pool=3),
+                *_convolution(channels, 200),
+                *_convolution(200, 200),
                 nn.Flatten(),
             ),
             classifier=nn.Sequential(
@@ -80,37 +80,6 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
             ),
         )
     )
-
-
-def small_cnn(shape: Shape, classes: int, channels: int = 32) -> nn.Sequential:
-    """The paper's CNN shrunk to 8x8 images: two 3x3 convolutions, one dense layer of 64 units.
-
-    Arguments and errors as in `mlp`, and `channels` of each convolution; the images are at least
-    8x8.
-    """
-    if min(_check_shape(shape)[1:]) < 8:
-        raise ArgumentError("shape", shape, "images of at least 8x8 pixels")
-    check_positive_int("channels", channels)
-    sides = [side // 4 for side in shape[1:]]
-    return nn.Sequential(
-        *_convolution(shape[0], channels, kernel=3, pool=2, padding=1),
-        *_convolution(channels, channels, kernel=3, pool=2, padding=1),
-        nn.Flatten(),
-        *_dense(channels * sides[0] * sides[1], 64),
-        nn.Linear(64, check_positive_int("classes", classes)),
-    )
-
-
-class Crop(nn.Module):
-    """Cut `margin` pixels off each side of the image."""
-
-    def __init__(self, margin: int):
-        super().__init__()
-        self.margin = margin
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, C, H, W] to [n, C, H - 2 margin, W - 2 margin]."""
-        return x[..., self.margin : -self.margin, self.margin : -self.margin]
 
 
 def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:
@@ -130,9 +99,9 @@ def _check_shape(shape: Shape) -> Shape:
     return tuple(check_positive_int("shape", size) for size in shape)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, pool: int, padding: int = 0) -> list:
-    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(pool)]
+def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, 5)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(3)]
 
 
 def _dense(inputs: int, outputs: int) -> list[nn.Module]:

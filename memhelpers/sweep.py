@@ -49,8 +49,6 @@ _DEFAULTS = {  # of what a `Training` may set
     for name, given in inspect.signature(fit).parameters.items()
     if name not in _NOT_SET
 }
-
-
 Report = Callable[[int, int], None] | None  # progress within a unit: done, and in all
 
 
@@ -81,10 +79,9 @@ class Training:
             raise ArgumentError(min(unknown), settings[min(unknown)], f"one of {[*_DEFAULTS]}")
         if "epochs" not in settings:
             raise ArgumentError("epochs", None, "passes over the data, at most")
-        for name, value, kind in (("network", network, nn.Module), ("data", data, Dataset)):
-            if not isinstance(value, kind):
-                raise ArgumentError(name, value, f"a {kind.__name__}")
-        self.network, self.data, self.seed = network, data, check_seed("seed", seed)
+        self.network = check_instance("network", network, nn.Module)
+        self.data = check_instance("data", data, Dataset)
+        self.seed = check_seed("seed", seed)
         self.subset, self.settings = subset, {**_DEFAULTS, **settings}
 
 
@@ -104,11 +101,6 @@ class Sweep:
     failures: pd.DataFrame
     missing: list[Run]
     done_before: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether no run has failed or is missing."""
-        return not len(self.failures) and not self.missing
 
     def __repr__(self) -> str:
         counts = f"{len(self.failures)} failed, {len(self.missing)} missing"
@@ -290,7 +282,7 @@ def _stacks(
             if group not in groups:
                 sizes[group] = together or min(share, _filling(training))
         except Exception:
-            group = "alone"
+            group, walk = "alone", fingerprint.Walk()  # the former may have broken off
             sizes[group] = 1
         groups.setdefault(group, []).append(key)
     return [

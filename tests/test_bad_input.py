@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toys import small_cnn
 
 from memhelpers import charts, claims, corrupt, lab, networks, sensitivity, stats, sweep
 from memhelpers.data import load
 from memhelpers.errors import ArgumentError, ClaimError
+from memhelpers.page import figures
 from memhelpers.training import Probe, dropout, fit, gaussian_noise, halve_every, weight_norm
 
 DIGITS = load("digits", examples=60)
@@ -162,8 +164,6 @@ CALLS = [
     (lambda: corrupt.random_labels("digits"), "data"),
     (lambda: corrupt.random_labels(None), "data"),
     (lambda: corrupt.random_inputs((x, y)), "data"),
-    (lambda: corrupt.asymmetric_labels(DIGITS, mapping={0: 99}), "mapping"),
-    (lambda: corrupt.asymmetric_labels(DIGITS, mapping=[1, 0]), "mapping"),
     (lambda: corrupt.random_inputs(DIGITS, statistics="class"), "statistics"),
     (lambda: corrupt.shuffle_pixels(DIGITS, per_image=1), "per_image"),
     (lambda: corrupt.one_class_per_example(3), "data"),
@@ -175,11 +175,10 @@ CALLS = [
     (lambda: networks.mlp(DIGITS.shape, [8], 0), "classes"),
     (lambda: networks.mlp(DIGITS.shape, np.array([8, 8]), 10), "hidden"),
     (lambda: networks.paper_cnn(DIGITS.shape, 10), "shape"),
-    (lambda: networks.small_cnn((1, 4, 4), 10), "shape"),
     (lambda: sensitivity.loss_sensitivity(NETWORK, [DIGITS] * 3, seeds=[0, 1], epochs=1), "data"),
     (
         lambda: sensitivity.loss_sensitivity(
-            networks.small_cnn(DIGITS.shape, 10), DIGITS, seeds=[0], epochs=1
+            small_cnn(DIGITS.shape, 10), DIGITS, seeds=[0], epochs=1
         ),
         "network",
     ),
@@ -252,7 +251,7 @@ CALLS = [
     ),
     (lambda: charts.table(pd.DataFrame(), caption="a"), "frame"),
     (lambda: charts.table(None, caption="a"), "frame"),
-    (lambda: charts.Switch({}), "panels"),
+    (lambda: figures.Switch({}), "panels"),
     (lambda: chapter("loss"), "slug"),
     (lambda: chapter(4), "slug"),
     (lambda: chapter().record(None, data=DIGITS), "tables"),

@@ -508,14 +508,14 @@ def test_a_title_and_a_subtitle_stand_over_the_chart():
 
 
 def test_a_page_stacks_displays_and_html():
-    page = charts.Page("<p>First</p>", figure(), charts.Markup("<p>Last</p>", "last words"))
+    page = figures.Page("<p>First</p>", figure(), figures.Markup("<p>Last</p>", "last words"))
     shown = page.html()
     assert shown.index("First") < shown.index("mem-chart") < shown.index("Last")
     assert page.png() == figure().png()
     assert repr(page).splitlines() == [repr(figure()), "last words"]
     assert "<img" not in page.html(still=False)
     with pytest.raises(ArgumentError, match="parts"):
-        charts.Page(3)
+        figures.Page(3)
 
 
 def test_charts_side_by_side_keep_their_own_colours_in_the_picture():

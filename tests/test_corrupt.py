@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memhelpers.corrupt import (
-    asymmetric_labels,
     one_class_per_example,
     random_inputs,
     random_labels,
@@ -21,7 +20,7 @@ fractions = st.floats(0, 1)
 seeds = st.integers(0, 2**63 - 1)
 
 ALL_PARTS = ("train", "validation", "test")
-FRACTIONAL = [random_labels, asymmetric_labels, random_inputs, shuffle_pixels]
+FRACTIONAL = [random_labels, random_inputs, shuffle_pixels]
 
 
 def noise_part(n: int, classes: int, seed: int, shape=(2, 3, 3)) -> Part:
@@ -108,7 +107,7 @@ def test_a_corruption_leaves_its_argument_as_it_was_and_names_itself(corrupt):
     assert noisy.steps[-1].startswith(f"{corrupt.__name__}(fraction=0.5, seed=3")
 
 
-@pytest.mark.parametrize("corrupt", FRACTIONAL[:1] + FRACTIONAL[2:])
+@pytest.mark.parametrize("corrupt", FRACTIONAL)
 def test_the_seed_alone_decides_what_is_drawn(corrupt):
     data = small()
     assert same(corrupt(data, 0.5, seed=4).train, corrupt(data, 0.5, seed=4).train)
@@ -162,27 +161,6 @@ def test_symmetric_noise_never_draws_the_true_label_and_the_others_alike(classes
 def test_random_labels_leave_the_images_alone():
     data = small()
     assert random_labels(data).train.x is data.train.x
-
-
-def test_asymmetric_labels_go_to_the_next_class():
-    data = small(50, 5)
-    noisy = asymmetric_labels(data)
-    assert torch.equal(noisy.train.y, (data.train.y + 1) % 5)
-    assert noisy.changed.all()
-
-
-def test_a_mapping_sends_classes_and_keeps_those_that_it_leaves_out():
-    data = small(50, 5)
-    noisy = asymmetric_labels(data, mapping={0: 1, 1: 0})
-    assert torch.equal(noisy.train.y, torch.tensor([1, 0, 2, 3, 4])[data.train.y])
-    assert torch.equal(noisy.changed, data.train.y < 2)
-    assert noisy.replaced.all()
-
-
-@pytest.mark.parametrize("mapping", [[1, 0], {0: 5}, {5: 0}, {0: -1}, {0: 1.5}])
-def test_a_mapping_beyond_the_classes_is_refused(mapping):
-    with pytest.raises(ArgumentError, match="mapping: given"):
-        asymmetric_labels(small(50, 5), mapping=mapping)
 
 
 def test_one_class_per_example_leaves_nothing_to_share():

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from toys import small_cnn
 
 from memhelpers.engine import curvature
 from memhelpers.engine.curvature import MlpProducts, general_products, is_plain_mlp, products
-from memhelpers.networks import mlp, small_cnn
+from memhelpers.networks import mlp
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # within torch
 

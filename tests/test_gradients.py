@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import small_cnn
 
 from memhelpers.engine import gradients
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.gradients import MlpGradients, by_autograd
-from memhelpers.networks import mlp, small_cnn
+from memhelpers.networks import mlp
 
 
 def batch_for(members: int, images: int, shape=(1, 4, 4), classes=3):

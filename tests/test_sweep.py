@@ -17,7 +17,7 @@ import pytest
 import torch
 import tqdm
 from torch import nn
-from toys import relabelled, toy_data, toy_mlp
+from toys import complete, relabelled, toy_data, toy_mlp
 
 from memhelpers import sweep as module
 from memhelpers.engine import packing
@@ -96,7 +96,7 @@ def test_a_grid_needs_values(axes):
 def test_the_table_has_the_parameters_and_what_fit_gives(fits):
     found = sweep(network_of, NETWORKS)
     table = found.table
-    assert found.complete
+    assert complete(found)
     assert found.done_before == 0
     assert table[["width", "rate", "seed"]].to_dict("records") == NETWORKS
     for row, run in enumerate(NETWORKS):
@@ -200,7 +200,7 @@ def test_parameters_of_every_plain_kind_reach_the_experiment_as_they_are():
         return pd.DataFrame({"x": [1]})
 
     found = sweep(experiment, [given])
-    assert found.complete
+    assert complete(found)
     assert found.table.loc[0, "a"] == (1, (2, 3))
 
 
@@ -284,7 +284,7 @@ def test_what_fit_needs_to_be_alike_is_not_stacked_where_it_differs(fits, one, o
     def experiment(seed):
         return made(seed, **(other if seed else one))
 
-    assert sweep(experiment, grid(seed=[0, 1])).complete
+    assert complete(sweep(experiment, grid(seed=[0, 1])))
     assert fits == ([[0, 1]] if stacked else [[0], [1]])
 
 
@@ -315,7 +315,7 @@ def test_a_setting_that_cannot_be_compared_is_trained_alone(fits):
         probe = Probe(lambda moment: torch.rand(len(moment.members), generator=noise), epochs=[0])
         return Training(toy_mlp(DATA), DATA, seed, epochs=1, probes={"noise": probe})
 
-    assert sweep(experiment, grid(seed=range(3))).complete
+    assert complete(sweep(experiment, grid(seed=range(3))))
     assert fits == [[0], [1], [2]]
 
 
@@ -328,7 +328,7 @@ NOISY = [noisy_probe(0), noisy_probe(1)]
 
 
 def test_what_could_not_be_compared_once_is_not_compared_later(fits):
-    assert sweep(noisy_network_of, grid(seed=range(4))).complete
+    assert complete(sweep(noisy_network_of, grid(seed=range(4))))
     assert fits == [[0], [1], [2], [3]]
 
 
@@ -440,7 +440,7 @@ def test_processes_give_the_same_table(tmp_path):
         found = sweep(network_of, NETWORKS, executor=pool, store=tmp_path, together=3)
         assert pool.submit(torch.get_num_threads).result() == 1
         tables = sweep(rows_of, TABLES, executor=pool)
-    assert found.complete
+    assert complete(found)
     same(found.table, sweep(network_of, NETWORKS, together=3).table)
     same(tables.table, sweep(rows_of, TABLES).table)
 
@@ -481,7 +481,7 @@ def test_trainings_and_tables_may_be_mixed():
 
     for runs in (grid(seed=range(5)), grid(seed=[1, 3, 0, 2])):
         found = sweep(either, runs)
-        assert found.complete
+        assert complete(found)
         assert len(found.table) == len(runs)
 
 
@@ -499,7 +499,7 @@ def test_a_run_that_raises_is_listed_and_tried_again(tmp_path):
 
     with pytest.warns(RuntimeWarning, match=r"1 of 8 runs failed, .*by zero"):
         found = sweep(experiment, TABLES, store=tmp_path / "store")
-    assert not found.complete
+    assert not complete(found)
     assert len(found.table) == 10
     (failure,) = found.failures.to_dict("records")
     assert (failure["size"], failure["seed"]) == (2, 1)
@@ -539,7 +539,7 @@ def test_a_run_whose_measure_failed_is_trained_again_alone(tmp_path, fits):
     with pytest.warns(RuntimeWarning, match="1 of 3 runs failed"):
         sweep(network_of, **given)
     broken.unlink()
-    assert sweep(network_of, **given).complete
+    assert complete(sweep(network_of, **given))
     assert fits == [[0, 1, 2], [2]]
 
 
@@ -568,7 +568,7 @@ def test_a_diverged_network_is_a_result_like_any_other():
         return Training(toy_mlp(DATA), DATA, seed, epochs=3, learning_rate=rate)
 
     found = sweep(experiment, grid(rate=[0.1, 1e30], seed=range(2)))
-    assert found.complete
+    assert complete(found)
     assert found.table["ended"].tolist() == ["epochs"] * 2 + ["diverged"] * 2
 
 
@@ -587,10 +587,10 @@ def test_no_unit_is_started_that_would_not_end_in_time(tmp_path, monkeypatch):
     runs = grid(seed=range(5))
     found = sweep(slow, runs, store=tmp_path, minutes=2.5)
     assert found.missing == runs[2:]
-    assert not found.complete
+    assert not complete(found)
     assert "3 missing" in repr(found)
     rest = sweep(slow, runs, store=tmp_path, minutes=10)
-    assert rest.complete
+    assert complete(rest)
     assert rest.done_before == 2
 
 
@@ -628,7 +628,7 @@ def test_without_tqdm_there_is_no_bar(monkeypatch):
     monkeypatch.delenv(machine.STATIC)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert sweep(rows_of, TABLES).complete
+    assert complete(sweep(rows_of, TABLES))
 
 
 def test_the_bar_shows_what_was_done_before_and_reckons_from_the_rest(monkeypatch, capsys):

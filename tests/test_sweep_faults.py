@@ -29,7 +29,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from toys import relabelled, toy_data
+from toys import complete, relabelled, toy_data
 
 from memhelpers.engine import packing
 from memhelpers.networks import mlp
@@ -98,7 +98,7 @@ def swept(name: str, folder: str, out: str | None = None, **settings) -> None:
     """Sweep in a child, and put the table where the parent finds it."""
     runs = NETWORKS if name == "network_of" else VALUES
     found = sweep(globals()[name], runs, store=folder, **settings)
-    assert found.complete
+    assert complete(found)
     if out:
         Path(out).write_bytes(store.encode(store.to_entry("table", found.table)))
 
@@ -294,7 +294,7 @@ def test_kill_9_at_a_random_point(nursery, length, undisturbed, tmp_path, point)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = sweep(network_of, NETWORKS, store=tmp_path / "s", together=2)
-    assert found.complete
+    assert complete(found)
     same(found.table, undisturbed["network_of"])
     assert sizes(tmp_path / "s") == {2}
 
@@ -381,7 +381,7 @@ def test_after_a_worker_of_a_pool_was_killed_the_next_call_goes_on(undisturbed, 
     before = executions(calls)
     with pool(2) as workers:
         found = sweep(killing_value_of, VALUES, store=tmp_path / "s", executor=workers)
-    assert found.complete
+    assert complete(found)
     assert found.done_before > 0
     same(found.table, undisturbed["killing_value_of"])
     again = executions(calls) - before
@@ -428,7 +428,7 @@ def test_a_worker_of_dask_that_is_killed_costs_nothing(undisturbed, tmp_path, ca
     ):
         found = sweep(killing_value_of, VALUES, store=tmp_path / "s", executor=client)
         networks = sweep(network_of, NETWORKS, executor=client.get_executor(), together=2)
-    assert found.complete
+    assert complete(found)
     same(found.table, undisturbed["killing_value_of"])
     same(networks.table, undisturbed["network_of"])
     assert executions(calls)["2-1"] == 2
@@ -506,7 +506,7 @@ def test_on_a_full_disk_the_table_is_complete_and_the_next_call_stores_the_rest(
     (told,) = {str(warning.message) for warning in warned}  # Python shows each text once
     assert "No space left" in told
     assert "could not be stored" in told
-    assert found.complete
+    assert complete(found)
     same(found.table, undisturbed["value_of"])
     subprocess.run(enlarge, check=True)
     again = sweep(value_of, VALUES, store=folder)
@@ -603,7 +603,7 @@ def test_after_ctrl_c_at_any_time_the_next_call_does_not_wait_for_the_last(tmp_p
         with pytest.raises(KeyboardInterrupt) as error:
             sweep(value_of, VALUES, store=tmp_path)
     assert error.tb is not None  # kept, as in a notebook, with all that its frames hold
-    assert sweep(value_of, VALUES, store=tmp_path).complete
+    assert complete(sweep(value_of, VALUES, store=tmp_path))
 
 
 def test_ctrl_c_while_networks_train_is_not_tried_again_in_halves():

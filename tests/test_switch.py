@@ -10,6 +10,7 @@ from browser import absent, chromium, serve
 
 from memhelpers import charts
 from memhelpers.errors import ArgumentError
+from memhelpers.page import figures
 from tools import vega_bundle
 
 STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
@@ -24,8 +25,8 @@ def figure(y: float) -> charts.Figure:
     return charts.Figure(chart, alt=f"Up to {y}.", caption=f"Rises to {y}.")
 
 
-def switch() -> charts.Switch:
-    return charts.Switch({HERE: figure(2), RECORDED: figure(3)}, start=RECORDED)
+def switch() -> figures.Switch:
+    return figures.Switch({HERE: figure(2), RECORDED: figure(3)}, start=RECORDED)
 
 
 def test_every_run_is_there_and_only_the_one_seen_first_has_a_picture():
@@ -39,7 +40,7 @@ def test_every_run_is_there_and_only_the_one_seen_first_has_a_picture():
 
 def test_the_same_switch_has_the_same_html_in_each_run():
     assert switch().html() == switch().html()
-    other = charts.Switch({HERE: figure(2), RECORDED: figure(3)})
+    other = figures.Switch({HERE: figure(2), RECORDED: figure(3)})
     assert (
         re.findall('class="mem-switch" id="(.*?)"', other.html() + switch().html())[0]
         != (re.findall('class="mem-switch" id="(.*?)"', switch().html())[0])
@@ -48,15 +49,15 @@ def test_the_same_switch_has_the_same_html_in_each_run():
 
 def test_a_single_run_needs_no_switch():
     alone = figure(2)
-    assert charts.Switch({HERE: alone})._repr_mimebundle_() == alone._repr_mimebundle_()
+    assert figures.Switch({HERE: alone})._repr_mimebundle_() == alone._repr_mimebundle_()
 
 
 def test_a_switch_without_sense_is_refused():
     for wrong in ({}, {HERE: "a figure"}):
         with pytest.raises(ArgumentError, match="panels"):
-            charts.Switch(wrong)
+            figures.Switch(wrong)
     with pytest.raises(ArgumentError, match="start: given 'CIFAR'"):
-        charts.Switch({HERE: figure(2)}, start="CIFAR")
+        figures.Switch({HERE: figure(2)}, start="CIFAR")
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +90,13 @@ def site(tmp_path_factory) -> Iterator[str]:
     )
     frames = [pd.DataFrame({"run": ["a"], "value": [value]}) for value in (1, 2)]
     tables = [charts.table(frame, caption="A table") for frame in frames]
-    shown = charts.Switch(dict(zip((HERE, RECORDED), tables, strict=True)))
+    shown = figures.Switch(dict(zip((HERE, RECORDED), tables, strict=True)))
     (folder / "table.html").write_text(_page(shown))
     with serve(folder) as address:
         yield address
 
 
-def _page(shown: charts.Switch, head: str = "") -> str:
+def _page(shown: figures.Switch, head: str = "") -> str:
     head = f'<meta charset="utf-8"><title>A page</title>{head}'
     body = f"<main><h1>A page</h1>{shown.html()}</main>"
     return f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}'

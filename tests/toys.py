@@ -8,8 +8,9 @@ from torch.nn.functional import cross_entropy
 
 from memhelpers.data import Dataset, Part
 from memhelpers.engine.ensemble import Ensemble
-from memhelpers.networks import mlp, small_cnn
+from memhelpers.networks import mlp
 from memhelpers.seeding import generator
+from memhelpers.sweep import Sweep
 from memhelpers.training import History
 
 
@@ -39,8 +40,18 @@ def toy_mlp(data: Dataset) -> nn.Module:
     return mlp(data.shape, [8, 7], data.n_classes)
 
 
+def small_cnn(shape: tuple[int, int, int], classes: int, channels: int = 32) -> nn.Module:
+    """Convolutions and batch norm; takes images of 8x8 and more."""
+    sides = [side // 4 for side in shape[1:]]
+    layers: list[nn.Module] = []
+    for inputs in (shape[0], channels):
+        convolution = nn.Conv2d(inputs, channels, 3, padding=1)
+        layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2)]
+    dense = [nn.Linear(channels * sides[0] * sides[1], 64), nn.BatchNorm1d(64), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), *dense, nn.Linear(64, classes))
+
+
 def toy_cnn(data: Dataset) -> nn.Module:
-    """Convolutions and batch norm; takes images of 8x8."""
     return small_cnn(data.shape, data.n_classes, channels=4)
 
 
@@ -94,3 +105,8 @@ def assert_same_runs(
             pages = [torch.from_numpy(h.trajectories.arrays[kind]) for h in (a, b)]
             torch.testing.assert_close(pages[0][row_a], pages[1][row_b], **close)
         torch.testing.assert_close(member(a.ensemble, row_a), member(b.ensemble, row_b), **close)
+
+
+def complete(found: Sweep) -> bool:
+    """Whether no run of a sweep has failed or is missing."""
+    return found.failures.empty and not found.missing

@@ -305,8 +305,8 @@ def images(
     for argument, values in (("labels", labels), ("groups", groups or labels)):
         if len(values) != len(pixels):
             raise ArgumentError(argument, len(values), f"{len(pixels)} entries, one per image")
-    texts = {"title": title, "alt": alt, "caption": caption}
-    texts = {argument: _text(argument, text) for argument, text in texts.items()}
+    given = {"title": title, "alt": alt, "caption": caption}
+    title, alt, caption = (_text(argument, text) for argument, text in given.items())
     low, high = float(pixels.min()), float(pixels.max())
     if low < 0 or high > 1:
         pixels = (pixels - low) / max(high - low, 1e-12)
@@ -315,12 +315,11 @@ def images(
     for one, label, group in zip(shown, labels, groups or [""] * len(shown), strict=True):
         rows[str(group)] = rows.get(str(group), "") + _image_item(one, str(label))
     page = (
-        f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(texts["alt"])}">\n'
-        f"{_heading(texts['title'])}"
-        f"{''.join(map(_image_row, rows, rows.values()))}"
-        f"<figcaption>{html.escape(texts['caption'])}</figcaption>\n</figure>"
+        f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(alt)}">\n'
+        f"{_heading(title)}{''.join(map(_image_row, rows, rows.values()))}"
+        f"<figcaption>{html.escape(caption)}</figcaption>\n</figure>"
     )
-    return Markup(page, f"Images: {texts['caption']}")
+    return Markup(page, f"Images: {caption}")
 
 
 def table(frame: pd.DataFrame, *, caption: str) -> Markup:

@@ -25,7 +25,6 @@ from dataclasses import MISSING, fields, is_dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -44,12 +43,8 @@ _ALLOWED = (
     "sets and functions; make anything else inside the function, or pass what it is made from as a "
     "parameter of the run"
 )
-_FUNCTION_IN = {  # where these keep the function that they are made from
-    property: "fget",
-    functools.cached_property: "func",
-    staticmethod: "__func__",
-    classmethod: "__func__",
-}
+# Where these keep the function that they are made from; static and class methods, as what wraps.
+_FUNCTION_IN = {property: "fget", functools.cached_property: "func"}
 
 
 def lines(named: Mapping[str, Any]) -> list[str]:
@@ -68,10 +63,7 @@ def lines(named: Mapping[str, Any]) -> list[str]:
     for module in pkgutil.iter_modules(engine.__path__, f"{engine.__name__}."):
         walk.module(module.name)
     found = {f"{name} = {walk.pin(value, name)}" for name, value in named.items()}
-    packages: dict[str, list[str]] = {}
-    for name, code in sorted(walk.modules.items()):
-        packages.setdefault(name.rpartition(".")[0] or name, []).append(f"{name} {code}")
-    sources = {f"{package} = source {digest(*codes)}" for package, codes in packages.items()}
+    sources = {f"{name} = source {code}" for name, code in walk.modules.items()}
     return sorted(found | walk.used | sources)
 
 
@@ -103,6 +95,8 @@ def architecture(network: nn.Module, walk: "Walk") -> tuple[Hashable, ...]:
 class Walk:
     """One walk over everything that is referred to; each function, class and module once.
 
+    One that has refused something is not to be used again: it takes that for seen.
+
     Attributes:
         used: lines for what functions and classes refer to.
         modules: digest of the code of each of the reader's own modules.
@@ -111,7 +105,7 @@ class Walk:
     def __init__(self) -> None:
         self.used: set[str] = set()
         self.modules: dict[str, str] = {}
-        self.tokens: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # of functions and classes
+        self.tokens: dict[Any, str] = {}  # of functions and classes
 
     def pin(self, value: Any, path: str) -> str:
         """A short text that changes with the value; `path` names it in errors."""
@@ -128,9 +122,9 @@ class Walk:
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return f"array {digest(str(value.dtype), str(value.shape), value.tobytes())}"
         if isinstance(value, pd.DataFrame | pd.Series):
-            table = pd.DataFrame(value)
+            table = pd.DataFrame(value).reset_index(allow_duplicates=True)
             columns = [(name, column.to_numpy()) for name, column in table.items()]
-            return f"table of {self.pin([table.index.to_numpy(), columns], path)}"
+            return f"table of {self.pin(columns, path)}"
         if isinstance(value, Path):
             if not value.is_file():
                 raise ArgumentError(path, str(value), "a file that is there")
@@ -149,12 +143,8 @@ class Walk:
             return f"module {value.__name__}"
         if isinstance(value, types.FunctionType | type):
             if value not in self.tokens:
-                is_class = isinstance(value, type)
-                try:
-                    self.tokens[value] = self._class(value) if is_class else self._function(value)
-                except ArgumentError:  # what it refers to is refused the next time, too
-                    self.tokens.pop(value, None)
-                    raise
+                pinned = self._class if isinstance(value, type) else self._function
+                self.tokens[value] = pinned(value)
             return self.tokens[value]
         if isinstance(value, functools.partial):
             return f"partial {self.pin((value.func, value.args, value.keywords), path)}"
@@ -327,16 +317,15 @@ def _of_code(code: types.CodeType) -> str:
 
 def _instructions(code: types.CodeType) -> str:
     """The code of a lambda, or of a function without source, as text; without its place."""
-    constants = []
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            constants.append(_instructions(constant))
-        else:  # a set is in another order in each process
-            is_set = isinstance(constant, frozenset)
-            constants.append(str(sorted(map(repr, constant))) if is_set else repr(constant))
-    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars)
-    counts = (code.co_argcount, code.co_kwonlyargcount, code.co_flags)
-    return f"{code.co_code.hex()} {names} {counts} {constants}"
+    text = ""
+    for one in _codes(code):
+        names = (one.co_name, one.co_names, one.co_varnames, one.co_freevars)
+        counts = (one.co_argcount, one.co_kwonlyargcount, one.co_flags)
+        # A set is in another order in each process.
+        constants = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in one.co_consts]
+        plain = [repr(c) for c in constants if not isinstance(c, types.CodeType)]
+        text += f"{one.co_code.hex()} {names} {counts} {plain}\n"
+    return text
 
 
 def _source(file: str) -> str:

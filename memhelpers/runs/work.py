@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 from memhelpers.errors import ArgumentError
@@ -21,8 +22,6 @@ from memhelpers.runs.store import Entry, Store, warn
 POLL = 0.2  # seconds between looks at what other processes have done
 
 Run = dict[str, Any]
-
-
 # What became of a run: an entry of the store; or, where it raised, `error` and `traceback`; or
 # nothing, where it trains and is to be stacked with others.
 Outcome = dict[str, Any]
@@ -75,51 +74,39 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)  # noqa: S301 (of the process that started us)
 
 
+@dataclass
 class Work:
     """Everything that is to be done, until it is.
 
-    Args:
-        runs: by key, in the order given.
-        do: gives, in a worker, the outcomes by key of a unit. It takes `functions` (see `unpack`),
-            the unit's runs by key, and whether those that train are to be stacked first; here, a
-            callback for progress within the unit, too.
-        functions: what `do` needs.
-        stack: gives, here, the keys of each unit, for runs by key that may be stacked, and the most
-            that are one worker's share.
-        executor: of `concurrent.futures`, a client of Dask, or None: this process.
-        store: where finished runs are kept beyond this call, if anywhere.
-        about: what every run's file tells.
-        seconds: until which units are started, as far as they would end by then.
-
-    Attributes:
-        done: entries of finished runs, by key.
-        failed: outcomes of runs that raised, by key.
+    `done` has the entries of finished runs by key, `failed` the outcomes of those that raised.
 
     Raises:
         ArgumentError: another executor, or functions that cannot be sent to its workers.
     """
 
-    def __init__(
-        self,
-        runs: Mapping[str, Run],
-        do: Callable[..., dict[str, Outcome]],
-        functions: Any,
-        stack: Callable[[Mapping[str, Run], int], list[list[str]]],
-        executor: Any,
-        store: Store | None,
-        about: Mapping[str, Any],
-        seconds: float,
-    ):
-        if executor is not None and not hasattr(executor, "submit"):
-            raise ArgumentError("executor", executor, "one of concurrent.futures, or Dask's client")
-        is_client = hasattr(executor, "get_executor")
-        self.executor = executor.get_executor() if is_client else executor or _Here()
-        self.do, self.functions, self.stack = do, _pack(functions, self.executor), stack
-        self.runs, self.store, self.about = runs, store, about
-        self.ends, self.longest = time.monotonic() + seconds, 0.0
-        self.done: dict[str, Entry] = {} if store is None else store.find(runs)
+    runs: Mapping[str, Run]  # by key, in the order given
+    # Gives, in a worker, the outcomes by key of a unit; takes `functions` (see `unpack`), the
+    # unit's runs, whether those that train are to be stacked first, and here a callback, too.
+    do: Callable[..., dict[str, Outcome]]
+    functions: Any
+    # Gives the keys of each unit, for runs that may be stacked and the most that a worker gets.
+    stack: Callable[[Mapping[str, Run], int], list[list[str]]]
+    executor: Any  # of `concurrent.futures`, a client of Dask, or None: this process
+    store: Store | None  # where finished runs are kept beyond this call
+    about: Mapping[str, Any]  # what every run's file tells
+    seconds: float  # until which units are started, as far as they would end by then
+
+    def __post_init__(self) -> None:
+        if self.executor is not None and not hasattr(self.executor, "submit"):
+            allowed = "one of concurrent.futures, or Dask's client"
+            raise ArgumentError("executor", self.executor, allowed)
+        is_client = hasattr(self.executor, "get_executor")
+        self.executor = self.executor.get_executor() if is_client else self.executor or _Here()
+        self.functions = _pack(self.functions, self.executor)
+        self.ends, self.longest = time.monotonic() + self.seconds, 0.0
+        self.done: dict[str, Entry] = {} if self.store is None else self.store.find(self.runs)
         self.failed: dict[str, Outcome] = {}
-        self.units = deque([key] for key in runs if key not in self.done)
+        self.units = deque([key] for key in self.runs if key not in self.done)
         self.looking = True  # for a run that trains
         self.trainings: list[str] = []  # found so, and to be stacked with all that are left
         self.under_way: dict[Future, list[str]] = {}
