@@ -79,9 +79,6 @@ class Work:
     """Everything that is to be done, until it is.
 
     `done` has the entries of finished runs by key, `failed` the outcomes of those that raised.
-
-    Raises:
-        ArgumentError: another executor, or functions that cannot be sent to its workers.
     """
 
     runs: Mapping[str, Run]  # by key, in the order given
@@ -112,11 +109,7 @@ class Work:
         self.under_way: dict[Future, list[str]] = {}
 
     def finish(self, progress: Callable[[float, float], None]) -> None:
-        """Do everything that is not done, as long as there is time.
-
-        Raises:
-            RuntimeError: workers died; what had finished is stored.
-        """
+        """Do everything that is not done, as long as there is time."""
         self.progress = progress
         self._report()
         try:
