@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from memhelpers.errors import ArgumentError
@@ -56,10 +58,7 @@ def _pack(functions: Any, executor: Executor) -> Any:
     """Functions as they reach the workers: as bytes where these are other processes."""
     if isinstance(executor, _Here | ThreadPoolExecutor):
         return functions
-    try:
-        import cloudpickle as pickler
-    except ImportError:
-        pickler = pickle
+    pickler = import_module("cloudpickle" if find_spec("cloudpickle") else "pickle")
     try:
         return pickler.dumps(functions)
     except Exception as error:
