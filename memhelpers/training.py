@@ -34,12 +34,7 @@ from memhelpers.engine.probes import (  # noqa: F401
     parameters,
     weight_norm,
 )
-from memhelpers.engine.templates import (
-    INITIALIZATIONS,
-    Shape,
-    check_template,
-    takes_one_image,
-)
+from memhelpers.engine.templates import INITIALIZATIONS, Shape, check_template, takes_one_image
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
