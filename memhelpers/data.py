@@ -162,7 +162,7 @@ class Dataset:
         Each new pixel is the mean over its area of the image, with pixels on its border weighted by
         the share inside; 28 to 14 is the mean of 2 x 2.
         """
-        if _are_vectors(self.shape):  # their numbers are no pixels to be averaged
+        if min(self.shape[1:]) == 1:  # a vector's numbers are no pixels to be averaged
             raise ArgumentError("side", side, "None, for vectors")
         side = check_integer("side", side, 1, min(self.shape[1:]))
         smaller = {name: Part(_average(p.x, side), p.y) for name, p in self.parts.items()}
@@ -249,10 +249,6 @@ def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> 
         changed=data.changed[index],
         steps=(*data.steps, f"subset(n={n}, balanced={balanced}, seed={seed})"),
     )
-
-
-def _are_vectors(shape: tuple[int, int, int]) -> bool:
-    return min(shape[1:]) == 1
 
 
 def _warn_of_large_numbers(parts: Mapping[str, Part]) -> None:

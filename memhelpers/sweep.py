@@ -293,11 +293,7 @@ def _stacks(
 
 
 def _group(training: Training, walk: fingerprint.Walk) -> Hashable:
-    """What networks must share to be stacked.
-
-    Raises:
-        ArgumentError: a setting cannot be compared, such as a probe that holds a random generator.
-    """
+    """What networks must share to be stacked; an `ArgumentError` if that cannot be pinned down."""
     data = training.data
     alike = (data.shape, data.n_classes, str(data.device), training.subset is None)
     shared = {k: v for k, v in sorted(training.settings.items()) if k not in PER_MEMBER}
@@ -391,11 +387,7 @@ def _arguments(measure: Callable) -> int:
 
 
 def _entry(source: str, table: Any, took: float, device: Any, precision: str, **about) -> Entry:
-    """What is stored of a run that gave a table; made here, so that a bad one fails this run only.
-
-    Raises:
-        ArgumentError: a table that cannot be kept; `source` names the function that gave it.
-    """
+    """What is stored of a run whose table `source` gave; made here, so that only it may fail."""
     table = table.reset_index(drop=True) if isinstance(table, pd.DataFrame) else table
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}

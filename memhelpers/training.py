@@ -34,12 +34,7 @@ from memhelpers.engine.probes import (  # noqa: F401
     parameters,
     weight_norm,
 )
-from memhelpers.engine.templates import (
-    INITIALIZATIONS,
-    Shape,
-    check_template,
-    takes_one_image,
-)
+from memhelpers.engine.templates import INITIALIZATIONS, Shape, check_template, takes_one_image
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
@@ -237,8 +232,7 @@ def check_names(
     argument: str, given: str | Iterable[str], allowed: Iterable[str], least: int = 0
 ) -> list[str]:
     """The names as a list, where one may be given alone; an `ArgumentError` for an unknown one."""
-    names = [given] if isinstance(given, str) else given
-    names = as_list(names)
+    names = as_list([given] if isinstance(given, str) else given)
     if names is None or len(names) < least:
         raise ArgumentError(argument, given, f"names, of {', '.join(allowed)}")
     return [str(check_choice(argument, name, allowed)) for name in names]
@@ -288,11 +282,7 @@ def _positions(subset: Tensor, examples: int) -> Tensor:
 
 
 def one_each(argument: str, given: object, seeds: list[int], kind: type, what: str) -> list:
-    """What was given as a list with one item a seed, where one may serve all.
-
-    Raises:
-        ArgumentError: an item is of another kind, or there are more or fewer than seeds.
-    """
+    """What was given as a list with one item of this kind a seed, where one may serve all."""
     if isinstance(given, kind) and not isinstance(given, bool):
         return [given] * len(seeds)
     items = as_list(given)

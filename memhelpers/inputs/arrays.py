@@ -47,11 +47,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
 
 
 def numbers(name: str, value: object) -> np.ndarray:
-    """Returns numbers or booleans as a float64 array, of any shape, from a tensor or a list, too.
-
-    Raises:
-        ArgumentError: they are texts, objects, masked, or rows of different lengths.
-    """
+    """Returns numbers or booleans as a float64 array; an `ArgumentError` for anything else."""
     array = _as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise ArgumentError(name, f"values of type {array.dtype}", "numbers")

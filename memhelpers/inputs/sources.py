@@ -32,19 +32,12 @@ VALIDATION_SIZE = 10_000  # the last images of the training part, of MNIST, CIFA
 
 @dataclass(frozen=True)
 class Source:
-    """Arrays as they are stored, before they are checked, split and scaled.
+    """Arrays as they are stored, before they are checked, split and scaled."""
 
-    Args:
-        name: what the data is called.
-        arrays: with the keys that `memhelpers.data.load` describes.
-        divisor: what whole-numbered pixels are divided by.
-        held_out: sizes of the parts that are to be split off, where the source fixes them.
-    """
-
-    name: str
-    arrays: Mapping[str, Any]
-    divisor: int = 255
-    held_out: Mapping[str, int] | None = None
+    name: str  # what the data is called
+    arrays: Mapping[str, Any]  # with the keys that `memhelpers.data.load` describes
+    divisor: int = 255  # of whole-numbered pixels
+    held_out: Mapping[str, int] | None = None  # sizes of parts to split off, where it fixes them
 
 
 def data_folder(root: str | os.PathLike | None = None) -> Path:

@@ -175,7 +175,8 @@ class Figure(Display):
             return None
         columns = min(len(self.specs), 2)
         specs = [json.dumps(_static(spec, _WIDTH // columns)) for spec in self.specs]
-        parts = [_opened(vl_convert.vegalite_to_png(spec, scale=1.25)) for spec in specs]
+        pictures = [vl_convert.vegalite_to_png(spec, scale=1.25) for spec in specs]
+        parts = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
         rows = [parts[k : k + columns] for k in range(0, len(parts), columns)]
         heights = [max(part.height for part in row) for row in rows]
         joined = Image.new("RGB", (int(1.25 * _WIDTH), sum(heights)), "white")
@@ -392,11 +393,6 @@ def _static(spec: dict[str, Any], width: int) -> dict[str, Any]:
         fixed["layer"] = [one for one in spec["layer"] if one.get("name") != "points"]
     square = spec["usermeta"]["memhelpers"].get("aspect") == "square"
     return fixed | ({"height": width - 60} if square else {})
-
-
-def _opened(picture: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(picture)) as image:
-        return image.convert("RGB")
 
 
 def _png(image: Image.Image) -> bytes:

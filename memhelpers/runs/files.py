@@ -17,9 +17,7 @@ NUMBERS |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 
 def kinds(argument: str, table: object) -> dict[str, str]:
     """For each column of a table the type that it is read back with: a NumPy name, or "text".
 
-    Raises:
-        ArgumentError: it is no DataFrame with columns, each of another name, of numbers, booleans
-            or texts, and with the default index.
+    An `ArgumentError` says of any other table what `argument` may be.
     """
     if not isinstance(table, pd.DataFrame) or not len(table.columns):
         raise ArgumentError(argument, type(table), "a DataFrame with columns")
@@ -41,12 +39,7 @@ def _kind(column: pd.Series) -> str:
 
 
 def to_csv(table: pd.DataFrame, digits: int | None = None) -> bytes:
-    """The table as CSV, from which `from_csv` gets the same values back.
-
-    Args:
-        table: see `kinds`.
-        digits: significant digits of floating-point columns (default: as many as it takes).
-    """
+    """The table as CSV, exact unless so many significant `digits` are asked for (see `kinds`)."""
     shown = None if digits is None else f"%.{check_integer('digits', digits, 1, 17)}g"
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan", float_format=shown).encode()
 

@@ -78,11 +78,7 @@ def digest(*parts: str | bytes) -> str:
 
 
 def architecture(network: nn.Module, walk: "Walk") -> tuple[Hashable, ...]:
-    """What a template computes: its layers, their settings and sizes, not its weights.
-
-    Raises:
-        ArgumentError: a layer has a setting that cannot be pinned down.
-    """
+    """What a template computes: its layers, their settings (see `Walk.pin`) and sizes."""
     parts: list[Hashable] = [repr(network)]
     for name, layer in network.named_modules():
         settings = {k: v for k, v in vars(layer).items() if k[0] != "_" and k != "training"}
@@ -96,15 +92,11 @@ class Walk:
     """One walk over everything that is referred to; each function, class and module once.
 
     One that has refused something is not to be used again: it takes that for seen.
-
-    Attributes:
-        used: lines for what functions and classes refer to.
-        modules: digest of the code of each of the reader's own modules.
     """
 
     def __init__(self) -> None:
-        self.used: set[str] = set()
-        self.modules: dict[str, str] = {}
+        self.used: set[str] = set()  # lines for what functions and classes refer to
+        self.modules: dict[str, str] = {}  # digests of the code of the reader's own modules
         self.tokens: dict[Any, str] = {}  # of functions and classes
 
     def pin(self, value: Any, path: str) -> str:
@@ -278,12 +270,9 @@ def _origin(name: str) -> str:
 
 
 def _check_unedited(module: types.ModuleType, source: str, code: str) -> None:
-    """Make sure that a module that is imported is what its source says.
+    """Refuse a module whose file was edited since: what runs would be stored as what it says.
 
     Its functions are compared, and the digest `code` with that of the first time it was asked for.
-
-    Raises:
-        ArgumentError: the file was edited since: what runs would be stored as what the file says.
     """
     name, edited = module.__name__, []
     if vars(module.__spec__).setdefault("_code_when_first_seen", code) != code:

@@ -10,6 +10,7 @@ import platform
 import re
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,9 @@ def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
         what: is being done.
         already: how much was done before; the time left is reckoned from the rest.
     """
-    if os.environ.get(STATIC) or os.environ.get("CI"):
+    if os.environ.get(STATIC) or os.environ.get("CI") or not find_spec("tqdm"):
         return lambda done, total: None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return lambda done, total: None
+    from tqdm import tqdm
 
     shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.6g}/{total_fmt} [{elapsed}<{remaining}]"
     bar = tqdm(desc=what, unit="", leave=False, initial=already, bar_format=shape)

@@ -53,11 +53,7 @@ def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
 
 
 def available(chapter: str, root: str | Path | None = None) -> list[str]:
-    """The names of a chapter's recorded runs, sorted; none where nothing has been recorded.
-
-    Raises:
-        RecordError: the chapter's slug is no valid name.
-    """
+    """The names of a chapter's recorded runs, sorted; none where nothing has been recorded."""
     found = (_root(root) / valid_name("chapter", chapter)).glob(f"*/{PROVENANCE}")
     names = (path.parent.name for path in found)
     return sorted(name for name in names if _NAME.fullmatch(name))  # not what a killed run left
@@ -90,11 +86,7 @@ def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
 
 
 def valid_name(what: str, name: object) -> str:
-    """The name as it is, which leads to no other folder than it should.
-
-    Raises:
-        RecordError: any other; `what` says whose name it is.
-    """
+    """The name, if it leads to no other folder than it should; else a `RecordError` on `what`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
         raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
@@ -106,11 +98,7 @@ def _root(root: str | Path | None) -> Path:
 
 
 def record_folder(chapter: str, name: str, root: str | Path | None = None) -> Path:
-    """Where a record lies or is to lie, `<root>/<chapter>/<name>`.
-
-    Raises:
-        RecordError: one of the two is no valid name.
-    """
+    """Where a record lies or is to lie, `<root>/<chapter>/<name>`, both of them a `valid_name`."""
     return _root(root) / valid_name("chapter", chapter) / valid_name("name", name)
 
 

@@ -35,22 +35,16 @@ def key_of(determined_by: object) -> str:
 
 
 def to_entry(argument: str, table: pd.DataFrame, **about: Any) -> Entry:
-    """A finished run: the type and the values of each column, and JSON values about it.
-
-    Raises:
-        ArgumentError: a table that cannot be kept; `argument` names it.
-    """
+    """A finished run: type and values of each column (see `files.kinds`), and JSON about it."""
     kinds = files.kinds(argument, table)
-    columns = {name: [kind, _plain(table[name], kind)] for name, kind in kinds.items()}
+    columns = {name: [kind, _plain(table[name])] for name, kind in kinds.items()}
     return {**about, "rows": len(table), "columns": columns}
 
 
-def _plain(column: pd.Series, kind: str) -> list:
+def _plain(column: pd.Series) -> list:
     """A column's values as JSON keeps them: what is no finite number as text."""
     values = column.tolist()
-    if not kind.startswith("float"):
-        return values
-    return [value if math.isfinite(value) else str(value) for value in values]
+    return [str(v) if isinstance(v, float) and not math.isfinite(v) else v for v in values]
 
 
 def encode(entry: Entry) -> bytes:
@@ -63,25 +57,18 @@ def _with_checksum(rest: bytes) -> bytes:
 
 
 def decode(content: bytes) -> Entry:
-    """A run from its file.
-
-    Raises:
-        ValueError: it is truncated or altered.
-    """
+    """A run from its file; a `ValueError` if that is truncated or altered."""
     if content != _with_checksum(content.partition(b'",')[2]):
         raise ValueError("is truncated or altered (its checksum differs)")
     return json.loads(content)
 
 
 def join(entries: Sequence[Entry]) -> pd.DataFrame:
-    """The tables of runs below each other; a column that some lack is not a number there.
-
-    Thousands of runs of the same columns take a moment: they are joined column by column.
-    """
+    """The tables of runs below each other; a column that some lack is not a number there."""
     kinds = [[(name, kind) for name, (kind, _) in entry["columns"].items()] for entry in entries]
     if any(kind != kinds[0] for kind in kinds):
         return pd.concat([join([entry]) for entry in entries], ignore_index=True)
-    joined = {}
+    joined = {}  # column by column: thousands of runs take a moment
     for name, kind in kinds[0] if kinds else ():
         values = [value for entry in entries for value in entry["columns"][name][1]]
         text = kind == "text"
@@ -90,11 +77,7 @@ def join(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 class Store:
-    """A folder of finished runs, which may be on a mounted drive.
-
-    Raises:
-        ArgumentError: there can be no such folder.
-    """
+    """A folder of finished runs, which may be on a mounted drive."""
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
@@ -124,8 +107,7 @@ class Store:
     def put(self, key: str, entry: Entry) -> None:
         """Store a run: under a temporary name first, so that it is there as a whole or not at all.
 
-        Raises:
-            OSError: such as no space left; a former file is as it was.
+        After an `OSError`, such as no space left, a former file is as it was.
         """
         fresh = self.folder / f".{key}.tmp"
         try:
@@ -139,10 +121,8 @@ class Store:
         """Whether these runs are this sweep's to do; False where another process does one of them.
 
         The system gives a lock back whatever ends the process. Only the first of many keys are
-        locked, in order: processes that go through the same list then meet at the same keys.
-
-        Warns:
-            RuntimeWarning: locks do not work in this folder; sweeps then do not heed each other.
+        locked, in order: processes that go through the same list then meet at the same keys. Where
+        locks do not work a warning says so, and sweeps do not heed each other.
         """
         keys = sorted(keys)[:_LOCKED] if self.locks_work else []
         if not self.held.keys().isdisjoint(keys):  # in another unit, which is under way

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from memhelpers.errors import ArgumentError
@@ -56,10 +58,7 @@ def _pack(functions: Any, executor: Executor) -> Any:
     """Functions as they reach the workers: as bytes where these are other processes."""
     if isinstance(executor, _Here | ThreadPoolExecutor):
         return functions
-    try:
-        import cloudpickle as pickler
-    except ImportError:
-        pickler = pickle
+    pickler = import_module("cloudpickle" if find_spec("cloudpickle") else "pickle")
     try:
         return pickler.dumps(functions)
     except Exception as error:
@@ -79,9 +78,6 @@ class Work:
     """Everything that is to be done, until it is.
 
     `done` has the entries of finished runs by key, `failed` the outcomes of those that raised.
-
-    Raises:
-        ArgumentError: another executor, or functions that cannot be sent to its workers.
     """
 
     runs: Mapping[str, Run]  # by key, in the order given
@@ -112,11 +108,7 @@ class Work:
         self.under_way: dict[Future, list[str]] = {}
 
     def finish(self, progress: Callable[[float, float], None]) -> None:
-        """Do everything that is not done, as long as there is time.
-
-        Raises:
-            RuntimeError: workers died; what had finished is stored.
-        """
+        """Do everything that is not done, as long as there is time."""
         self.progress = progress
         self._report()
         try:
