@@ -16,7 +16,7 @@ import yaml
 from memhelpers.errors import ArgumentError, ClaimError, check_bool, check_choice, check_integer
 from memhelpers.page import ledger
 from memhelpers.runs import machine
-from memhelpers.stats import LEVEL, Interval
+from memhelpers.stats import LEVEL, Interval, coverage
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
@@ -256,7 +256,11 @@ class Ledger:
         return self.lines()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows())}
+        counts = {(v.interval.unit, v.interval.n) for run in self._runs.values() for v in run or ()}
+        methods = [f"{n} seeds: {coverage(n)}." for unit, n in sorted(counts) if unit == "seeds"]
+        if any(unit == "networks" for unit, _ in counts):
+            methods.append("Over networks: jackknife, leaving out each in turn.")
+        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows(), methods)}
         return shown | {MIME: self.data()}
 
 

@@ -389,7 +389,8 @@ def _setting(name: str, value: Any) -> str:
 
 def _display(name: str) -> str:
     """What a data set is called in a sentence."""
-    return re.sub(r"^cifar(\d+)-?", r"CIFAR-\1 ", name).strip() if name != "mnist" else "MNIST"
+    names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg-copy": "CIFAR-10 JPEG"}
+    return names.get(name, name)
 
 
 def _data(record: Record) -> str:

@@ -129,12 +129,12 @@ def text(value: object) -> str:
     return re.sub(r"(?<![\w.])-(?=[\d.]|inf)", "−", html.escape(str(value), quote=False))
 
 
-def cards(rows: Sequence[Row]) -> str:
-    """A card for each row, under a line that says how to read them."""
+def cards(rows: Sequence[Row], methods: Sequence[str] = ()) -> str:
+    """A card for each row, under lines that say how to read them and how intervals are made."""
     verdicts = [one for _, *runs in rows for _, one in judged(*runs)]
     levels = " and ".join(sorted({f"{100 * one.interval.level:g} %" for one in verdicts}))
     note = f"Bars and brackets: {levels} intervals. Supported: all of the bar lies in the shade."
-    note += f" {CLOSE}" if any(one.close for one in verdicts) else ""
+    note = " ".join([note, *methods, *[CLOSE] * any(one.close for one in verdicts)])
     return (
         f'<div class="mem-claims">\n<style>{_BARE}</style>\n<p class="mem-claims-note">{note}</p>\n'
         + "\n".join(_card(*row) for row in rows)
