@@ -271,14 +271,13 @@ class Chapter:
         return say("\n".join(lines))
 
     def _cost(self) -> str:
-        """What the recorded runs took, on what."""
-        took = [
-            f"{_data(record)}, {record.provenance['preset']} preset: {_took(record.provenance)}"
-            for record in self._records.values()
-        ]
+        """What the quick run and the largest recorded one took, and on what."""
+        quick = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
+        runs = labelled(quick, "Quick run") | dict(list(self.recorded.items())[:1])
+        took = [f"{label}: {_took(record.provenance)}" for label, record in runs.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
-            took.append("on a GPU (Colab's T4 or other): not measured yet")
-        return f"{'; '.join(took)}."
+            took.append("On a GPU (Colab's T4 or other): not measured yet")
+        return f"{'. '.join(took)}."
 
 
 def recorded(chapter: str) -> dict[str, Record]:

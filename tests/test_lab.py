@@ -364,7 +364,7 @@ def test_the_cost_line_tells_each_record_and_that_no_gpu_was_measured():
     save("paper-mnist", seconds=600)
     save("quick-mnist", "quick", seconds=99)
     threads = f"{torch.get_num_threads()} thread"
-    told = rf"MNIST, paper preset: 10 min on .*, {threads}s?; MNIST, quick preset: 99 s on"
+    told = rf"Quick run: MNIST: 99 s on .*, {threads}s?\. Recorded: MNIST: 10 min on"
     assert re.search(told, cost())
     assert cost().endswith("not measured yet. Downloads: none.")
 
@@ -374,7 +374,7 @@ def test_the_cost_line_names_the_gpu_that_was_measured(monkeypatch, card):
     ran_on = machine.environment("cpu", "fp32") | {"device": card, "threads": 1, "cpu_seconds": 30}
     monkeypatch.setattr(machine, "environment", lambda *_: ran_on)
     save("paper-mnist", seconds=120)
-    told = f"MNIST, paper preset: 2 min (30 s of processor time) on {card}, 1 thread."
+    told = f"Recorded: MNIST: 2 min (30 s of processor time) on {card}, 1 thread."
     assert cost() == f"{told} Downloads: none."
 
 
