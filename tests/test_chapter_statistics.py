@@ -21,7 +21,7 @@ from tools import notebooks
 def recorded_verdicts() -> Iterator:
     """Tables and stored row of each verdict on a recorded run."""
     for path in chapters.CHAPTERS:
-        records = {lab.title(record): record for record in lab.recorded(path.stem).values()}
+        records = lab.Chapter(path.stem).recorded
         found = [o.get("data", {}) for c in notebooks.code_cells(notebooks.read(path))
                  for o in c.outputs]  # fmt: skip
         for row in [row for d in found if claims.MIME in d for row in d[claims.MIME]["rows"]]:
@@ -77,15 +77,34 @@ def right(tables, condition) -> np.ndarray:
     return np.array([[bit == "1" for bit in one] for one in bits], dtype=float).T
 
 
+def pairs_covary(correct) -> float:
+    """The mean covariance of two different networks, over the examples; [R, n]."""
+    networks, covariance = len(correct), np.cov(correct)
+    return (covariance.sum() - np.trace(covariance)) / (networks * (networks - 1))
+
+
 def overdispersion(correct) -> float:
-    networks, p = len(correct), correct.mean()
-    covariance = np.cov(correct)
-    pairs = (covariance.sum() - np.trace(covariance)) / (networks * (networks - 1))
-    return 1 + (networks - 1) * pairs / (p * (1 - p))
+    """That of 100 networks, however many there are."""
+    p = correct.mean()
+    return 1 + 99 * pairs_covary(correct) / (p * (1 - p))
 
 
 def over(tables, condition) -> float:
     return overdispersion(right(tables, "real")) / overdispersion(right(tables, condition))
+
+
+def within(tables, condition) -> float:
+    """Each label's overdispersion, weighted by the variance that chance gives its examples."""
+    correct = right(tables, condition)
+    labels = tables["examples"].query("condition == @condition")["label"].to_numpy()
+    above = below = 0.0
+    for label in set(labels):
+        one = correct[:, labels == label]
+        p, n = one.mean(), one.shape[1]
+        if n > 1:
+            above += n * pairs_covary(one)
+            below += n * p * (1 - p)
+    return 1 + 99 * above / below
 
 
 def extremes(correct) -> float:
@@ -140,6 +159,7 @@ def high(tables, condition):
 
 
 def own_over_other(tables, condition):
+    """From the matrices over the training, which need no weights of times."""
     ratios = []
     for _, rows in tables["matrix"].query("condition == @condition").groupby("seed"):
         matrix = rows.pivot(index="loss_of", columns="images_of", values="value").to_numpy()
@@ -168,6 +188,9 @@ STATISTICS = {
     "C1.2": lambda t: overdispersion(right(t, "randX")),
     "C1.3": lambda t: overdispersion(right(t, "randY")),
     "C1.4": lambda t: extremes(right(t, "real")),
+    "C1.4b": lambda t: extremes(right(t, "real")) - extremes(right(t, "randX")),
+    "C1.4c": lambda t: extremes(right(t, "real")) - extremes(right(t, "randY")),
+    "C1.5": lambda t: within(t, "randY") / within(t, "randX"),
     "C3.1a": difference,
     "C3.1b": most_of_training,
     "C3.2": lambda t: difference(t, task=OWN_CLASS),
@@ -181,7 +204,7 @@ STATISTICS = {
 }
 
 
-@pytest.mark.parametrize(("record", "row"), recorded_verdicts())
+@pytest.mark.parametrize(("record", "row"), list(recorded_verdicts()))
 def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
     found = STATISTICS[row["id"]](record.tables)
     assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)

@@ -132,6 +132,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
     assert {
         "memhelpers/_book/claims.yml",
         "memhelpers/_book/_static/through-updates.svg",
+        "memhelpers/_data/verdicts.json",
         probe + "accuracy.csv",
         probe + "provenance.json",
     } <= wheel
@@ -140,7 +141,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
 def test_the_wheel_carries_nothing_else(wheel):
     shapes = (
         r"memhelpers/((\w+/)?\w+\.(py|js)|_book/(claims\.yml|_static/through-updates\.svg)"
-        r"|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
+        r"|_data/verdicts\.json|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
     )
     others = {name for name in wheel if not re.fullmatch(shapes, name)}
     assert all(".dist-info/" in name for name in others), others

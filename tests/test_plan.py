@@ -60,7 +60,8 @@ def book(tmp_path, monkeypatch):
 
 def keep(stem, name, overrides, **provenance):
     ran = {"wall_seconds": 120, "cpu_seconds": 180, "device": "a CPU", "threads": 2}
-    ran |= {"parameters": PARAMETERS | dict(overrides)} | provenance
+    ran |= {"parameters": PARAMETERS | dict(overrides), "overrides": dict(overrides)}
+    ran |= provenance
     return recording.save(stem, name, {"networks": pd.DataFrame({"seed": [0]})}, ran)
 
 

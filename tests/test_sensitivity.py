@@ -428,11 +428,13 @@ def test_what_was_not_computed_is_refused_with_what_was():
 def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
     found = computed(seeds=(3, 5), norms=("l1", "l2"), evaluations=TIMES)
     table = found.inequality([("total", "l1"), ("total", "l2")])
-    assert list(table) == ["derivative", "norm", "seed", "update", "share", "gini", "accuracy"]
+    values = ["share", "gini", "mean", "accuracy"]
+    assert list(table) == ["derivative", "norm", "seed", "update", *values]
     assert len(table) == 2 * 2 * len(TIMES)
     row = table.query("norm == 'l2' and seed == 5").iloc[1]
     assert row["update"] == TIMES[1]
     assert row["gini"] == gini(found.at_times("total", "l2"))[1, 1]
+    assert row["mean"] == pytest.approx(found.at_times("total", "l2")[1, 1].mean())
     assert row["accuracy"] == found.train_accuracy[1, 1]
     np.testing.assert_allclose(table.groupby(["norm", "seed"])["share"].sum(), 1)
 

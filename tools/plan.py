@@ -111,7 +111,10 @@ def work(parameters: Mapping[str, Any]) -> float | None:
 
 
 def cost(experiment: Experiment) -> Cost:
-    """What its record says; else that of the nearest record of its chapter, scaled by `work`."""
+    """What its record says; else that of the nearest record of its chapter, scaled by `work`.
+
+    Of several with the same work it is the one that departs least from its preset.
+    """
     recorded, name = lab.recorded(experiment.path().stem), experiment.record()
     if name in recorded:
         return _scaled(recorded[name], 1, "recorded")
@@ -123,7 +126,11 @@ def cost(experiment: Experiment) -> Cost:
     }
     if not ratios:
         return Cost()
-    nearest = min(ratios, key=lambda other: abs(math.log(ratios[other])))
+
+    def distance(other: str) -> tuple[float, int]:
+        return abs(math.log(ratios[other])), len(lab.departures(recorded[other]))
+
+    nearest = min(ratios, key=distance)
     return _scaled(recorded[nearest], ratios[nearest], f"scaled from {nearest}")
 
 
