@@ -96,8 +96,8 @@ def test_shows_what_its_cells_display(path):
 
 
 @every_notebook
-def test_is_smaller_than_750_kb(path):  # a figure holds every recorded run
-    assert path.stat().st_size < 750_000
+def test_is_smaller_than_500_kb(path):
+    assert path.stat().st_size < 500_000
 
 
 @every_notebook

@@ -30,12 +30,10 @@ def switch() -> figures.Switch:
 
 
 def test_every_run_is_there_and_only_the_one_seen_first_has_a_picture():
-    bundle = switch()._repr_mimebundle_()
-    page = bundle["text/html"]
+    page = switch()._repr_html_()
     assert page.count("<img") == 1
     assert page.index("Rises to 2") < page.index("<img") < page.index("Rises to 3")
-    assert bundle["image/png"] == figure(3)._repr_mimebundle_()["image/png"]
-    assert bundle["text/plain"] == f"{HERE}: Figure: Rises to 2.\n{RECORDED}: Figure: Rises to 3."
+    assert repr(switch()) == f"{HERE}: Figure: Rises to 2.\n{RECORDED}: Figure: Rises to 3."
 
 
 def test_the_same_switch_has_the_same_html_in_each_run():
@@ -49,7 +47,7 @@ def test_the_same_switch_has_the_same_html_in_each_run():
 
 def test_a_single_run_needs_no_switch():
     alone = figure(2)
-    assert figures.Switch({HERE: alone})._repr_mimebundle_() == alone._repr_mimebundle_()
+    assert figures.Switch({HERE: alone}).html() == alone.html()
 
 
 def test_a_switch_without_sense_is_refused():

@@ -10,6 +10,7 @@ import argparse
 import base64
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -132,8 +133,9 @@ def execute(source: Path, address: str, *, write_back: bool) -> list[str]:
 def readme_figure() -> bytes:
     """The README's figure: the first picture of chapter 04, which its first screen shows."""
     cells = notebooks.code_cells(notebooks.read(README_CHAPTER))
-    shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
-    return base64.b64decode(next(data["image/png"] for data in shown if "image/png" in data))
+    pages = [output.get("data", {}).get("text/html", "") for c in cells for output in c.outputs]
+    found = re.search(r'class="mem-still"[^>]*src="data:image/png;base64,([^"]+)"', "".join(pages))
+    return base64.b64decode(found[1])
 
 
 def render(root: Path) -> bool:

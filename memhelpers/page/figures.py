@@ -102,22 +102,14 @@ _STYLE = (
 
 
 class Display:
-    """Something that Jupyter and the book show: HTML, plain text and perhaps a PNG."""
+    """Something that Jupyter and the book show: HTML and plain text."""
 
     def html(self, still: bool = True) -> str:
         """What stands in the page; with `still`, a chart's picture until the chart is drawn."""
         raise NotImplementedError
 
-    def png(self) -> bytes | None:
-        """The picture for places that draw no HTML; None where there is none."""
-        return None
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        bundle = {"text/html": self.html(), "text/plain": repr(self)}
-        picture = self.png()
-        if picture is not None:
-            bundle["image/png"] = base64.b64encode(picture).decode()
-        return bundle
+    def _repr_html_(self) -> str:
+        return self.html()
 
 
 class Figure(Display):
@@ -216,10 +208,6 @@ class Page(Display):
         """The parts' HTML, in their order."""
         return "\n".join(part.html(still) for part in self.parts)
 
-    def png(self) -> bytes | None:
-        """The first picture."""
-        return next(filter(None, (part.png() for part in self.parts)), None)
-
     def __repr__(self) -> str:
         return "\n".join(filter(None, map(repr, self.parts)))
 
@@ -258,10 +246,6 @@ class Switch(Display):
             f'<fieldset role="radiogroup" aria-label="Run">\n{choices}</fieldset>\n'
             f'<div class="mem-switched">\n{panels}</div>\n</div>'
         )
-
-    def png(self) -> bytes | None:
-        """The picture of the panel that is seen first."""
-        return self.panels[self.start].png()
 
     def __repr__(self) -> str:
         alone = len(self.panels) == 1
