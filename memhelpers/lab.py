@@ -234,7 +234,7 @@ class Chapter:
         cost = html.escape(f"{self._cost()} Downloads: {downloads}.")
         return Page(
             f'<p class="mem-finding">{found}</p>',
-            _switch(panel, runs, largest),
+            _switch(panel, runs, largest, details=True),
             f'<p class="mem-cost"><strong>Cost</strong> {cost}</p>',
         )
 
@@ -418,16 +418,18 @@ def _details(ran: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _switch(figure: Callable[[Run], Any], runs: Sequence[Run], start: Run) -> Any:
-    """A figure of each run, below what the run is, and the rest of it behind a click."""
+def _switch(
+    figure: Callable[[Run], Any], runs: Sequence[Run], start: Run, *, details: bool = False
+) -> Any:
+    """A figure of each run, below what the run is, with the rest of it behind a click."""
     from memhelpers.page.figures import Page, Switch
 
     def panel(run: Run) -> Page:
-        rows = "".join(
-            f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in run.details.items()
-        )
-        about = f"<summary>{html.escape(run.about)}</summary><dl>{rows}</dl>"
-        return Page(f'<details class="mem-about">{about}</details>', figure(run))
+        told = [(html.escape(k), html.escape(v)) for k, v in run.details.items() if details]
+        rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in told)
+        about = f"<details><summary>{html.escape(run.about)}</summary><dl>{rows}</dl></details>"
+        about = about if rows else html.escape(run.about)
+        return Page(f'<div class="mem-about">{about}</div>', figure(run))
 
     return Switch({run.label: panel(run) for run in runs}, start=start.label)
 
