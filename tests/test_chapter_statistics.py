@@ -6,6 +6,7 @@ also where the verdict would be the same.
 """
 
 import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from memhelpers import claims, lab
+from memhelpers.runs import records
 from tests import chapters
 from tools import notebooks
 
@@ -208,6 +210,19 @@ STATISTICS = {
 def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
     found = STATISTICS[row["id"]](record.tables)
     assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_and_its_records_are_judged_in_a_moment(path, digits, monkeypatch):
+    """In 2 s of processor time where nothing else runs; other work on the machine slows it."""
+    monkeypatch.setenv("MEMHELPERS_PRESET", "quick")
+    space = chapters.definitions(path)
+    chapter = space["chapter"]
+    chapter.record(records.load(path.stem, "quick-digits").tables, data=digits)
+    assert chapter.recorded  # read from the disk
+    before = time.process_time()
+    chapter.judge(space["verdicts"])
+    assert time.process_time() - before <= 4
 
 
 def test_every_claim_has_a_second_reckoning():

@@ -3,10 +3,9 @@
 import pytest
 from pandas.testing import assert_frame_equal
 
-from memhelpers import claims, stats
 from memhelpers.engine import packing
 from tests import chapters
-from tools import chapter, notebooks
+from tools import chapter
 
 
 @pytest.fixture(autouse=True)
@@ -18,13 +17,9 @@ def quick(monkeypatch):
 def easy_examples(**overrides):
     """The tables of chapter 02, and the verdicts that its own code gives them."""
     path = chapter.find("02")
-    space = chapter.run(path, overrides) | {"claims": claims, "stats": stats}
-    for cell in notebooks.code_cells(notebooks.read(path)):
-        if any(f"def {name}(" in cell.source for name in ("answers", "spread_of", "verdicts")):
-            source = cell.source.partition("recorded = ")[2] and cell.source.split("here = ")[1]
-            exec(source.partition("\n")[2] if source else cell.source, space)
-    verdicts = space["verdicts"](space["tables"])
-    return space["tables"], {v.claim.id: (v.verdict, v.interval.estimate) for v in verdicts}
+    tables = chapter.run(path, {"controls": 4, "draws": 2, "widths": (0,)} | overrides)["tables"]
+    verdicts = chapters.definitions(path)["verdicts"](tables)
+    return tables, {v.claim.id: (v.verdict, v.interval.estimate) for v in verdicts}
 
 
 @pytest.fixture(scope="module")
