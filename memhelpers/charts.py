@@ -44,7 +44,7 @@ _STYLES = {
     ("shuffled per image", "random pixels"): ("#4A16AE", (1.5, 4)),
     ("partly random labels", "half random labels"): (RAMP[3], _LONG_DOT),
     ("validation", "validation images", "validation accuracy", "new digits"): (INK, _SOLID),
-    ("binomial", "reference", "chance"): (GREY, (4, 4)),
+    ("binomial", "reference", "chance", "exponential"): (GREY, (4, 4)),
 }
 CONDITIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     name: style for names, style in _STYLES.items() for name in names

@@ -403,14 +403,16 @@ def _changes(changed: Mapping[str, Any]) -> str:
 
 def _machine(ran: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {ran[name]}" for name in ("python", "torch", "numpy"))
-    return f"{ran['device']}, {ran['threads']} threads, {ran['precision'] or 'fp32'}; {versions}"
+    threads = f"{ran['threads']} thread" + "s" * (ran["threads"] > 1)
+    return f"{ran['device']}, {threads}, {ran['precision'] or 'fp32'}; {versions}"
 
 
 def _details(ran: Mapping[str, Any]) -> dict[str, str]:
     """What a record tells of how it came about."""
+    changed = _listed(ran["overrides"])
     return {
         "Data": ran["dataset"]["is"],
-        "Preset": ran["preset"],
+        "Preset": ran["preset"] + f", with {changed}" * bool(changed),
         "Parameters": _listed(ran["parameters"]),
         "Took": _took(ran),
         "Ran on": _machine(ran),
@@ -446,7 +448,10 @@ def _listed(parameters: Mapping[str, Any]) -> str:
 
 def _words(value: object) -> str:
     """A value of a parameter; (512, 512), which a record has as a list, gives 512 x 512."""
-    return " x ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    sizes = all(isinstance(one, int) for one in value)
+    return (" x " if sizes else ", ").join(map(str, value))
 
 
 def _took(provenance: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def test_a_network_that_has_stopped_keeps_its_values():
 def test_the_headline_says_what_the_curves_show():
     falling = front.carried(curves(falls=True)).assign(share=40)
     assert front.headline(falling) == (
-        "40 % random labels: 90 % of new images right at best, 70 % in the end"
+        "With 40 % random labels 90 % of new images are right at best, 70 % in the end"
     )
     flat = front.carried(curves(falls=False)).assign(share=40)
     assert front.headline(flat).startswith("How accuracy changes with training")

@@ -110,8 +110,8 @@ def headline(rows: pd.DataFrame) -> str:
     best, end = mean.max(), mean.iloc[-1]
     if best - end < 0.02:
         return "How accuracy changes with training, by share of random labels"
-    right = f"{100 * best:.0f} % of new images right at best, {100 * end:.0f} % in the end"
-    return f"{REST} % random labels: {right}"
+    right = f"{100 * best:.0f} % of new images are right at best, {100 * end:.0f} % in the end"
+    return f"With {REST} % random labels {right}"
 
 
 def finding(notebook: notebooks.NotebookNode) -> str:

@@ -393,7 +393,7 @@ def _image_item(pixels: np.ndarray, label: str) -> str:
     text, source = html.escape(label), _source(_png(Image.fromarray(pixels.squeeze())))
     return (
         '<li style="display:inline-block;margin:0 .5rem .5rem 0">'
-        f'<img alt="{text}" width="64" height="64" style="image-rendering:pixelated" '
+        f'<img alt="{text}" width="60" height="60" style="image-rendering:pixelated" '
         f'src="{source}"><span style="display:block">{text}</span></li>'
     )
 

@@ -162,7 +162,8 @@ def _badge(claim: Any, found: Runs) -> str:
     note = f" {claim.under}" if claim.under else ""
     note += ", close" if first.close else ""
     for run, other in found:
-        note += f"; {data_of(run)}: {other.verdict}" if other.verdict != first.verdict else ""
+        name = run.partition(": ")[2] or run
+        note += f"; {name}: {other.verdict}" if other.verdict != first.verdict else ""
     tag = f'span title="{CLOSE}"' if first.close else "span"
     return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
 
