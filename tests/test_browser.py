@@ -138,6 +138,29 @@ MARKS = """plot => [...plot.querySelectorAll("svg .role-mark :is(path, line, tex
 
 
 @every_chapter
+def test_the_first_screen_holds_the_finding_a_verdict_and_the_beginning_of_the_figure(page, dark):
+    first = page.evaluate(FIRST)
+    assert first["plot"]["top"] + BEGUN <= WIDE["height"]
+    assert first["finding"]["bottom"] <= WIDE["height"]
+    assert first["verdict"]["bottom"] <= WIDE["height"]
+    assert dark.evaluate(FIRST)["plot"]["top"] + BEGUN <= 2 * NARROW["height"]
+
+
+BEGUN = 100  # px of a plot, from which on it is seen as one
+# Where the first ones that show lie on the page.
+FIRST = """() => {
+    const shown = selector => [...document.querySelectorAll(`article ${selector}`)]
+        .find(e => e.checkVisibility() && e.getClientRects().length).getBoundingClientRect();
+    const at = box => ({top: box.top + scrollY, bottom: box.bottom + scrollY});
+    return {
+        finding: at(shown(".mem-finding")),
+        plot: at(shown(".mem-plot svg")),
+        verdict: at(shown("a.mem-pill")),
+    };
+}"""
+
+
+@every_chapter
 def test_every_chapter_has_a_chart_that_a_control_changes(page):
     assert page.locator(".mem-chart").count() > 0
     assert page.locator(".vega-bindings :is(input, select)").count() > 0
@@ -404,12 +427,23 @@ def test_the_frame_keeps_its_measures(page):
     shown = page.locator("article.bd-article").evaluate(inner)
     assert shown == (944 if page.locator(".mem-wide").count() else 720)
     assert page.locator("#pst-primary-sidebar").evaluate("e => e.offsetWidth") == 264
-    scrolling = page.locator(".cell_input pre:visible").evaluate_all(
-        """all => all.filter(pre => pre.scrollWidth > pre.clientWidth)
-            .map(pre => pre.textContent).filter(text => text.split("\\n")
-            .every(line => line.length <= 88))"""
-    )
-    assert not scrolling
+
+
+@every_page
+def test_no_code_scrolls_sideways(page):
+    assert not page.evaluate(SCROLLING)
+
+
+# Code that is folded is unfolded to be measured.
+SCROLLING = """() => {
+    const closed = [...document.querySelectorAll("article details:not([open])")];
+    for (const details of closed) details.open = true;
+    const found = [...document.querySelectorAll("article .highlight pre")]
+        .filter(pre => pre.clientWidth && pre.scrollWidth > pre.clientWidth)
+        .map(pre => [pre.scrollWidth - pre.clientWidth, pre.textContent.slice(0, 60)]);
+    for (const details of closed) details.open = false;
+    return found;
+}"""
 
 
 @every_page

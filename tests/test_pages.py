@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from browser import page_names
 from docutils import nodes
 from PIL import Image
 
+from memhelpers import charts
 from tests import minibook
 from tools import notebooks, page, stage
 
@@ -82,6 +84,20 @@ def test_a_chapter_is_described_by_its_finding_and_another_page_by_the_book():
     made = head("book/choices", "<p>Words.</p>")
     assert made["description"] == page.DESCRIPTION
     assert made["og:image"] == "../_static/card.png"
+
+
+def test_a_page_of_the_book_leaves_out_what_draws_a_figure_without_it():
+    chart = charts.alt.Chart(pd.DataFrame({"x": [1]})).mark_point().encode(x="x:Q")
+    drawn = charts.Figure(chart, alt="One point.", caption="One.").html(still=False)
+    body = f"<script>kept()</script>{drawn}{drawn}<script>kept()</script>"
+    context = {"body": body, "pathto": lambda path, _: path, "title": "", "script_files": []}
+    app = SimpleNamespace(config=SimpleNamespace(html_baseurl="", html_title=""))
+    page.dress(app, "book/choices", "", context, None)
+    assert "cdn" in body
+    assert "cdn" not in context["body"]
+    assert len(context["body"]) < len(body) - 2 * 2000
+    assert context["body"].count('class="mem-spec"') == 2
+    assert context["body"].count("kept()") == 2
 
 
 def test_the_links_of_a_missing_page_begin_at_the_root_of_the_site():

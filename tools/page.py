@@ -23,6 +23,12 @@ DESCRIPTION = (
 )
 # The chapter's sentence that says what was found, as its first screen gives it.
 FINDING = re.compile(r'<p class="mem-finding">(.*?)</p>', re.DOTALL)
+# What draws a figure where the book's own script is absent: 2 kB a figure that no page needs.
+ALONE = re.compile(
+    r"<script>\s*\(\(\) => \{\s*if \(document\.querySelector\('script\[src\*=.memhelpers\.js"
+    r".*?</script>\n?",
+    re.DOTALL,
+)
 # In the navigation: the number before a chapter's title.
 NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
 # The parts of MathJax named in `_config.yml`, once the first chart is drawn or is long in coming.
@@ -114,6 +120,8 @@ def dress(app: Sphinx, pagename: str, _: str, context: dict[str, Any], __: Any) 
     """Give a page its head, its scripts and its numbered navigation, after all other extensions."""
     context["metatags"] = context.get("metatags", "") + head(app, pagename, context)
     context["script_files"] = scripts(pagename, context)
+    if "body" in context:
+        context["body"] = ALONE.sub("", context["body"])
     if "generate_toctree_html" in context:
         plain = context["generate_toctree_html"]
         context["generate_toctree_html"] = lambda *a, **k: NUMBERED.sub(
