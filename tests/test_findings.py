@@ -117,13 +117,13 @@ ORDER = {"Right labels are learned first": "Accuracy on right and on wrong label
 AGREE = {
     "Networks agree on which real": "P(correct) of the examples, in ascending order",
     "networks agree on which real images are easy": "How much do networks agree",
-    "they agree far less": "As measured",
+    "networks agree far less": "As measured",
 }
 UNEQUAL = {"real images grow unequal; noise stays near": "Gini coefficient by update"}
 ALIKE = {"on all of them about alike": "How unequally does the loss depend on the images?"}
 SHARED = {
     "Real digits share more at first": "How much classes share, by update",
-    "hangs on how the training is averaged": "Do classes share more in real data?",
+    "depends on how training is averaged": "Do classes share more in real data?",
 }
 
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
@@ -147,7 +147,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             real_is_noise,
             {
-                "Real images end more unequal": "Gini coefficient by update, with few classes",
+                "real images end more unequal": "Gini coefficient by update, with few classes",
                 "real images stay more unequal": "Not every objection",
             }
             | UNEQUAL

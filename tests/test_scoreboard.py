@@ -62,13 +62,13 @@ def test_the_counts_say_how_many_claims_hold_and_at_which_scale(ledger, chapter,
     board = scoreboard.gather([chapter("04-a.ipynb", ledger)])
     assert board.counts() == f"{COUNTS}None are recorded at the paper's own scale."
     record = SimpleNamespace(provenance={"preset": "paper", "overrides": {}})
-    monkeypatch.setattr(scoreboard.lab, "recorded", lambda chapter: {"paper-mnist": record})
-    monkeypatch.setattr(scoreboard.lab, "title", lambda record: "MNIST, 2 x 16 units")
+    runs = SimpleNamespace(recorded={"Recorded: MNIST, 2 x 16 units": record})
+    monkeypatch.setattr(scoreboard.lab, "Chapter", lambda stem: runs)
     assert board.counts() == f"{COUNTS}1 is recorded at the paper's own scale: chapter 4."
     record.provenance["overrides"] = {"hidden": [8]}
     assert board.counts() == f"{COUNTS}None are recorded at the paper's own scale."
     record.provenance["overrides"] = {}
-    monkeypatch.setattr(scoreboard.lab, "title", lambda record: "MNIST, 2 x 17 units")
+    runs.recorded = {"Recorded: MNIST, 2 x 17 units": record}
     with pytest.raises(ClaimError, match=r"04-a: no verdict on the run 'Recorded: MNIST, 2 x 17"):
         board.counts()
 
@@ -211,17 +211,16 @@ def test_the_stored_verdicts_are_those_of_the_chapters(ledger, chapter, tmp_path
     scoreboard.write_verdicts(board, path)
     scoreboard.check_verdicts(board, path)
     stored = json.loads(path.read_text())
-    assert stored == {
-        "04-a": {
-            "Recorded: MNIST, 2 x 16 units": {"C3.1": "contradicted"},
-            "This page: digits": {"C3.1": "supported", "C3.2": "inconclusive"},
-        }
-    }
-    stored["04-a"]["This page: digits"]["C3.1"] = "contradicted"
+    runs = stored["04-a"]
+    here, large = runs["This page: digits"], runs["Recorded: MNIST, 2 x 16 units"]
+    words = {id: claims.restored(id, row).verdict for id, row in here.items()}
+    assert words == {"C3.1": "supported", "C3.2": "inconclusive"}
+    assert claims.restored("C3.1", large["C3.1"]).verdict == "contradicted"
+    here["C3.1"] = large["C3.1"]
     path.write_text(json.dumps(stored))
     with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'This page: digits'"):
         scoreboard.check_verdicts(board, path)
-    stored["04-a"]["Gone"] = {"C3.1": "supported"}
+    stored["04-a"]["Gone"] = {"C3.1": large["C3.1"]}
     path.write_text(json.dumps(stored))
     with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'Gone'"):
         scoreboard.check_verdicts(board, path)
@@ -231,7 +230,9 @@ def test_a_close_verdict_may_be_another_on_another_processor(declare, chapter, t
     near = Ledger([judge("C3.1", interval(0.11, 0.21))], title="This page: digits")
     board = scoreboard.gather([chapter("04-a.ipynb", near)])
     path = tmp_path / "verdicts.json"
-    path.write_text('{"04-a": {"This page: digits": {"C3.1": "inconclusive"}}}')
+    touching = claims.stored(interval(0.09, 0.21))
+    assert claims.restored("C3.1", touching).verdict == "inconclusive"
+    path.write_text(json.dumps({"04-a": {"This page: digits": {"C3.1": touching}}}))
     scoreboard.check_verdicts(board, path)
     path.write_text('{"04-a": {"This page: digits": {}}}')
     with pytest.raises(ClaimError, match="run make outputs"):
