@@ -332,7 +332,7 @@ def table(frame: pd.DataFrame, *, caption: str) -> Markup:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
-        return f"{value:,.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
+        return f"{value:,.3g}".replace("-", "−") if abs(value) < 1e3 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
