@@ -51,6 +51,18 @@ def longer(tables, below):
     return final(tables, "randY", "epochs").mean() / final(tables, below, "epochs").mean()
 
 
+def exponent(tables):
+    rows, slopes = tables["numbers"], []
+    for _, seed in rows.groupby("seed"):
+        epochs = {
+            key: part.set_index("images")["epochs"] for key, part in seed.groupby("condition")
+        }
+        x = np.log(epochs["real"].index.to_numpy(float))
+        y = np.log(epochs["randY"].to_numpy() / epochs["real"].to_numpy())
+        slopes.append(((x - x.mean()) * y).sum() / ((x - x.mean()) ** 2).sum())
+    return np.mean(slopes)
+
+
 def lowest(tables):
     noise = ["shuffled pixels", "shuffled per image", "randX"]
     return np.min([final(tables, condition) for condition in noise], axis=0).mean()
@@ -180,6 +192,7 @@ STATISTICS = {
     "Z1.2": lowest,
     "Z1.3a": lambda t: longer(t, "real"),
     "Z1.3b": lambda t: longer(t, "real"),
+    "Z1.3c": exponent,
     "Z1.4a": lambda t: longer(t, "randX"),
     "Z1.4b": lambda t: longer(t, "shuffled per image"),
     "Z1.5": gap_rises,
