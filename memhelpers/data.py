@@ -29,7 +29,7 @@ from memhelpers.inputs import arrays, sources
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
-RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64
+RESIZE_CHUNK = 1024  # images averaged at once, which bounds the memory of float64
 LARGE, SMALL = 10.0, 1e-3  # above which mean and deviation, below which deviation, `load` warns
 
 
@@ -293,15 +293,10 @@ def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
 
 def _average(x: Tensor, side: int) -> Tensor:
     """Area means, in float64 on the CPU, so that no device or library rounds them its own way."""
-    rows, columns = (_overlaps(length, side) for length in x.shape[2:])
-    chunks = (chunk.cpu().double() for chunk in x.split(RESIZE_CHUNK))
-    return torch.cat([(rows @ chunk @ columns.T).float() for chunk in chunks]).to(x.device)
-
-
-def _overlaps(length: int, side: int) -> Tensor:
-    """Returns float64 [side, length]: the share of each pixel in each cell of a coarser grid."""
-    pixel = torch.arange(length, dtype=torch.float64)
-    cell = torch.arange(side, dtype=torch.float64)[:, None] * length / side
-    width = length / side
-    overlap = torch.minimum(pixel + 1, cell + width) - torch.maximum(pixel, cell)
-    return overlap.clamp(min=0) / width
+    averaged = []
+    for chunk in x.split(RESIZE_CHUNK):
+        chunk = chunk.cpu().double()
+        for axis in (2, 3):  # each pixel `side` times; as many in a row as there were make a new one
+            chunk = chunk.repeat_interleave(side, axis).unflatten(axis, (side, -1)).mean(axis + 1)
+        averaged.append(chunk.float())
+    return torch.cat(averaged).to(x.device)

@@ -156,7 +156,6 @@ CALLS = [
     (lambda: DIGITS.to("meta"), "device"),
     (lambda: corrupt.random_labels(DIGITS, 1.5), "fraction"),
     (lambda: corrupt.random_labels(DIGITS, "half"), "fraction"),
-    (lambda: corrupt.random_labels(DIGITS, exclude_true="no"), "exclude_true"),
     (lambda: corrupt.random_labels(DIGITS, seed=1.5), "seed"),
     (lambda: corrupt.random_labels(DIGITS, parts="train"), "parts"),
     (lambda: corrupt.random_labels(DIGITS, parts=["all"]), "parts"),
@@ -164,7 +163,6 @@ CALLS = [
     (lambda: corrupt.random_labels("digits"), "data"),
     (lambda: corrupt.random_labels(None), "data"),
     (lambda: corrupt.random_inputs((x, y)), "data"),
-    (lambda: corrupt.random_inputs(DIGITS, statistics="class"), "statistics"),
     (lambda: corrupt.shuffle_pixels(DIGITS, per_image=1), "per_image"),
     (lambda: corrupt.one_class_per_example(3), "data"),
     (lambda: networks.mlp(DIGITS.shape, 16, 10), "hidden"),
@@ -289,7 +287,6 @@ CALLS = [
     (lambda: swept(progress=5), "progress"),
     (lambda: swept(depends=5), "depends"),
     (lambda: sweep.processes(0), "workers"),
-    (lambda: sweep.processes(1, gpus=3), "gpus"),
 ]
 
 
