@@ -296,7 +296,7 @@ def _average(x: Tensor, side: int) -> Tensor:
     averaged = []
     for chunk in x.split(RESIZE_CHUNK):
         chunk = chunk.cpu().double()
-        for axis in (2, 3):  # each pixel `side` times; as many in a row as there were make a new one
+        for axis in (2, 3):  # each pixel `side` times; so many in a row as there were are a new one
             chunk = chunk.repeat_interleave(side, axis).unflatten(axis, (side, -1)).mean(axis + 1)
         averaged.append(chunk.float())
     return torch.cat(averaged).to(x.device)

@@ -3,9 +3,6 @@
 Sixth step of the data flow, where one call of `fit` does not do. A run is what one choice of
 parameters determines; `sweep` stacks those that can be stacked, hands them to any executor, and
 does only what its store does not hold. Whatever ends it, the same call goes on from there.
-
-On one GPU, and on a CPU, no executor is needed: networks of one architecture train together in this
-process. The page "Sweeps of your own" says what to write for several GPUs and for a cluster.
 """
 
 import functools
@@ -146,10 +143,8 @@ def sweep(
     """Do every run that is not in the store yet.
 
     A run is stored under a hash of its parameters and of all that `experiment` and `measure` use
-    (see `runs.fingerprint`). Neither device, executor, packing nor library versions are part of it;
-    the run's file tells them. What is read from files is not seen; pass it in `depends`.
-
-    How networks are packed changes results by rounding; with `together=1` no run depends on others.
+    (see `runs.fingerprint`); not of device, executor, packing and library versions, which the run's
+    file tells. How networks are packed changes results by rounding.
 
     Args:
         experiment: takes the parameters of a run by name and returns the network to train, or the
@@ -159,14 +154,13 @@ def sweep(
         measure: what to keep of a trained network, from the `History` of it alone and, if it takes
             a second argument, the `Training` that the experiment returned: a table of
             numbers, booleans and texts. A column named as a parameter gives way to it.
-        store: folder of finished runs; in memory only where it is None. Several processes, and
-            several machines that see the folder, may share it.
+        store: folder of finished runs, which several processes may share; None: in memory only.
         executor: of `concurrent.futures`, or a client of `dask.distributed`; by default everything
             runs in this process. Functions of a notebook reach other processes by `cloudpickle`.
         together: most runs in one unit of work, which is what a kill loses; by default as many
             networks as fill the processor, and few enough that every worker has some.
         minutes: no unit is started that would, at the pace so far, not end within this time.
-        depends: further things that results depend on, such as a data set or `Path` read inside.
+        depends: further things that results depend on, such as a `Path` that is read inside.
         progress: called with (runs done, runs in all); by default a bar with the time left.
 
     Raises:
@@ -174,8 +168,7 @@ def sweep(
         RuntimeError: a worker process died; as after Ctrl-C, what had finished is in the store.
 
     Warns:
-        RuntimeWarning: runs failed; a stored run is damaged and is done again; no space is left for
-            a run, which the next call will do again; locks do not work in the folder.
+        RuntimeWarning: runs failed; one is damaged, or finds no space; locks do not work.
     """
     check_function("experiment", experiment)
     check_function("measure", measure)
@@ -210,27 +203,20 @@ def sweep(
     return Sweep(_table(listed, keys, work.done), failures, missing, before)
 
 
-def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
+def processes(workers: int) -> Executor:
     """A pool of processes for `sweep`, which share the cores of this machine evenly.
 
-    Args:
-        workers: how many. In a script the sweep then stands under `if __name__ == "__main__"`.
-        gpus: numbers of the GPUs, which the workers take in turn; each sees only its own.
+    In a script the sweep then stands under `if __name__ == "__main__"`.
     """
     workers = check_positive_int("workers", workers)
     context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
     threads = max(1, torch.get_num_threads() // workers)
-    given = threads, list(check_instance("gpus", gpus, Sequence)), context.Value("i", 0)
-    return ProcessPoolExecutor(workers, context, _start_worker, given)
+    return ProcessPoolExecutor(workers, context, _start_worker, [threads])
 
 
-def _start_worker(threads: int, gpus: list[int], started: Any) -> None:
+def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
     torch.set_num_threads(threads)
-    with started.get_lock():
-        turn, started.value = started.value, started.value + 1
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[turn % len(gpus)])
 
 
 # What is to be done
@@ -271,8 +257,8 @@ def _stacks(
 ) -> list[list[str]]:
     """Keys of runs that are trained together: at most `together`, or as many as fill the processor.
 
-    Without `together`, no more than the `share` of a worker. A run goes alone, and is made once
-    more in its turn, if it raises, gives a table, or has settings that cannot be compared.
+    Without `together`, no more than the `share` of a worker. A run goes alone if it raises, gives a
+    table, or has settings that cannot be compared.
     """
     walk, groups, sizes = fingerprint.Walk(), {}, {}
     for key, run in runs.items():
@@ -390,13 +376,8 @@ def _entry(source: str, table: Any, took: float, device: Any, precision: str, **
     """What is stored of a run whose table `source` gave; made here, so that only it may fail."""
     table = table.reset_index(drop=True) if isinstance(table, pd.DataFrame) else table
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}
-    return to_entry(source, table, **about, **told)
-
-
-@functools.lru_cache(maxsize=16)
-def _ran_on(device: str, precision: str) -> dict[str, object]:
-    return machine.environment(device, precision)
+    ran_on = machine.environment(device, precision)
+    return to_entry(source, table, **about, seconds=round(took, 3), finished=ended, ran_on=ran_on)
 
 
 # What has come of it

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,7 @@ def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
     return show
 
 
+@lru_cache(maxsize=1)  # each run of a sweep tells it
 def _own_version() -> str | None:
     try:
         return metadata.version("memhelpers")
@@ -100,6 +102,7 @@ def _device_name(device: object) -> str:
     return _cpu_name() if device.type == "cpu" else device.type
 
 
+@lru_cache(maxsize=1)
 def _cpu_name() -> str:
     linux = Path("/proc/cpuinfo")
     described = linux.read_text(encoding="utf-8") if linux.exists() else ""
