@@ -26,9 +26,7 @@ class ArgumentError(ValueError):
     def __init__(self, argument: str, given: object, allowed: str) -> None:
         # All three go to BaseException, so that the error survives a trip between processes.
         super().__init__(argument, given, allowed)
-        self.argument = argument
-        self.given = given
-        self.allowed = allowed
+        self.argument, self.given, self.allowed = argument, given, allowed
 
     def __str__(self) -> str:
         return f"{self.argument}: given {_shown(self.given)}; allowed: {self.allowed}"

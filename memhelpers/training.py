@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from memhelpers.data import Dataset
 from memhelpers.engine import loop, packing
@@ -34,7 +35,7 @@ from memhelpers.engine.probes import (  # noqa: F401
     parameters,
     weight_norm,
 )
-from memhelpers.engine.templates import INITIALIZATIONS, Shape, check_template, takes_one_image
+from memhelpers.engine.templates import INITIALIZATIONS, check_template
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
@@ -119,8 +120,7 @@ def fit(
         learning_rate: of plain SGD; one value, or one a member, as are the next two.
         momentum: fraction of the last step that is kept.
         weight_decay: l2 penalty's factor, added to the gradient.
-        schedule: factor on the learning rate, at least 0, as a function of the epoch, counted
-            from 0; called for all epochs before training.
+        schedule: factor on the learning rate, at least 0, as a function of the epoch from 0 on.
         subsets: for each member the positions [k] of its training examples, or a mask [n].
         init: see `networks.initialize`.
         perturb: noise in the forward pass of training, for all members or one a member, such as
@@ -132,16 +132,13 @@ def fit(
             training and after each epoch.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `packing.networks_per_pass`.
-        workers: passes that run side by side, one core each, `probes` in their threads; by default
-            `packing.passes_side_by_side`.
+        workers: passes side by side, one core each; by default `packing.passes_side_by_side`.
         keep_networks: return the final weights; they take room for all members.
-        progress: called with (member-epochs done, member-epochs in all); those that `until` spares
-            a member count as done when its pass ends.
+        progress: called with (member-epochs done, member-epochs in all).
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
-        MemoryError: not even one network fits. As long as one does, a `RuntimeWarning` says that
-            members are trained in smaller passes.
+        MemoryError: not even one network fits; as long as one does, smaller passes are warned of.
     """
     seeds = check_seeds(seeds)
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
@@ -149,7 +146,7 @@ def fit(
     visited = _visited(subsets, datasets, seeds)
     epochs = check_positive_int("epochs", epochs)
     batch_size = check_positive_int("batch_size", batch_size)
-    _check_batches(network, datasets[0].shape, visited, batch_size)
+    _check_batches(network, visited, batch_size)
     dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
@@ -247,14 +244,12 @@ def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
     check_template(network, datasets[0].shape, datasets[0].n_classes)
 
 
-def _check_batches(
-    network: nn.Module, shape: Shape, visited: list[Tensor], batch_size: int
-) -> None:
+def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -> None:
     sizes = {len(positions) for positions in visited}
     if 0 in sizes:
         raise ArgumentError("data", "no training example", "at least one")
     alone = [n for n in sizes if (n % batch_size or batch_size) == 1]
-    if alone and not takes_one_image(network, shape):
+    if alone and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         allowed = f"a size that leaves no batch of one of {alone[0]} examples, for batch norm"
         raise ArgumentError("batch_size", batch_size, allowed)
 

@@ -21,7 +21,7 @@ from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.sensitivity import (
     Sensitivity,
-    class_matrix,
+    class_table,
     gini,
     loss_sensitivity,
     time_shares,
@@ -332,6 +332,12 @@ def random_sensitivity(classes: int, absent: int | None = None) -> Sensitivity:
     return Sensitivity(times, norms, np.ones((2, 3)), np.ones((2, 3)), labels, [0, 1])
 
 
+def class_matrix(found: Sensitivity) -> np.ndarray:
+    """The table by class as an array [member, i, j]."""
+    table = class_table(found).set_index(["seed", "loss_of", "images_of"])["value"]
+    return table.to_numpy().reshape(table.index.levshape)
+
+
 @pytest.mark.parametrize("absent", [None, 2])
 def test_the_class_matrix_is_a_mean_over_the_examples_of_a_class_and_over_training(absent):
     found = random_sensitivity(4, absent)
@@ -449,9 +455,10 @@ def test_the_table_by_example_holds_the_sensitivity_over_training():
 
 def test_the_table_by_class_holds_the_matrix_over_training_and_at_each_time():
     found = computed(seeds=(3, 5), by_class=True, evaluations=TIMES)
-    row = module.class_table(found).query("seed == 5 and loss_of == 2 and images_of == 0")
-    assert row["value"].item() == class_matrix(found)[1, 2, 0]
-    at_times = module.class_table(found, at_times=True)
+    row = class_table(found).query("seed == 5 and loss_of == 2 and images_of == 0")
+    expected = found.over_training()[1, 2, found.labels[1] == 0].mean()
+    assert row["value"].item() == pytest.approx(expected)
+    at_times = class_table(found, at_times=True)
     rows = at_times.query("seed == 3 and loss_of == 1 and images_of == 1")
     assert list(rows["update"]) == list(TIMES)
     own = found.labels[0] == 1
