@@ -65,7 +65,7 @@ class Dataset:
     """Training, validation and test images of one kind, on one device.
 
     Of the training examples, bool [n_train], a corruption has `replaced` some; `changed` are those
-    whose label or input is no longer what it was (a label drawn at random may be the true one).
+    whose label or input is no longer what it was (see `corrupt`).
     """
 
     name: str
@@ -128,10 +128,9 @@ class Dataset:
     def describe(self) -> str:
         """Returns one line: name, sizes, shape, classes, scaling, fingerprint, steps."""
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
-        shape = "x".join(map(str, self.shape))
-        facts = [f"{self.name}: {sizes}", f"{shape} images in {self.n_classes} classes"]
-        facts += [self.scaling, f"fingerprint {self.fingerprint}", *self.steps]
-        return "; ".join(facts)
+        images = f"{'x'.join(map(str, self.shape))} images in {self.n_classes} classes"
+        facts = f"{self.name}: {sizes}", images, self.scaling, f"fingerprint {self.fingerprint}"
+        return "; ".join([*facts, *self.steps])
 
     def replace(self, **changes: Any) -> "Dataset":
         """Returns a new data set in which the named fields have other values."""
@@ -144,12 +143,10 @@ class Dataset:
         return self.replace(**{name: value.to(device) for name, value in moved.items()})
 
     def subset(self, n: int, *, balanced: bool = False, seed: int = 0) -> "Dataset":
-        """Draws `n` training examples; validation and test stay whole.
-
-        The examples keep their former order. A smaller `n` with the same seed draws from the same.
+        """Draws `n` training examples, which keep their order; validation and test stay whole.
 
         Args:
-            n: how many, at most as many as there are (or, when balanced, as a class affords).
+            n: how many. A smaller number with the same seed draws from the same.
             balanced: whether every class gets as many as any other (one more or less where `n` is
                 no multiple of the number of classes).
             seed: of the draw.
@@ -159,8 +156,8 @@ class Dataset:
     def resize(self, side: int) -> "Dataset":
         """Averages all images down to `side` x `side` pixels; refuses a larger side, and vectors.
 
-        Each new pixel is the mean over its area of the image, with pixels on its border weighted by
-        the share inside; 28 to 14 is the mean of 2 x 2.
+        Each new pixel is the mean over its area, with pixels on its border weighted by the share
+        inside; 28 to 14 is the mean of 2 x 2.
         """
         if min(self.shape[1:]) == 1:  # a vector's numbers are no pixels to be averaged
             raise ArgumentError("side", side, "None, for vectors")
@@ -200,8 +197,7 @@ def load(
             each number of vectors for itself, and the other parts by the same; None leaves them.
         balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
-        root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
-            ~/.cache/memhelpers.
+        root: folder of the data files; else what `MEMHELPERS_DATA` says; else ~/.cache/memhelpers.
         device: where the tensors go.
         download: whether a data set that is not there may be downloaded (progress is shown).
         layout: "NCHW" or "NHWC", for arrays of four dimensions whose shape leaves it open.
@@ -231,9 +227,7 @@ def load(
         examples = data.n_classes * int(data.train.y.bincount(minlength=data.n_classes).min())
     if examples is not None:
         data = _subset(data, "examples", examples, balanced, seed)
-    if side is not None:
-        data = data.resize(side)
-    return data.to(device)
+    return (data if side is None else data.resize(side)).to(device)
 
 
 def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> Dataset:

@@ -69,9 +69,7 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
         OrderedDict(
             crop=nn.ZeroPad2d(-2),
             features=nn.Sequential(
-                *_convolution(channels, 200),
-                *_convolution(200, 200),
-                nn.Flatten(),
+                *_convolution(channels, 200), *_convolution(200, 200), nn.Flatten()
             ),
             classifier=nn.Sequential(
                 *_dense(200 * sides[0] * sides[1], 384),
@@ -100,8 +98,7 @@ def _check_shape(shape: Shape) -> Shape:
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, 5)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(3)]
+    return [nn.Conv2d(inputs, outputs, 5), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(3)]
 
 
 def _dense(inputs: int, outputs: int) -> list[nn.Module]:

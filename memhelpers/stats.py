@@ -36,16 +36,12 @@ COVERAGE = {3: (95, 88, 84), 5: (95, 88, 82), 10: (96, 93, 88), 20: (95, 95, 92)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval over independent units.
+    """An estimate with its confidence interval over independent units."""
 
-    Raises:
-        ArgumentError: the estimate is not finite, not low <= high, level not in (0, 1), or n < 1.
-    """
-
-    estimate: float  # the statistic on all units
+    estimate: float  # the statistic on all units, finite
     low: float  # or -inf
     high: float  # or inf
-    level: float  # nominal coverage, such as 0.95
+    level: float  # nominal coverage, above 0 and below 1
     n: int  # number of independent units behind it
     unit: str = "seeds"  # what these are, in the plural
 
@@ -85,16 +81,12 @@ def interval(values: object) -> Interval:
     Student's t below `BCA_FROM` seeds; from there on, end by end the outer of it and of the
     bias-corrected and accelerated bootstrap (BCa), which reaches further towards a long tail. BCa
     is asked for Student's quantile, times the factor sqrt(n / (n - 1)) that resamples lack.
-    `coverage` says how often that covers the mean.
 
     Args:
-        values: one value per seed, [n].
+        values: one value per seed, [n]; an `ArgumentError` for a NaN or infinite one.
 
     Returns:
         The interval; of width 0 where the values agree exactly, without ends where n is 1.
-
-    Raises:
-        ArgumentError: no value, or a NaN or infinite one.
 
     Source: Efron, "Better bootstrap confidence intervals", 1987 (BCa); Hesterberg, "What teachers
         should know about the bootstrap", 2015, Sec. 3.3 (the quantile).
@@ -267,16 +259,14 @@ def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool =
     It says what other networks would give on the same examples, with the same draw of random labels
     or images: the estimate, plus and minus Student's quantile times the jackknife's standard error.
     Where networks agree by chance only (overdispersion 1), all variance lies between pairs of them,
-    which the jackknife counts twice; groups without two networks tell how much that is. Of 100
-    networks and 1,000 examples it covers an overdispersion of 1, 1.1, 2, 10 or 80 in 94 to 96 % of
-    simulations (up to 99.5 % uncorrected), a share of extremes, whose counts jump, in 94 to 100 %.
+    which the jackknife counts twice; groups without two networks tell how much that is. So it
+    covers 94 to 96 % (a share of extremes 94 to 100 %) in simulations of 100 networks.
 
     Args:
         correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
             each condition, whose networks are independent, so that the variances add.
         statistic: a function of `Groups` (one for each condition) that returns a number for each
-            group, [H], as `overdispersion`, `extreme_excess` and their ratios do. One that
-            depends on the number of networks should be given the full number, as by `runs`.
+            group, [H], as `overdispersion` (with `runs` fixed), `extreme_excess` and ratios do.
         log: whether the ends are those of the logarithm, as is right for a ratio.
 
     Returns:
