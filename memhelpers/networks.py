@@ -80,17 +80,6 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     )
 
 
-def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:
-    """Floating-point operations of training `mlp` on one image, two a multiplication and addition.
-
-    Counted are the matrix products: forward, gradient by the weights, and gradient by the inputs of
-    every layer but the first.
-    """
-    widths = [prod(shape), *hidden, classes]
-    products = [a * b for a, b in pairwise(widths)]
-    return 2 * (3 * sum(products) - products[0])
-
-
 def _check_shape(shape: Shape) -> Shape:
     if not isinstance(shape, Sequence) or len(shape) != 3:
         raise ArgumentError("shape", shape, "(channels, height, width) of an image")

@@ -219,9 +219,6 @@ def _start_worker(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-# What is to be done
-
-
 def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
     listed = list(runs) if isinstance(runs, Iterable) and not isinstance(runs, Mapping) else None
     if not listed or not all(isinstance(run, Mapping) and run for run in listed):
@@ -292,9 +289,6 @@ def _filling(training: Training) -> int:
     data, size, precision = training.data, *map(training.settings.get, ("batch_size", "precision"))
     each = packing.networks_per_pass(training.network, data.shape, size, data.device, precision)
     return each * packing.passes_side_by_side(data.device)
-
-
-# What is done in a worker
 
 
 def _do(
@@ -378,9 +372,6 @@ def _entry(source: str, table: Any, took: float, device: Any, precision: str, **
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     ran_on = machine.environment(device, precision)
     return to_entry(source, table, **about, seconds=round(took, 3), finished=ended, ran_on=ran_on)
-
-
-# What has come of it
 
 
 def _table(listed: list[Run], keys: list[str], done: Mapping[str, Entry]) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 """The machine that this runs on: its devices, its versions, where the book's files lie on it.
 
-In a checkout, the declared claims and the recorded runs lie in `book/` and `data/`, where readers
-look for them; a wheel carries copies inside the package, so that a chapter opened alone (in Colab)
-still finds them.
+In a checkout, the declared claims and the recorded runs lie in `book/` and `data/`; a wheel carries
+copies inside the package, so that a chapter opened alone (in Colab) still finds them.
 """
 
 import os
@@ -63,12 +62,8 @@ def environment(device: object, precision: str) -> dict[str, object]:
 def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
     """A callback for `fit`, `loss_sensitivity` and `sweep` that shows how far they are.
 
-    A bar in a terminal; in a notebook one line that is written over; nothing where the output is
-    kept (pages, tests) or `tqdm` is not installed.
-
-    Args:
-        what: is being done.
-        already: how much was done before; the time left is reckoned from the rest.
+    A bar of `what` is done; nothing where the output is kept (pages, tests) or `tqdm` is not
+    installed. The time left is reckoned from what was not done `already`.
     """
     if os.environ.get(STATIC) or os.environ.get("CI") or not find_spec("tqdm"):
         return lambda done, total: None

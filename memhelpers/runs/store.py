@@ -1,7 +1,6 @@
 """A folder of finished runs, which sweeps share: one file a run, under the hash that determines it.
 
-A run's file is one JSON object with its table, how the table came about, and a checksum. It appears
-as a whole or not at all. Two stores become one by copying files.
+A run's file is one JSON object with its table, how the table came about, and a checksum.
 """
 
 import contextlib
@@ -48,17 +47,15 @@ def _plain(column: pd.Series) -> list:
 
 
 def encode(entry: Entry) -> bytes:
-    """A run's file."""
-    return _with_checksum(json.dumps(entry, allow_nan=False).removeprefix("{").encode() + b"\n")
-
-
-def _with_checksum(rest: bytes) -> bytes:
+    """A run's file: its JSON, whose first entry is the checksum of what follows."""
+    rest = json.dumps(entry, allow_nan=False).removeprefix("{").encode() + b"\n"
     return b'{"sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest
 
 
 def decode(content: bytes) -> Entry:
     """A run from its file; a `ValueError` if that is truncated or altered."""
-    if content != _with_checksum(content.partition(b'",')[2]):
+    head, _, rest = content.partition(b'",')
+    if head != b'{"sha256": "%s' % hashlib.sha256(rest).hexdigest().encode():
         raise ValueError("is truncated or altered (its checksum differs)")
     return json.loads(content)
 
