@@ -1,8 +1,7 @@
-"""The networks of the book: third step of `Dataset -> corruption -> ensemble of networks`.
+"""The networks of the book: templates, for which `initialize` draws each member's weights.
 
-Each function returns an ordinary `torch.nn.Module` which takes images [n, C, H, W] and gives logits
-[n, classes]. It serves as a *template*: `initialize` draws the weights of every member from that
-member's own seed. Any module built of linear, convolution and batch-norm layers will do.
+A template is an ordinary `torch.nn.Module` which takes images [n, C, H, W] and gives logits
+[n, classes]. Any that is built of linear, convolution and batch-norm layers will do.
 """
 
 from collections import OrderedDict
@@ -30,9 +29,6 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
         shape: (C, H, W) of one image; it is flattened.
         hidden: units of each hidden layer, first to last; empty for logistic regression.
         classes: number of logits.
-
-    Raises:
-        ArgumentError: a size, a width or the number of classes is not a positive whole number.
 
     Source:
         Arpit et al. 2017, Secs. 3-4: `mlp((1, 28, 28), [4096, 4096], 10)`, 20,037,642 parameters;

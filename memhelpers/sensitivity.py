@@ -145,8 +145,7 @@ def loss_sensitivity(
         data: one dataset, or one a seed, with equally many training examples.
         seeds: one a network.
         epochs: passes over the data.
-        evaluations: updates t at which to differentiate, or how many of them, spaced evenly in
-            log t from the first update to the last.
+        evaluations: updates t at which to differentiate, or how many, spaced evenly in log t.
         batch_size: examples an update.
         learning_rate: of SGD without momentum.
         norms: of `l1` (the paper's), `l2` and `linf`, over the pixels of an image.
@@ -215,9 +214,6 @@ def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
 
     Returns:
         The coefficients, without `axis`; not a number where a value is, or where all are zero.
-
-    Raises:
-        ArgumentError: a value is negative, or there is none.
 
     Source:
         Arpit et al. 2017, Sec. 3.2.

@@ -308,9 +308,6 @@ def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFra
 
     Returns:
         `by`, then mean, low, high (NaN with one seed) and seeds, in the order of first appearance.
-
-    Raises:
-        ArgumentError: a column is missing, a value not finite, or a seed twice at a point.
     """
     check_instance("table", table, pd.DataFrame)
     keys = [by] if isinstance(by, str) else list(by)

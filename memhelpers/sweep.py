@@ -58,9 +58,6 @@ class Training:
         seed: of its initial weights and its order of the data.
         subset: positions [k] of its training examples, or a mask [n]; all of them by default.
         settings: further arguments of `fit`, `epochs` at least.
-
-    Raises:
-        ArgumentError: an argument that `fit` does not take, or not here.
     """
 
     def __init__(
@@ -84,20 +81,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep has, and what it lacks.
+    """What a sweep has, and what it lacks."""
 
-    Attributes:
-        table: the rows of every finished run, with its parameters as columns, in the order in which
-            the runs were given.
-        failures: parameters, `error` and `traceback` of the runs that raised.
-        missing: the runs for which no time was left.
-        done_before: how many were found in the store.
-    """
-
-    table: pd.DataFrame
-    failures: pd.DataFrame
-    missing: list[Run]
-    done_before: int
+    table: pd.DataFrame  # rows of every finished run with its parameters, in the order given
+    failures: pd.DataFrame  # parameters, `error` and `traceback` of the runs that raised
+    missing: list[Run]  # for which no time was left
+    done_before: int  # how many were found in the store
 
     def __repr__(self) -> str:
         counts = f"{len(self.failures)} failed, {len(self.missing)} missing"
@@ -105,11 +94,7 @@ class Sweep:
 
 
 def grid(**axes: Iterable[Any]) -> list[Run]:
-    """Every combination of the values of all axes, the last axis running fastest.
-
-    Raises:
-        ArgumentError: an axis that is not several values, or has none.
-    """
+    """Every combination of the values of all axes, the last axis running fastest."""
     listed = {}
     for name, values in axes.items():
         several = isinstance(values, Iterable) and not isinstance(values, str)

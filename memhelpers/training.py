@@ -115,8 +115,8 @@ def fit(
             and device; that is where the networks train.
         seeds: one a member; fixes its initial weights, its order of the data and its noise.
         epochs: passes over the data, at most.
-        until: training accuracy, met during an epoch, at which a member stops and costs no more.
-        batch_size: examples an update; the last batch of an epoch may be smaller, none is dropped.
+        until: training accuracy, met during an epoch, at which a member stops.
+        batch_size: examples an update; the last batch of an epoch may be smaller.
         learning_rate: of plain SGD; one value, or one a member, as are the next two.
         momentum: fraction of the last step that is kept.
         weight_decay: l2 penalty's factor, added to the gradient.
@@ -128,12 +128,11 @@ def fit(
             losses, accuracies and trajectories are those with noise; evaluation has none.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
-        probes: by name; a `Probe`, or a function of a `Snapshot`, which is then called before
-            training and after each epoch.
+        probes: by name; a `Probe`, or a function of a `Snapshot` to call after each epoch, from 0.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `packing.networks_per_pass`.
         workers: passes side by side, one core each; by default `packing.passes_side_by_side`.
-        keep_networks: return the final weights; they take room for all members.
+        keep_networks: return the final weights.
         progress: called with (member-epochs done, member-epochs in all).
 
     Raises:
@@ -256,11 +255,11 @@ def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -
 
 def _visited(subsets: object, datasets: list[Dataset], seeds: list[int]) -> list[Tensor]:
     """The positions of each member's training examples, on the CPU."""
+    examples = [len(data.train) for data in datasets]
     if subsets is None:
-        everything = {n: torch.arange(n) for n in {len(data.train) for data in datasets}}
-        return [everything[len(data.train)] for data in datasets]
-    each = zip(one_each("subsets", subsets, seeds, Tensor, "tensor"), datasets, strict=True)
-    return [_positions(subset, len(data.train)) for subset, data in each]
+        everything = {n: torch.arange(n) for n in set(examples)}
+        return [everything[n] for n in examples]
+    return list(map(_positions, one_each("subsets", subsets, seeds, Tensor, "tensor"), examples))
 
 
 def _positions(subset: Tensor, examples: int) -> Tensor:

@@ -1,8 +1,7 @@
-"""Many networks as one: the fourth step of the data flow.
+"""Many networks as one: the weights of m networks are stacked along a first dimension.
 
-An `Ensemble` holds the weights of m networks of one architecture stacked along a first dimension
-and runs them all in one batched pass. No operation crosses that dimension, so an ensemble gives
-what single runs give, and a member that diverges does no harm.
+All run in one batched pass. No operation crosses that dimension, so an ensemble gives what single
+runs give, and a member that diverges does no harm.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """How members are packed: how many share one batched pass, and how many passes run side by side.
 
-The only place where this is chosen, by rules that the benchmarks measure (see the page "How fast").
-How members are packed changes their results by rounding at most.
+The rules are those that the benchmarks measure; they change results by rounding at most.
 """
 
 import sys
@@ -47,10 +46,7 @@ def networks_per_pass(
 
 
 def passes_side_by_side(device: torch.device) -> int:
-    """One a core on a CPU, where cores that share one small product would wait for each other.
-
-    One on a GPU, which a pass fills by itself.
-    """
+    """One a core, as cores that share a small product would wait; one on a GPU, which it fills."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
@@ -66,11 +62,10 @@ def run(
 
     `train` trains some members of a group, from one of `workers` threads; what it returned for each
     pass comes back in no particular order. `together` is halved, with a warning, when memory runs
-    out; `stop` makes the calls of `train` that are under way raise `Stopped`.
+    out. After the first error of `train`, or Ctrl-C, `stop` makes the other calls raise `Stopped`.
 
     Raises:
         MemoryError: not even one network fits.
-        Exception: the first error of `train`, or Ctrl-C; all passes are given up at once.
     """
     queue = _Queue(groups, together)
     workers = min(workers, sum(-(-len(group) // together) for group in groups))
