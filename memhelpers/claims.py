@@ -46,12 +46,16 @@ class Claim:
     added_after_data: bool = False  # whether its data had been seen when it was declared
 
     def __post_init__(self) -> None:
-        _check_text("id", self.id, r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"')
-        _check_text("chapter", self.chapter, r"\d\d", 'two digits in quotes, such as "04"')
-        for name in ("source", "sentence", "statistic", "unit"):
-            _check_text(name, getattr(self, name), r"(?s).*\S.*", "a text")
-        _check_text("short", self.short, rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters")
-        _check_text("under", self.under, r".{0,24}", "at most 24 characters")
+        some = r"(?s).*\S.*", "a text"
+        texts = dict.fromkeys(("source", "sentence", "statistic", "unit"), some)
+        texts["id"] = r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"'
+        texts["chapter"] = r"\d\d", 'two digits in quotes, such as "04"'
+        texts["short"] = rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters"
+        texts["under"] = r".{0,24}", "at most 24 characters"
+        for name, (pattern, allowed) in texts.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+                raise ArgumentError(name, value, allowed)
         check_bool("added_after_data", self.added_after_data)
         check_choice("direction", self.direction, DIRECTIONS)
         pair, ends = self.direction == "within", self.limits
@@ -263,11 +267,6 @@ class Ledger:
             methods.append("Over networks: jackknife, leaving out each in turn.")
         shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows(), methods)}
         return shown | {MIME: self.data()}
-
-
-def _check_text(name: str, value: object, pattern: str, allowed: str) -> None:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ArgumentError(name, value, allowed)
 
 
 def _claim(entry: object) -> Claim:

@@ -114,16 +114,13 @@ class Dataset:
         tensors = [tensor for part in self.parts.values() for tensor in (part.x, part.y)]
         versions = tuple(tensor._version for tensor in tensors)  # counts changes in place
         if self._known.get("versions") != versions:
-            self._known.update(versions=versions, fingerprint=self._hash())
+            digest = hashlib.sha256(self.scaling.encode())
+            for name, part in self.parts.items():
+                for tensor in (part.x, part.y):
+                    digest.update(f"|{name} {list(tensor.shape)}|".encode())
+                    digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+            self._known.update(versions=versions, fingerprint=digest.hexdigest()[:16])
         return self._known["fingerprint"]
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256(self.scaling.encode())
-        for name, part in self.parts.items():
-            for tensor in (part.x, part.y):
-                digest.update(f"|{name} {list(tensor.shape)}|".encode())
-                digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()[:16]
 
     def describe(self) -> str:
         """Returns one line: name, sizes, shape, classes, scaling, fingerprint, steps."""

@@ -125,23 +125,15 @@ class Chapter:
         check_instance("data", data, Dataset, ", as `load` gives it")
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.data, self.here, self.ledger = data, f"This page: {_display(data.name)}", None
-        with suppress(RecordError):  # told where the record is shown; a recording may replace it
-            self.parameters, self.changed = self._parameters()
-
-    def _parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The notebook's parameters, and those, but for the data, that its preset has otherwise.
-
-        The preset's are those of its recorded run; where it has none, nothing is known.
-        """
         import __main__  # whose names are those of the notebook
 
-        preset: Mapping[str, Any] = {}
-        for record in self._records.values():
-            if record.provenance["preset"] == self.preset and not departures(record):
-                preset = record.provenance["parameters"]
-        here = {k: v for k, v in vars(__main__).items() if k in preset}
-        changed = {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
-        return here, changed
+        preset: Mapping[str, Any] = {}  # as in its recorded run; without one nothing is known
+        with suppress(RecordError):  # told where the record is shown; a recording may replace it
+            for record in self._records.values():
+                if record.provenance["preset"] == self.preset and not departures(record):
+                    preset = record.provenance["parameters"]
+        here = self.parameters = {k: v for k, v in vars(__main__).items() if k in preset}
+        self.changed = {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
 
     @cached_property
     def recorded(self) -> dict[str, Record]:

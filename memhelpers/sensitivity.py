@@ -37,7 +37,6 @@ from memhelpers.errors import (
     check_choice,
     check_function,
     check_instance,
-    check_integer,
     check_positive,
     check_positive_int,
 )
@@ -203,28 +202,23 @@ def loss_sensitivity(
     return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
-def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
+def gini(values: Tensor | np.ndarray) -> np.ndarray:
     """Gini coefficient: 0 where all values are equal, near 1 where one holds everything.
 
     ``G = sum_ij |g_i - g_j| / (2 n^2 mean(g))``, computed from the sorted values.
 
     Args:
-        values: none negative; [..., n, ...] with n > 0 along `axis`.
-        axis: the axis of the examples.
+        values: g_i >= 0, [..., n] with n > 0.
 
     Returns:
-        The coefficients, without `axis`; not a number where a value is, or where all are zero.
+        The coefficients, [...]; not a number where a value is, or where all are zero.
 
     Source:
         Arpit et al. 2017, Sec. 3.2.
     """
     values = numbers("values", values)
-    if not values.ndim:
-        raise ArgumentError("values", values.item(), "several numbers")
-    axis = check_integer("axis", axis, -values.ndim, values.ndim - 1)
-    values = np.moveaxis(values, axis, -1)
-    if not values.shape[-1]:
-        raise ArgumentError("values", values.shape, "at least one value")
+    if not values.ndim or not values.shape[-1]:
+        raise ArgumentError("values", values.shape, "at least one value, in an array")
     if (values < 0).any():
         raise ArgumentError("values", float(np.nanmin(values)), "values of at least 0")
     n = values.shape[-1]

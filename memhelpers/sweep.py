@@ -339,16 +339,12 @@ def _measured(training: Training, history: History, measure: Callable, took: flo
     data, precision = training.data, training.settings["precision"]
     described = "; ".join([data.name, *data.steps])
     try:
-        table = measure(*(history, training)[: _arguments(measure)])
+        taken = inspect.signature(measure).parameters.values()
+        needed = [p for p in taken if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+        table = measure(*(history, training)[: len(needed)])  # the history alone, or both
         return _entry("measure", table, took, data.device, precision, data=described)
     except Exception as error:
         return failure(error)
-
-
-def _arguments(measure: Callable) -> int:
-    """Whether it asks for the history alone (1), or for the training, too (2)."""
-    taken = inspect.signature(measure).parameters.values()
-    return min(2, sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in taken))
 
 
 def _entry(source: str, table: Any, took: float, device: Any, precision: str, **about) -> Entry:

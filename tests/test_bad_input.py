@@ -184,7 +184,6 @@ CALLS = [
     (lambda: sensitivity.gini([-1, 2]), "values"),
     (lambda: sensitivity.gini(["a"]), "values"),
     (lambda: sensitivity.gini([]), "values"),
-    (lambda: sensitivity.gini([1, 2], axis=3), "axis"),
     (lambda: sensitivity.gini(None), "values"),
     (lambda: sensitivity.time_shares([]), "times"),
     (lambda: sensitivity.time_shares([3, 1]), "times"),

@@ -300,12 +300,11 @@ def test_gini_of_equal_values_is_0_and_of_a_single_holder_nearly_1():
     assert gini([0, 0, 0, 5]) == pytest.approx(3 / 4)
 
 
-def test_gini_works_along_any_axis_of_arrays_and_tensors():
+def test_gini_works_along_the_last_axis_of_arrays_and_tensors():
     values = np.random.default_rng(0).random((3, 5, 4))
-    for axis in (0, 1, 2, -1):
-        expected = np.apply_along_axis(gini, axis, values)
-        np.testing.assert_allclose(gini(values, axis=axis), expected)
-        np.testing.assert_allclose(gini(torch.from_numpy(values), axis=axis), expected)
+    expected = np.apply_along_axis(gini, -1, values)
+    np.testing.assert_allclose(gini(values), expected)
+    np.testing.assert_allclose(gini(torch.from_numpy(values)), expected)
     assert gini(torch.ones(3, requires_grad=True)) == pytest.approx(0)
 
 

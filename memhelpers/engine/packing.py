@@ -4,7 +4,6 @@ The rules are those that the benchmarks measure; they change results by rounding
 """
 
 import sys
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -67,57 +66,20 @@ def run(
     Raises:
         MemoryError: not even one network fits.
     """
-    queue = _Queue(groups, together)
-    workers = min(workers, sum(-(-len(group) // together) for group in groups))
-    if workers == 1:
-        return queue.work(train)
-    with _one_core_each(workers) as pool:
-        try:  # Ctrl-C may come while the first ones work and the others are not submitted yet
-            working = [pool.submit(queue.work, train) for _ in range(workers)]
-            wait(working, return_when=FIRST_EXCEPTION)
-        finally:  # all are done, one has failed, or Ctrl-C was pressed
-            stop()
-            with queue.lock:
-                queue.waiting.clear()
-    errors = [error for done in working if (error := done.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
-        raise error
-    return [result for done in working for result in done.result()]
+    passes = [group[k : k + together] for group in groups for k in range(0, len(group), together)]
+    waiting, limit = deque(passes), together  # what a thread takes from a deque, no other takes
 
-
-class _Queue:
-    """Members that wait for a pass."""
-
-    def __init__(self, groups: Sequence[Sequence[int]], together: int):
-        self.waiting = deque(list(group) for group in groups)
-        self.together = together
-        self.lock = threading.Lock()
-
-    def take(self) -> list[int]:
-        """The members of the next pass; none when all are done."""
-        with self.lock:
-            if not self.waiting:
-                return []
-            group = self.waiting.popleft()
-            if group[self.together :]:
-                self.waiting.appendleft(group[self.together :])
-            return group[: self.together]
-
-    def put_back(self, members: list[int]) -> None:
-        """Let members whose pass found too little memory wait again, for smaller passes."""
-        with self.lock:
-            self.waiting.appendleft(members)
-            self.together = smaller = min(self.together, len(members) // 2)
-        warnings.warn(
-            f"memory ran out with {len(members)} networks together; going on with {smaller}",
-            RuntimeWarning,
-            stacklevel=5,  # the caller of `fit`, where there is one worker
-        )
-
-    def work(self, train: Callable[[list[int]], Any]) -> list[Any]:
-        """Train one pass after another until none is left."""
+    def work() -> list[Any]:
+        nonlocal limit
         results: list[Any] = []
-        while members := self.take():
+        while waiting:
+            try:
+                members = waiting.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if members[limit:]:
+                waiting.appendleft(members[limit:])
+            members = members[:limit]
             try:
                 results.append(train(members))
             except (RuntimeError, MemoryError) as error:
@@ -125,8 +87,28 @@ class _Queue:
                     raise
                 if len(members) == 1:
                     raise MemoryError("not even one network fits; lower batch_size") from error
-                self.put_back(members)
+                waiting.appendleft(members)
+                limit = min(limit, len(members) // 2)
+                told = (
+                    f"memory ran out with {len(members)} networks together; going on with {limit}"
+                )
+                warnings.warn(told, RuntimeWarning, stacklevel=4)  # at the caller of `fit`
         return results
+
+    workers = min(workers, len(passes))
+    if workers == 1:
+        return work()
+    with _one_core_each(workers) as pool:
+        try:  # Ctrl-C may come while the first ones work and the others are not submitted yet
+            working = [pool.submit(work) for _ in range(workers)]
+            wait(working, return_when=FIRST_EXCEPTION)
+        finally:  # all are done, one has failed, or Ctrl-C was pressed
+            stop()
+            waiting.clear()
+    errors = [error for done in working if (error := done.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
+    return [result for done in working for result in done.result()]
 
 
 @contextmanager

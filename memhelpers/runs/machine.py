@@ -47,13 +47,14 @@ def device() -> str:
 
 def environment(device: object, precision: str) -> dict[str, object]:
     """What a run ran on: versions, device, CPU threads and precision; no host, user or folder."""
+    device = torch.device(device)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "pandas": pd.__version__,
         "memhelpers": _own_version(),
-        "device": _device_name(torch.device(device)),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
@@ -89,12 +90,6 @@ def _own_version() -> str | None:
         return metadata.version("memhelpers")
     except metadata.PackageNotFoundError:
         return None
-
-
-def _device_name(device: object) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return _cpu_name() if device.type == "cpu" else device.type
 
 
 @lru_cache(maxsize=1)

@@ -38,7 +38,15 @@ def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
     if not (folder / PROVENANCE).is_file():
         known = ", ".join(available(chapter, root)) or "none"
         raise RecordError(f"{label} does not exist; recorded for {chapter}: {known}")
-    provenance = _provenance(folder, label)
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_bytes())
+        version = provenance["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"{label}: {PROVENANCE} cannot be read: {error!r}") from None
+    if version != FORMAT:
+        raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
+    if provenance.get("sha256") != checksum(provenance):
+        raise RecordError(f"{label}: {PROVENANCE} is altered (its checksum differs)")
     tables = {}
     for table, description in provenance["tables"].items():
         path = folder / f"{table}.csv"
@@ -91,16 +99,3 @@ def checksum(provenance: Mapping[str, object]) -> str:
     rest = {key: value for key, value in provenance.items() if key != "sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _provenance(folder: Path, label: str) -> dict:
-    try:
-        provenance = json.loads((folder / PROVENANCE).read_bytes())
-        version = provenance["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"{label}: {PROVENANCE} cannot be read: {error!r}") from None
-    if version != FORMAT:
-        raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
-    if provenance.get("sha256") != checksum(provenance):
-        raise RecordError(f"{label}: {PROVENANCE} is altered (its checksum differs)")
-    return provenance

@@ -35,15 +35,12 @@ def key_of(determined_by: object) -> str:
 
 def to_entry(argument: str, table: pd.DataFrame, **about: Any) -> Entry:
     """A finished run: type and values of each column (see `files.kinds`), and JSON about it."""
-    kinds = files.kinds(argument, table)
-    columns = {name: [kind, _plain(table[name])] for name, kind in kinds.items()}
+    columns = {}
+    for name, kind in files.kinds(argument, table).items():
+        values = table[name].tolist()  # what is no finite number as text, as JSON has none
+        values = [str(v) if isinstance(v, float) and not math.isfinite(v) else v for v in values]
+        columns[name] = [kind, values]
     return {**about, "rows": len(table), "columns": columns}
-
-
-def _plain(column: pd.Series) -> list:
-    """A column's values as JSON keeps them: what is no finite number as text."""
-    values = column.tolist()
-    return [str(v) if isinstance(v, float) and not math.isfinite(v) else v for v in values]
 
 
 def encode(entry: Entry) -> bytes:
