@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from memhelpers.errors import ArgumentError, ClaimError, check_bool, check_choice, check_integer
+from memhelpers.errors import ArgumentError, ClaimError, check_choice, check_integer
 from memhelpers.page import ledger
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval, coverage
@@ -56,7 +56,7 @@ class Claim:
             value = getattr(self, name)
             if not isinstance(value, str) or not re.fullmatch(pattern, value):
                 raise ArgumentError(name, value, allowed)
-        check_bool("added_after_data", self.added_after_data)
+        check_choice("added_after_data", self.added_after_data, (True, False))
         check_choice("direction", self.direction, DIRECTIONS)
         pair, ends = self.direction == "within", self.limits
         finite = {type(end) for end in ends} <= {int, float} and all(map(math.isfinite, ends))

@@ -13,13 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from memhelpers.data import Dataset, Part
-from memhelpers.errors import (
-    ArgumentError,
-    check_bool,
-    check_fraction,
-    check_instance,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, check_fraction, check_instance, check_seed
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
@@ -125,7 +119,7 @@ def shuffle_pixels(
     Source:
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
     """
-    check_bool("per_image", per_image)
+    check_instance("per_image", per_image, bool)
     pixels = check_instance("data", data, Dataset, AS_LOADED).shape[1] * data.shape[2]
 
     def redraw(part: Part, name: str) -> Part:

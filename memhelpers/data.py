@@ -17,14 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memhelpers.errors import (
-    ArgumentError,
-    check_bool,
-    check_choice,
-    check_integer,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, check_choice, check_instance, check_integer, check_seed
 from memhelpers.inputs import arrays, sources
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
@@ -209,12 +202,12 @@ def load(
     seed, device = check_seed("seed", seed), _check_device(device)
     for argument, size in {"examples": examples, "side": side}.items():
         if size is not None:  # refused here before anything is downloaded
-            check_positive_int(argument, size)
+            check_integer(argument, size, 1)
     check_choice("scale", scale, (None, "standard"))
-    check_bool("balanced", balanced)
+    check_instance("balanced", balanced, bool)
     if not isinstance(root, str | os.PathLike | None):
         raise ArgumentError("root", root, "the path of a folder, or None")
-    given = sources.read(source, root, check_bool("download", download))
+    given = sources.read(source, root, check_instance("download", download, bool))
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
@@ -231,8 +224,18 @@ def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> 
     """See `Dataset.subset`; `argument` is what the reader calls `n`."""
     n, seed = check_integer(argument, n, 1, len(data.train)), check_seed("seed", seed)
     order = torch.randperm(len(data.train), generator=generator(seed, "subset"))
-    if check_bool("balanced", balanced):
-        order = order[_turns(data, order, argument, n).argsort(stable=True)]
+    if check_instance("balanced", balanced, bool):
+        check_integer(argument, n, data.n_classes)
+        labels = data.train.y.cpu()[order]
+        present = torch.nn.functional.one_hot(labels, data.n_classes)
+        counts = present.sum(0)
+        needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
+        if (counts < needed).any():
+            least = int((counts - needed).argmin())
+            allowed = f"equally many of each class: {data.classes[least]!r} has {counts[least]}"
+            raise ArgumentError(argument, n, allowed)
+        turn = present.cumsum(0).gather(1, labels[:, None])[:, 0]  # of each within its class
+        order = order[(turn * data.n_classes + labels).argsort()]
     index = order[:n].sort().values.to(data.device)
     return data.replace(
         train=data.train.take(index),
@@ -266,20 +269,6 @@ def _check_device(device: object) -> torch.device:
     if found.type == "meta":  # it holds no numbers
         raise ArgumentError("device", device, "a device that computes, such as cpu or cuda")
     return found
-
-
-def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
-    """Returns [n_train] ranks of the examples in `order`, with which the classes take turns."""
-    check_integer(argument, n, data.n_classes)
-    labels = data.train.y.cpu()[order]
-    present = torch.nn.functional.one_hot(labels, data.n_classes)
-    counts = present.sum(0)
-    needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
-    if (counts < needed).any():
-        least = int((counts - needed).argmin())
-        allowed = f"equally many of each class: {data.classes[least]!r} has {counts[least]}"
-        raise ArgumentError(argument, n, allowed)
-    return (present.cumsum(0).gather(1, labels[:, None]) - 1).squeeze(1) * data.n_classes + labels
 
 
 def _average(x: Tensor, side: int) -> Tensor:

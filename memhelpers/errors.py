@@ -90,13 +90,6 @@ def check_positive(argument: str, value: object) -> float:
     return float(value)
 
 
-def check_bool(argument: str, value: object) -> bool:
-    """Returns `value`, which must be True or False: any text, even "no", would count as true."""
-    if not isinstance(value, bool):
-        raise ArgumentError(argument, value, "True or False")
-    return value
-
-
 def check_function(argument: str, value: object) -> Any:
     """Returns `value`, which must be callable."""
     if not callable(value):

@@ -33,7 +33,6 @@ from memhelpers.engine.templates import check_template, parameter_count
 from memhelpers.errors import (
     ArgumentError,
     as_list,
-    check_bool,
     check_choice,
     check_function,
     check_instance,
@@ -174,7 +173,7 @@ def loss_sensitivity(
     derivatives = check_names("derivatives", derivatives, DERIVATIVES, least=1)
     check_choice("precision", precision, ["fp32", "fp64"])
     check_positive("learning_rate", learning_rate)
-    check_bool("by_class", by_class)
+    check_instance("by_class", by_class, bool)
     sizes = sorted({len(dataset.train) for dataset in datasets})
     if len(sizes) != 1:
         raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")

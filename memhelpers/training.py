@@ -40,10 +40,10 @@ from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
     as_list,
-    check_bool,
     check_choice,
     check_fraction,
     check_function,
+    check_instance,
     check_integer,
     check_positive_int,
     check_seed,
@@ -159,7 +159,7 @@ def fit(
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
     if workers is None:
         workers = packing.passes_side_by_side(device)
-    keep = check_bool("keep_networks", keep_networks)
+    keep = check_instance("keep_networks", keep_networks, bool)
     kept = Ensemble.empty(network, len(seeds), device, dtype) if keep else None
     settings = loop.Settings(
         network=network,
