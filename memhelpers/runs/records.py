@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.errors import RecordError
 from memhelpers.runs import files, machine
 
 FORMAT = 2
@@ -72,11 +72,8 @@ def pack_answers(right: np.ndarray) -> list[str]:
 
 def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
     """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
-    size = -(-networks // 8)
-    for text in texts:
-        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
-            raise ArgumentError("texts", text, f"{2 * size} hexadecimal digits each")
-    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, size)
+    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8)
+    packed = packed.reshape(len(texts), -(-networks // 8))
     return np.unpackbits(packed, axis=1, count=networks).T == 1
 
 
