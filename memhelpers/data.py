@@ -211,8 +211,14 @@ def load(
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
-    if data.scaling == "as given":
-        _warn_of_large_numbers(data.parts)
+    unscaled = data.parts if data.scaling == "as given" else {}
+    for name, part in unscaled.items():
+        deviation, mean = torch.std_mean(part.x)
+        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
+            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
+            told += 'networks train badly: give scale="standard", or divide by the largest number'
+            warnings.warn(told, UserWarning, stacklevel=2)
+            break
     if examples is None and balanced:
         examples = data.n_classes * int(data.train.y.bincount(minlength=data.n_classes).min())
     if examples is not None:
@@ -243,17 +249,6 @@ def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> 
         changed=data.changed[index],
         steps=(*data.steps, f"subset(n={n}, balanced={balanced}, seed={seed})"),
     )
-
-
-def _warn_of_large_numbers(parts: Mapping[str, Part]) -> None:
-    """Warn where a network would hardly train on images as they are given."""
-    for name, part in parts.items():
-        deviation, mean = torch.std_mean(part.x)
-        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
-            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
-            told += 'networks train badly: give scale="standard", or divide by the largest number'
-            warnings.warn(told, UserWarning, stacklevel=3)
-            return
 
 
 def _kind(tensor: Tensor) -> str:

@@ -219,7 +219,11 @@ class Chapter:
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(said))
-        cost = html.escape(f"{self._cost()} Downloads: {downloads}.")
+        costly = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
+        took = [f"{label}: {_took(record.provenance)}" for label, record in costly.items()]
+        if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
+            took.append("On a GPU (Colab's T4 or other): not measured yet")
+        cost = html.escape(f"{'. '.join(took)}. Downloads: {downloads}.")
         return Page(
             f'<p class="mem-finding">{found}</p>',
             _switch(panel, runs, largest, details=True),
@@ -257,14 +261,6 @@ class Chapter:
             known = "not recorded" if verdicts is None else told or "every claim is supported"
             lines.append(f"- **{run}**: {known}.")
         return say("\n".join(lines))
-
-    def _cost(self) -> str:
-        """What the quick run and the largest recorded one took, and on what."""
-        runs = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
-        took = [f"{label}: {_took(record.provenance)}" for label, record in runs.items()]
-        if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
-            took.append("On a GPU (Colab's T4 or other): not measured yet")
-        return f"{'. '.join(took)}."
 
 
 def recorded(chapter: str) -> dict[str, Record]:
