@@ -97,13 +97,7 @@ class Verdict:
 
 
 def load(path: str | Path | None = None) -> dict[str, Claim]:
-    """Reads and checks the declared claims.
-
-    Args:
-        path: a YAML file with a list of claims (default: the book's `claims.yml`).
-
-    Returns:
-        The claims by id, in the file's order.
+    """The claims that are declared in a YAML file (default: the book's `claims.yml`), by id.
 
     Raises:
         ClaimError: the file, or the named field of a claim, is not as it should be.
@@ -195,20 +189,15 @@ class Ledger:
 
     Its output is a card for each claim, and as `MIME` the verdicts as data.
 
-    Args:
-        here: the verdicts of the run of this page.
-        recorded: verdicts of recorded runs by title, such as "Recorded: MNIST, 2 x 512 units", the
-            largest first; None where that run has not been recorded.
-        title: of this page's run, such as "This page: digits"; no recorded run's.
-
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
         ClaimError: a claim is judged twice in one run.
     """
 
     here: Sequence[Verdict]
+    # By title, such as "Recorded: MNIST", the largest first; None where that is not recorded.
     recorded: Mapping[str, Sequence[Verdict] | None] = field(default_factory=dict)
-    title: str = field(kw_only=True)
+    title: str = field(kw_only=True)  # of this page's run, such as "This page: digits"
 
     def __post_init__(self) -> None:
         for title, verdicts in self._runs.items():

@@ -153,8 +153,7 @@ class Chapter:
     def runs(self) -> list[Run]:
         """This page's run, and the recorded ones, the largest first.
 
-        A run that was recorded a second time in another precision is a check, not further evidence:
-        it is judged, but not drawn.
+        One that was recorded a second time in another precision is judged as a check, not drawn.
         """
         runs = []
         if self.tables:
@@ -197,10 +196,8 @@ class Chapter:
     ) -> Any:
         """What a reader sees first: the finding, its figure, the claims, the cost; trains nothing.
 
-        Args:
-            figure: draws a recorded run.
-            finding: says in one or two sentences what the largest one shows; **bold** in Markdown.
-            downloads: what is downloaded, in words.
+        `figure` draws a recorded run; `finding` says in one or two sentences what the largest one
+        shows (**bold** in Markdown), `downloads` what is downloaded.
         """
         from memhelpers.page import ledger
         from memhelpers.page.figures import Page
@@ -233,8 +230,7 @@ class Chapter:
     def show(self, figure: Callable[[Run], Any]) -> Any:
         """`figure(run)` of all `runs` with a switch.
 
-        It starts with the largest recorded run; with this page's, where its data or a parameter
-        have been changed.
+        It starts with the largest recorded run, or with this page's, if anything is changed there.
         """
         _run_above(self.tables)
         here, *large = self.runs

@@ -105,8 +105,8 @@ def paired(a: object, b: object, how: str = "difference") -> Interval:
     has the influence a_k / mean(a) - b_k / mean(b).
 
     Args:
-        a: one value per seed, [n].
-        b: one value per seed, [n], in the same order.
+        a: one value per seed, [n], as in `b`.
+        b: the other side, in the same order.
         how: "difference", the mean of a - b; "ratio", the mean of a over the mean of b.
 
     Returns:
@@ -197,10 +197,8 @@ def overdispersion(
             n_l p_l (1 - p_l); a label of one example has none.
 
     Returns:
-        The ratio of variances. Of `Groups` one for each, [H], and 1 where nothing varies.
-
-    Raises:
-        ArgumentError: other values or shape, fewer than 2 networks or examples, or nothing varies.
+        The ratio of variances. Of `Groups` one for each, [H], and 1 where nothing varies; of one
+        array on which nothing varies it is an `ArgumentError`.
 
     Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
     """
@@ -232,14 +230,11 @@ def extreme_excess(correct: object, cut: float = 0.05) -> float | np.ndarray:
 
     Args:
         correct: as of `overdispersion`.
-        cut: success rates p_i up to this one, and from one minus it on, count as extreme.
+        cut: success rates p_i up to this one, from 0 to below 1/2, count as extreme.
 
     Returns:
         The share of examples with p_i <= cut or p_i >= 1 - cut, minus the share that
         Binomial(R, mean p) gives; from -1 to 1. Of `Groups` one for each, [H].
-
-    Raises:
-        ArgumentError: other values or shape, or a cut that is not from 0 to below 1/2.
     """
     if check_fraction("cut", cut) >= 0.5:
         raise ArgumentError("cut", cut, "a fraction below 1/2")
@@ -272,9 +267,6 @@ def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool =
     Returns:
         The interval; n is the smallest condition's number of networks. Without ends below 4, and
         where `log` meets a value of 0 or less.
-
-    Raises:
-        ArgumentError: other values or shape, or a statistic that is not a finite number for each.
 
     Source: Efron and Stein, "The jackknife estimate of variance", 1981 (the correction).
     """

@@ -84,7 +84,7 @@ class Ensemble:
         """Logits of all members, [m, b, classes].
 
         Args:
-            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] where `shared`.
+            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] for all where `shared`.
             shared: all members see the same images.
             training: batch norm uses the batch's statistics and updates the running ones.
             noise: on the images and after each ReLU (see `perturbations`).

@@ -89,10 +89,7 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
     """The number of logits, and of all numbers that the layers put out for one image.
 
     The image passes on torch's meta device, where nothing is computed. The template is in
-    evaluation mode from here on.
-
-    Raises:
-        ArgumentError: the network does not take an image of `shape`, or gives no [n, classes].
+    evaluation mode from here on. An `ArgumentError` says what it does not take, or give.
     """
     outputs: list[int] = []
     layers = [module for module in network.modules() if not list(module.children())]

@@ -53,11 +53,8 @@ def check(
 ) -> tuple[dict[str, Pair], dict[str, Any]]:
     """Checks arrays, scales their pixels, and splits off the parts that are not given.
 
-    Arguments and errors as in `memhelpers.data.load`.
-
-    Returns:
-        x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test"; and `classes`,
-        `scaling` and `steps` as `memhelpers.data.Dataset` has them.
+    Arguments and errors as in `data.load`; returns x float32 [n, C, H, W] and y int64 [n] of each
+    part, and `classes`, `scaling` and `steps` as `data.Dataset` has them.
     """
     if layout is not None:
         check_choice("layout", layout, ("NCHW", "NHWC"))
