@@ -11,7 +11,7 @@ from math import prod
 
 from torch import nn
 
-from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count  # noqa: F401
+from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count
 from memhelpers.errors import ArgumentError, check_positive_int
 
 
