@@ -76,7 +76,7 @@ def _work(data: Dataset, members: int, device: str, small: bool) -> dict[str, fl
     )
     return {
         "networks": members,
-        "flops": networks.mlp_flops(data.shape, HIDDEN, data.n_classes) * members * len(data.train),
+        "flops": workload.mlp_flops(data.shape, HIDDEN, data.n_classes) * members * len(data.train),
         "peak_fp32": max(fp32.values()),
         "peak_bf16": max(bf16.values()),
         **{f"fp32_{library}": rate for library, rate in fp32.items()},

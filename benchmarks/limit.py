@@ -35,7 +35,7 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
 
 
 def _reached(data, width: int, precision: str, small: bool) -> dict[str, float]:
-    flops = networks.mlp_flops(data.shape, [width, width], data.n_classes) * BATCH_SIZE
+    flops = workload.mlp_flops(data.shape, [width, width], data.n_classes) * BATCH_SIZE
     moved = _bytes(data.shape, width, data.n_classes, precision)
     products = workload.product_rates(str(data.device), DTYPES[precision], small)
     rates = {

@@ -1,7 +1,9 @@
 """The networks and data that the benchmarks share, and how much arithmetic they need."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from math import prod
 
 import torch
 
@@ -13,6 +15,17 @@ from memhelpers.engine import gradients
 def data(name: str, examples: int | None, device: str, side: int | None = None) -> Dataset:
     """The first benchmark data: MNIST, or the digits where a test wants it small."""
     return load(name, examples=examples, side=side, device=device)
+
+
+def mlp_flops(shape: Sequence[int], hidden: Sequence[int], classes: int) -> int:
+    """Floating-point operations of training `networks.mlp` on one image.
+
+    Counted are the matrix products, two for a multiplication and addition: forward, gradient by the
+    weights, and gradient by the inputs of every layer but the first.
+    """
+    widths = [prod(shape), *hidden, classes]
+    products = [a * b for a, b in pairwise(widths)]
+    return 2 * (3 * sum(products) - products[0])
 
 
 @contextmanager

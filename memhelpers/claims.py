@@ -1,8 +1,4 @@
-"""The claims, stated in `claims.yml` before they are measured, and the verdicts on them.
-
-An interval over seeds meets the threshold that was declared for it, and a chapter shows its
-verdicts in a `Ledger`.
-"""
+"""The claims, stated in `claims.yml` before they are measured, and the verdicts on them."""
 
 import math
 import re
@@ -13,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from memhelpers.errors import ArgumentError, ClaimError, check_bool, check_choice, check_integer
+from memhelpers.errors import ArgumentError, ClaimError, check_choice, check_integer
 from memhelpers.page import ledger
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval, coverage
@@ -34,11 +30,7 @@ MIME = "application/vnd.memhelpers.claims+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of a paper, with the test that decides it.
-
-    Raises:
-        ArgumentError: a field is of the wrong kind.
-    """
+    """One statement of a paper, with the test that decides it."""
 
     id: str  # such as "C3.1" or "C1.1a"
     chapter: str  # the two digits that the chapter's file name begins with
@@ -54,13 +46,17 @@ class Claim:
     added_after_data: bool = False  # whether its data had been seen when it was declared
 
     def __post_init__(self) -> None:
-        _check_text("id", self.id, r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"')
-        _check_text("chapter", self.chapter, r"\d\d", 'two digits in quotes, such as "04"')
-        for name in ("source", "sentence", "statistic", "unit"):
-            _check_text(name, getattr(self, name), r"(?s).*\S.*", "a text")
-        _check_text("short", self.short, rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters")
-        _check_text("under", self.under, r".{0,24}", "at most 24 characters")
-        check_bool("added_after_data", self.added_after_data)
+        some = r"(?s).*\S.*", "a text"
+        texts = dict.fromkeys(("source", "sentence", "statistic", "unit"), some)
+        texts["id"] = r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"'
+        texts["chapter"] = r"\d\d", 'two digits in quotes, such as "04"'
+        texts["short"] = rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters"
+        texts["under"] = r".{0,24}", "at most 24 characters"
+        for name, (pattern, allowed) in texts.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+                raise ArgumentError(name, value, allowed)
+        check_choice("added_after_data", self.added_after_data, (True, False))
         check_choice("direction", self.direction, DIRECTIONS)
         pair, ends = self.direction == "within", self.limits
         finite = {type(end) for end in ends} <= {int, float} and all(map(math.isfinite, ends))
@@ -101,17 +97,10 @@ class Verdict:
 
 
 def load(path: str | Path | None = None) -> dict[str, Claim]:
-    """Reads and checks the declared claims.
-
-    Args:
-        path: a YAML file with a list of claims (default: the book's `claims.yml`).
-
-    Returns:
-        The claims by id, in the file's order.
+    """The claims that are declared in a YAML file (default: the book's `claims.yml`), by id.
 
     Raises:
-        ClaimError: the file is missing or no list of claims; an id is declared twice; a field is
-            missing, unknown or of the wrong kind.
+        ClaimError: the file, or the named field of a claim, is not as it should be.
     """
     path = Path(path or machine.book_file("claims.yml"))
     try:
@@ -155,7 +144,7 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
 
     Raises:
         ClaimError: the id is not declared.
-        ArgumentError: the interval is a bare number, counts other units, or is of a lower level.
+        ArgumentError: the interval is not as above.
     """
     claim = get(claim) if not isinstance(claim, Claim) else claim
     if not isinstance(interval, Interval):
@@ -166,10 +155,12 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     if interval.n < claim.seeds:
         reason = f"the claim demands at least {claim.seeds} {interval.unit}"
         return Verdict(claim, interval, INCONCLUSIVE, reason)
-    inside, outside = _place(interval, claim)
-    if inside:
+    low, high, first, last = interval.low, interval.high, claim.limits[0], claim.limits[-1]
+    inside = {"above": low > first, "below": high < last, "within": first < low and high < last}
+    outside = {"above": high < first, "below": low > last, "within": high < first or low > last}
+    if inside[claim.direction]:
         verdict, reason = SUPPORTED, f"the whole interval is {claim.criterion}"
-    elif outside:
+    elif outside[claim.direction]:
         verdict, reason = CONTRADICTED, f"no part of the interval is {claim.criterion}"
     else:
         verdict, reason = INCONCLUSIVE, f"only a part of the interval is {claim.criterion}"
@@ -187,9 +178,9 @@ def stored(interval: Interval) -> dict[str, object]:
 def restored(claim: str | Claim, row: Mapping[str, Any]) -> Verdict:
     """The verdict of an interval that was `stored`, judged again."""
     numbers = {one.name: row[one.name] for one in fields(Interval)}
-    ends = {"low": -math.inf, "high": math.inf}
-    open_ends = {end: value for end, value in ends.items() if numbers[end] is None}
-    return judge(claim, Interval(**numbers | open_ends))
+    low = -math.inf if row["low"] is None else row["low"]
+    high = math.inf if row["high"] is None else row["high"]
+    return judge(claim, Interval(**numbers | {"low": low, "high": high}))
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,20 +189,15 @@ class Ledger:
 
     Its output is a card for each claim, and as `MIME` the verdicts as data.
 
-    Args:
-        here: the verdicts of the run of this page.
-        recorded: verdicts of recorded runs by title, such as "Recorded: MNIST, 2 x 512 units", the
-            largest first; None where that run has not been recorded.
-        title: of this page's run, such as "This page: digits"; no recorded run's.
-
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
         ClaimError: a claim is judged twice in one run.
     """
 
     here: Sequence[Verdict]
+    # By title, such as "Recorded: MNIST", the largest first; None where that is not recorded.
     recorded: Mapping[str, Sequence[Verdict] | None] = field(default_factory=dict)
-    title: str = field(kw_only=True)
+    title: str = field(kw_only=True)  # of this page's run, such as "This page: digits"
 
     def __post_init__(self) -> None:
         for title, verdicts in self._runs.items():
@@ -241,14 +227,22 @@ class Ledger:
         claims = {v.claim.id: v.claim for verdicts in self._runs.values() for v in verdicts or ()}
         rows = []
         for claim in claims.values():
-            here, *recorded = [(title, _find(run, claim)) for title, run in self._runs.items()]
-            rows.append((claim, [here], recorded or [("", NOT_RECORDED)]))
+            found = []
+            for title, verdicts in self._runs.items():
+                missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
+                own = (v for v in verdicts or () if v.claim.id == claim.id)
+                found.append((title, next(own, missing)))
+            rows.append((claim, found[:1], found[1:] or [("", NOT_RECORDED)]))
         return rows
 
     def data(self) -> dict[str, object]:
         """The verdicts, one row each, and the titles of runs that are missing, ready for JSON."""
-        runs = self._runs.items()
-        rows = [_row(one, run, run != self.title) for run, judged in runs for one in judged or ()]
+        rows = []
+        for run, verdicts in self._runs.items():
+            for one in verdicts or ():
+                row = {"id": one.claim.id, "run": run, "recorded": run != self.title}
+                row |= {"verdict": one.verdict, "reason": one.reason}
+                rows.append(row | stored(one.interval))
         missing = [title for title, verdicts in self.recorded.items() if verdicts is None]
         return {"format": 1, "rows": rows, "missing": missing}
 
@@ -264,11 +258,6 @@ class Ledger:
         return shown | {MIME: self.data()}
 
 
-def _check_text(name: str, value: object, pattern: str, allowed: str) -> None:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ArgumentError(name, value, allowed)
-
-
 def _claim(entry: object) -> Claim:
     """A claim from its entry in the file, each text in one line; a missing field counts as None."""
     names = [one.name for one in fields(Claim)]
@@ -281,23 +270,3 @@ def _claim(entry: object) -> Claim:
     if isinstance(given.get("threshold"), list):
         given["threshold"] = tuple(given["threshold"])
     return Claim(**dict.fromkeys(needed) | given)
-
-
-def _place(interval: Interval, claim: Claim) -> tuple[bool, bool]:
-    """Whether the interval lies wholly where the claim has it, and wholly elsewhere."""
-    low, high = interval.low, interval.high
-    first, last = claim.limits[0], claim.limits[-1]
-    inside = {"above": low > first, "below": high < last, "within": first < low and high < last}
-    outside = {"above": high < first, "below": low > last, "within": high < first or low > last}
-    return inside[claim.direction], outside[claim.direction]
-
-
-def _find(verdicts: Sequence[Verdict] | None, claim: Claim) -> Verdict | str:
-    missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
-    return next((v for v in verdicts or () if v.claim.id == claim.id), missing)
-
-
-def _row(verdict: Verdict, run: str, recorded: bool) -> dict[str, object]:
-    said = {"id": verdict.claim.id, "run": run, "recorded": recorded}
-    said |= {"verdict": verdict.verdict, "reason": verdict.reason}
-    return said | stored(verdict.interval)

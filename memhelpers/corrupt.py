@@ -9,20 +9,11 @@ Validation and test parts stay clean unless `parts` names them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 import torch
-from torch import Tensor
 
 from memhelpers.data import Dataset, Part
-from memhelpers.errors import (
-    ArgumentError,
-    check_bool,
-    check_choice,
-    check_fraction,
-    check_instance,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, check_fraction, check_instance, check_seed
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
@@ -35,19 +26,16 @@ def random_labels(
     fraction: float = 1.0,
     *,
     seed: int = 0,
-    exclude_true: bool = False,
     parts: Sequence[str] = ("train",),
 ) -> Dataset:
-    """Replaces labels by labels drawn uniformly: randY.
+    """Replaces labels by labels drawn uniformly from all K classes: randY.
 
-    Drawn from all K classes, a label stays the true one with probability 1/K; with `exclude_true`
-    (symmetric label noise) it never does, and the K - 1 others are equally likely.
+    A label so stays the true one with probability 1/K (see the mask `changed`).
 
     Args:
         data: the data.
         fraction: share of the examples of each named part that are replaced, 0 to 1.
         seed: of which examples, and of what is drawn for them.
-        exclude_true: whether the true class is left out of the draw.
         parts: names of the parts to corrupt.
 
     Raises:
@@ -56,16 +44,14 @@ def random_labels(
     Source:
         Arpit et al. 2017 (randY); Zhang et al. 2017, Section 2.1.
     """
-    low = 1 if check_bool("exclude_true", exclude_true) else 0
     check_instance("data", data, Dataset, AS_LOADED)
 
     def redraw(part: Part, name: str) -> Part:
         draws = generator(seed, f"random labels of {name}")
-        drawn = torch.randint(low, data.n_classes, (len(part),), generator=draws).to(part.y.device)
-        # Counted from the true class, the draw leaves it out exactly where it starts from 1.
-        return Part(part.x, (part.y + drawn) % data.n_classes if exclude_true else drawn)
+        drawn = torch.randint(data.n_classes, (len(part),), generator=draws)
+        return Part(part.x, drawn.to(part.y.device))
 
-    step = f"random_labels(fraction={fraction}, seed={seed}, exclude_true={exclude_true})"
+    step = f"random_labels(fraction={fraction}, seed={seed})"
     return _corrupt(data, redraw, fraction, seed, "random labels", parts, step)
 
 
@@ -94,26 +80,25 @@ def random_inputs(
     fraction: float = 1.0,
     *,
     seed: int = 0,
-    statistics: Literal["global", "pixel"] = "global",
     parts: Sequence[str] = ("train",),
 ) -> Dataset:
-    """Replaces images by Gaussian noise with the training images' mean and deviation: randX.
+    """Replaces images by Gaussian noise with mean and deviation of all training pixels: randX.
 
-    With the `statistics` "global", one mean and one standard deviation over all training pixels;
-    with "pixel", one of each per channel, row and column. The noise is not clipped to the range of
-    the pixels, as that would change both. Other arguments and errors as in `random_labels`.
+    The noise is not clipped to the range of the pixels, as that would change both. Arguments and
+    errors as in `random_labels`.
 
     Source:
         Arpit et al. 2017 (randX); Zhang et al. 2017, Section 2.1 (Gaussian).
     """
     check_instance("data", data, Dataset, AS_LOADED)
-    mean, deviation = _moments(data, check_choice("statistics", statistics, ("global", "pixel")))
+    # float64 on the CPU: a sum over millions of float32 pixels would depend on its order.
+    deviation, mean = torch.std_mean(data.train.x.cpu().double(), correction=0)
 
     def redraw(part: Part, name: str) -> Part:
         noise = torch.randn(part.x.shape, generator=generator(seed, f"random inputs of {name}"))
-        return Part((mean + deviation * noise).to(part.x.device), part.y)
+        return Part((mean.float() + deviation.float() * noise).to(part.x.device), part.y)
 
-    step = f"random_inputs(fraction={fraction}, seed={seed}, statistics={statistics!r})"
+    step = f"random_inputs(fraction={fraction}, seed={seed})"
     return _corrupt(data, redraw, fraction, seed, "random inputs", parts, step)
 
 
@@ -134,7 +119,7 @@ def shuffle_pixels(
     Source:
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
     """
-    check_bool("per_image", per_image)
+    check_instance("per_image", per_image, bool)
     pixels = check_instance("data", data, Dataset, AS_LOADED).shape[1] * data.shape[2]
 
     def redraw(part: Part, name: str) -> Part:
@@ -165,35 +150,19 @@ def _corrupt(
     fields = {}
     for name in parts:
         part = getattr(data, name)
-        mask = _chosen(len(part), fraction, seed, f"{purpose} in {name}").to(data.device)
+        order = torch.randperm(len(part), generator=generator(seed, f"{purpose} in {name}"))
+        mask = torch.zeros(len(part), dtype=torch.bool)
+        mask[order[: round(fraction * len(part))]] = True
+        mask = mask.to(data.device)
         # Everything is drawn, and the mask picks: so a smaller fraction has the same draws.
         new = redraw(part, name)
-        same = new.x is part.x
-        x = part.x if same else torch.where(mask[:, None, None, None], new.x, part.x)
-        fields[name] = Part(x, torch.where(mask, new.y, part.y))
+        x, y = part.x, torch.where(mask, new.y, part.y)
+        differs = y != part.y
+        if new.x is not part.x:
+            x = torch.where(mask[:, None, None, None], new.x, part.x)
+            differs |= (x != part.x).flatten(1).any(1)
+        fields[name] = Part(x, y)
         if name == "train":
             fields["replaced"] = data.replaced | mask
-            fields["changed"] = data.changed | _differs(fields[name], part)
+            fields["changed"] = data.changed | differs
     return data.replace(**fields, steps=(*data.steps, step))
-
-
-def _chosen(n: int, fraction: float, seed: int, purpose: str) -> Tensor:
-    """Returns bool [n] with exactly round(fraction * n) true."""
-    order = torch.randperm(n, generator=generator(seed, purpose))
-    mask = torch.zeros(n, dtype=torch.bool)
-    mask[order[: round(fraction * n)]] = True
-    return mask
-
-
-def _differs(new: Part, old: Part) -> Tensor:
-    images = (new.x != old.x).flatten(1).any(1) if new.x is not old.x else False
-    return (new.y != old.y) | images
-
-
-def _moments(data: Dataset, statistics: str) -> tuple[Tensor, Tensor]:
-    """Returns mean and standard deviation of the training pixels, the same on every device."""
-    # float64 on the CPU: a sum over millions of float32 pixels would depend on its order.
-    pixels = data.train.x.cpu().double()
-    axes = (0, 1, 2, 3) if statistics == "global" else (0,)
-    deviation, mean = torch.std_mean(pixels, axes, correction=0)
-    return mean.float(), deviation.float()

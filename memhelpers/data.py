@@ -17,19 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memhelpers.errors import (
-    ArgumentError,
-    check_bool,
-    check_choice,
-    check_integer,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, check_choice, check_instance, check_integer, check_seed
 from memhelpers.inputs import arrays, sources
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
-RESIZE_CHUNK = 4096  # images averaged at once, which bounds the memory of float64
+RESIZE_CHUNK = 1024  # images averaged at once, which bounds the memory of float64
 LARGE, SMALL = 10.0, 1e-3  # above which mean and deviation, below which deviation, `load` warns
 
 
@@ -65,7 +58,7 @@ class Dataset:
     """Training, validation and test images of one kind, on one device.
 
     Of the training examples, bool [n_train], a corruption has `replaced` some; `changed` are those
-    whose label or input is no longer what it was (a label drawn at random may be the true one).
+    whose label or input is no longer what it was (see `corrupt`).
     """
 
     name: str
@@ -114,24 +107,20 @@ class Dataset:
         tensors = [tensor for part in self.parts.values() for tensor in (part.x, part.y)]
         versions = tuple(tensor._version for tensor in tensors)  # counts changes in place
         if self._known.get("versions") != versions:
-            self._known.update(versions=versions, fingerprint=self._hash())
+            digest = hashlib.sha256(self.scaling.encode())
+            for name, part in self.parts.items():
+                for tensor in (part.x, part.y):
+                    digest.update(f"|{name} {list(tensor.shape)}|".encode())
+                    digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+            self._known.update(versions=versions, fingerprint=digest.hexdigest()[:16])
         return self._known["fingerprint"]
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256(self.scaling.encode())
-        for name, part in self.parts.items():
-            for tensor in (part.x, part.y):
-                digest.update(f"|{name} {list(tensor.shape)}|".encode())
-                digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()[:16]
 
     def describe(self) -> str:
         """Returns one line: name, sizes, shape, classes, scaling, fingerprint, steps."""
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
-        shape = "x".join(map(str, self.shape))
-        facts = [f"{self.name}: {sizes}", f"{shape} images in {self.n_classes} classes"]
-        facts += [self.scaling, f"fingerprint {self.fingerprint}", *self.steps]
-        return "; ".join(facts)
+        images = f"{'x'.join(map(str, self.shape))} images in {self.n_classes} classes"
+        facts = f"{self.name}: {sizes}", images, self.scaling, f"fingerprint {self.fingerprint}"
+        return "; ".join([*facts, *self.steps])
 
     def replace(self, **changes: Any) -> "Dataset":
         """Returns a new data set in which the named fields have other values."""
@@ -144,12 +133,10 @@ class Dataset:
         return self.replace(**{name: value.to(device) for name, value in moved.items()})
 
     def subset(self, n: int, *, balanced: bool = False, seed: int = 0) -> "Dataset":
-        """Draws `n` training examples; validation and test stay whole.
-
-        The examples keep their former order. A smaller `n` with the same seed draws from the same.
+        """Draws `n` training examples, which keep their order; validation and test stay whole.
 
         Args:
-            n: how many, at most as many as there are (or, when balanced, as a class affords).
+            n: how many. A smaller number with the same seed draws from the same.
             balanced: whether every class gets as many as any other (one more or less where `n` is
                 no multiple of the number of classes).
             seed: of the draw.
@@ -159,8 +146,8 @@ class Dataset:
     def resize(self, side: int) -> "Dataset":
         """Averages all images down to `side` x `side` pixels; refuses a larger side, and vectors.
 
-        Each new pixel is the mean over its area of the image, with pixels on its border weighted by
-        the share inside; 28 to 14 is the mean of 2 x 2.
+        Each new pixel is the mean over its area, with pixels on its border weighted by the share
+        inside; 28 to 14 is the mean of 2 x 2.
         """
         if min(self.shape[1:]) == 1:  # a vector's numbers are no pixels to be averaged
             raise ArgumentError("side", side, "None, for vectors")
@@ -200,8 +187,7 @@ def load(
             each number of vectors for itself, and the other parts by the same; None leaves them.
         balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
-        root: folder of the data files; else the variable `MEMHELPERS_DATA` names it; else it is
-            ~/.cache/memhelpers.
+        root: folder of the data files; else what `MEMHELPERS_DATA` says; else ~/.cache/memhelpers.
         device: where the tensors go.
         download: whether a data set that is not there may be downloaded (progress is shown).
         layout: "NCHW" or "NHWC", for arrays of four dimensions whose shape leaves it open.
@@ -216,32 +202,46 @@ def load(
     seed, device = check_seed("seed", seed), _check_device(device)
     for argument, size in {"examples": examples, "side": side}.items():
         if size is not None:  # refused here before anything is downloaded
-            check_positive_int(argument, size)
+            check_integer(argument, size, 1)
     check_choice("scale", scale, (None, "standard"))
-    check_bool("balanced", balanced)
+    check_instance("balanced", balanced, bool)
     if not isinstance(root, str | os.PathLike | None):
         raise ArgumentError("root", root, "the path of a folder, or None")
-    given = sources.read(source, root, check_bool("download", download))
+    given = sources.read(source, root, check_instance("download", download, bool))
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
-    if data.scaling == "as given":
-        _warn_of_large_numbers(data.parts)
+    unscaled = data.parts if data.scaling == "as given" else {}
+    for name, part in unscaled.items():
+        deviation, mean = torch.std_mean(part.x)
+        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
+            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
+            told += 'networks train badly: give scale="standard", or divide by the largest number'
+            warnings.warn(told, UserWarning, stacklevel=2)
+            break
     if examples is None and balanced:
         examples = data.n_classes * int(data.train.y.bincount(minlength=data.n_classes).min())
     if examples is not None:
         data = _subset(data, "examples", examples, balanced, seed)
-    if side is not None:
-        data = data.resize(side)
-    return data.to(device)
+    return (data if side is None else data.resize(side)).to(device)
 
 
 def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> Dataset:
     """See `Dataset.subset`; `argument` is what the reader calls `n`."""
     n, seed = check_integer(argument, n, 1, len(data.train)), check_seed("seed", seed)
     order = torch.randperm(len(data.train), generator=generator(seed, "subset"))
-    if check_bool("balanced", balanced):
-        order = order[_turns(data, order, argument, n).argsort(stable=True)]
+    if check_instance("balanced", balanced, bool):
+        check_integer(argument, n, data.n_classes)
+        labels = data.train.y.cpu()[order]
+        present = torch.nn.functional.one_hot(labels, data.n_classes)
+        counts = present.sum(0)
+        needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
+        if (counts < needed).any():
+            least = int((counts - needed).argmin())
+            allowed = f"equally many of each class: {data.classes[least]!r} has {counts[least]}"
+            raise ArgumentError(argument, n, allowed)
+        turn = present.cumsum(0).gather(1, labels[:, None])[:, 0]  # of each within its class
+        order = order[(turn * data.n_classes + labels).argsort()]
     index = order[:n].sort().values.to(data.device)
     return data.replace(
         train=data.train.take(index),
@@ -249,17 +249,6 @@ def _subset(data: Dataset, argument: str, n: int, balanced: bool, seed: int) -> 
         changed=data.changed[index],
         steps=(*data.steps, f"subset(n={n}, balanced={balanced}, seed={seed})"),
     )
-
-
-def _warn_of_large_numbers(parts: Mapping[str, Part]) -> None:
-    """Warn where a network would hardly train on images as they are given."""
-    for name, part in parts.items():
-        deviation, mean = torch.std_mean(part.x)
-        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
-            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
-            told += 'networks train badly: give scale="standard", or divide by the largest number'
-            warnings.warn(told, UserWarning, stacklevel=3)
-            return
 
 
 def _kind(tensor: Tensor) -> str:
@@ -277,31 +266,12 @@ def _check_device(device: object) -> torch.device:
     return found
 
 
-def _turns(data: Dataset, order: Tensor, argument: str, n: int) -> Tensor:
-    """Returns [n_train] ranks of the examples in `order`, with which the classes take turns."""
-    check_integer(argument, n, data.n_classes)
-    labels = data.train.y.cpu()[order]
-    present = torch.nn.functional.one_hot(labels, data.n_classes)
-    counts = present.sum(0)
-    needed = n // data.n_classes + (torch.arange(data.n_classes) < n % data.n_classes)
-    if (counts < needed).any():
-        least = int((counts - needed).argmin())
-        allowed = f"equally many of each class: {data.classes[least]!r} has {counts[least]}"
-        raise ArgumentError(argument, n, allowed)
-    return (present.cumsum(0).gather(1, labels[:, None]) - 1).squeeze(1) * data.n_classes + labels
-
-
 def _average(x: Tensor, side: int) -> Tensor:
     """Area means, in float64 on the CPU, so that no device or library rounds them its own way."""
-    rows, columns = (_overlaps(length, side) for length in x.shape[2:])
-    chunks = (chunk.cpu().double() for chunk in x.split(RESIZE_CHUNK))
-    return torch.cat([(rows @ chunk @ columns.T).float() for chunk in chunks]).to(x.device)
-
-
-def _overlaps(length: int, side: int) -> Tensor:
-    """Returns float64 [side, length]: the share of each pixel in each cell of a coarser grid."""
-    pixel = torch.arange(length, dtype=torch.float64)
-    cell = torch.arange(side, dtype=torch.float64)[:, None] * length / side
-    width = length / side
-    overlap = torch.minimum(pixel + 1, cell + width) - torch.maximum(pixel, cell)
-    return overlap.clamp(min=0) / width
+    averaged = []
+    for chunk in x.split(RESIZE_CHUNK):
+        chunk = chunk.cpu().double()
+        for axis in (2, 3):  # each pixel `side` times; so many in a row as there were are a new one
+            chunk = chunk.repeat_interleave(side, axis).unflatten(axis, (side, -1)).mean(axis + 1)
+        averaged.append(chunk.float())
+    return torch.cat(averaged).to(x.device)

@@ -26,9 +26,7 @@ class ArgumentError(ValueError):
     def __init__(self, argument: str, given: object, allowed: str) -> None:
         # All three go to BaseException, so that the error survives a trip between processes.
         super().__init__(argument, given, allowed)
-        self.argument = argument
-        self.given = given
-        self.allowed = allowed
+        self.argument, self.given, self.allowed = argument, given, allowed
 
     def __str__(self) -> str:
         return f"{self.argument}: given {_shown(self.given)}; allowed: {self.allowed}"
@@ -90,13 +88,6 @@ def check_positive(argument: str, value: object) -> float:
     if not real or not math.isfinite(value) or value <= 0:
         raise ArgumentError(argument, value, "a finite number above 0")
     return float(value)
-
-
-def check_bool(argument: str, value: object) -> bool:
-    """Returns `value`, which must be True or False: any text, even "no", would count as true."""
-    if not isinstance(value, bool):
-        raise ArgumentError(argument, value, "True or False")
-    return value
 
 
 def check_function(argument: str, value: object) -> Any:

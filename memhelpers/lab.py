@@ -1,7 +1,6 @@
 """What a chapter says around its experiment: its scale, its recorded runs, its verdicts.
 
-Nothing here computes a result. What a recording run calls needs neither a browser nor a notebook;
-what displays something imports what it needs when it is called.
+What a recording run calls needs no notebook; what displays something imports it when called.
 """
 
 import html
@@ -43,21 +42,13 @@ class Unfinished(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a chapter as its figures and sentences see it.
+    """A run of a chapter as its figures and sentences see it."""
 
-    Attributes:
-        label: "This page: digits", "Recorded: MNIST" or "Recorded: MNIST, 2 x 512 units".
-        tables: its tidy tables by name.
-        verdicts: a `claims.Verdict` on each claim by its id; empty as long as none is judged.
-        about: its sizes in words.
-        details: what else a reader may ask of it, by name.
-    """
-
-    label: str
-    tables: Tables
-    verdicts: Mapping[str, Any] = field(default_factory=dict)
-    about: str = ""
-    details: Mapping[str, str] = field(default_factory=dict)
+    label: str  # "This page: digits", "Recorded: MNIST" or "Recorded: MNIST, 2 x 512 units"
+    tables: Tables  # tidy, by name
+    verdicts: Mapping[str, Any] = field(default_factory=dict)  # judged claims by id
+    about: str = ""  # its sizes in words
+    details: Mapping[str, str] = field(default_factory=dict)  # what else a reader may ask of it
 
     @property
     def data(self) -> str:
@@ -84,9 +75,9 @@ class Chapter:
         slug: the chapter's file name without ending, such as "04-loss-sensitivity".
 
     `preset` is what the variable `MEMHELPERS_PRESET` says (`quick`, `colab` or `paper`), else
-    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. Once this page's run has
-    been handed to `record`, `here`, `tables` and `data` are its label, tables and dataset, and
-    `parameters` and `changed` what its notebook has, and has otherwise than its preset.
+    `colab` on a GPU and `quick` on a CPU; `device` is `cuda` or `cpu`. After `record`, `here`,
+    `tables` and `data` are the label, tables and dataset of this page's run, and `parameters` and
+    `changed` what its notebook has, and has otherwise than its preset.
     """
 
     def __init__(self, slug: str):
@@ -105,9 +96,7 @@ class Chapter:
     def sweep(
         self, experiment: Callable, runs: Sequence[Mapping[str, Any]], **settings: Any
     ) -> pd.DataFrame:
-        """The table of `memhelpers.sweep.sweep`; a chapter that is stopped goes on where it was.
-
-        Finished networks are kept in the folder that `MEMHELPERS_STORE` names, else in memory.
+        """The table of `memhelpers.sweep.sweep`, with `MEMHELPERS_STORE` as its store.
 
         Raises:
             Unfinished: the time given to a recording is over.
@@ -131,37 +120,25 @@ class Chapter:
         return found.table
 
     def record(self, tables: Tables, *, data: Dataset) -> None:
-        """Take over the tables of this page's run, to be shown, judged and, by a tool, kept.
-
-        `make chapter N=04 PRESET=paper` runs the chapter and writes them to `data/`.
-        """
+        """Take over the tables of this page's run, to be shown, judged and, by a tool, kept."""
         check_instance("tables", tables, Mapping)
         check_instance("data", data, Dataset, ", as `load` gives it")
         self.tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
         self.data, self.here, self.ledger = data, f"This page: {_display(data.name)}", None
-        with suppress(RecordError):  # told where the record is shown; a recording may replace it
-            self.parameters, self.changed = self._parameters()
-
-    def _parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The notebook's parameters, and those, but for the data, that its preset has otherwise.
-
-        The preset's are those of its recorded run; where it has none, nothing is known.
-        """
         import __main__  # whose names are those of the notebook
 
-        preset: Mapping[str, Any] = {}
-        for record in self._records.values():
-            if record.provenance["preset"] == self.preset and not departures(record):
-                preset = record.provenance["parameters"]
-        here = {k: v for k, v in vars(__main__).items() if k in preset}
-        changed = {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
-        return here, changed
+        preset: Mapping[str, Any] = {}  # as in its recorded run; without one nothing is known
+        with suppress(RecordError):  # told where the record is shown; a recording may replace it
+            for record in self._records.values():
+                if record.provenance["preset"] == self.preset and not departures(record):
+                    preset = record.provenance["parameters"]
+        here = self.parameters = {k: v for k, v in vars(__main__).items() if k in preset}
+        self.changed = {k: v for k, v in here.items() if _words(v) != _words(preset[k])}
 
     @cached_property
     def recorded(self) -> dict[str, Record]:
         """The recorded runs by label, the largest first; those at the quick preset are left out."""
-        found = self._records.values()
-        large = [record for record in found if record.provenance["preset"] != "quick"]
+        large = [r for r in self._records.values() if r.provenance["preset"] != "quick"]
         return labelled(sorted(large, key=_size, reverse=True))
 
     @cached_property
@@ -169,17 +146,20 @@ class Chapter:
         return recorded(self.slug)
 
     @property
+    def _quick(self) -> list[Record]:
+        return [r for r in self._records.values() if r.provenance["preset"] == "quick"]
+
+    @property
     def runs(self) -> list[Run]:
         """This page's run, and the recorded ones, the largest first.
 
-        A run that was recorded a second time in another precision is a check, not further evidence:
-        it is judged, but not drawn.
+        One that was recorded a second time in another precision is judged as a check, not drawn.
         """
         runs = []
         if self.tables:
-            about = sizes(self.parameters, self.data.describe()) + _changes(self.changed)
-            ran_on = machine.environment(self.device, "")
-            details = {"Data": self.data.describe(), "Ran on": _machine(ran_on)}
+            data, changed = self.data.describe(), _listed(_without_data(self.changed))
+            about = sizes(self.parameters, data) + f"; changed: {changed}" * bool(changed)
+            details = {"Data": data, "Ran on": _machine(machine.environment(self.device, ""))}
             runs = [Run(self.here, self.tables, self._verdicts(self.here), about, details)]
         scales: dict[str, Run] = {}
         for label, record in self.recorded.items():  # of two twins the usual precision comes first
@@ -187,9 +167,17 @@ class Chapter:
         return runs + list(scales.values())
 
     def _run(self, label: str, record: Record) -> Run:
-        ran = record.provenance
+        ran, changed = record.provenance, _listed(record.provenance["overrides"])
+        details = {
+            "Data": ran["dataset"]["is"],
+            "Preset": ran["preset"] + f", with {changed}" * bool(changed),
+            "Parameters": _listed(ran["parameters"]),
+            "Took": _took(ran),
+            "Ran on": _machine(ran),
+            "Recorded": f"{ran['created'][:10]}, commit {str(ran['commit'])[:12]}",
+        }
         about = sizes(ran["parameters"], ran["dataset"]["is"])
-        return Run(label, record.tables, self._verdicts(label), about, _details(ran))
+        return Run(label, record.tables, self._verdicts(label), about, details)
 
     def _verdicts(self, label: str) -> dict[str, Any]:
         """The verdicts on a run by claim: those judged here, else those kept with the book."""
@@ -208,18 +196,15 @@ class Chapter:
     ) -> Any:
         """What a reader sees first: the finding, its figure, the claims, the cost; trains nothing.
 
-        Args:
-            figure: draws a recorded run.
-            finding: says in one or two sentences what the largest one shows; **bold** in Markdown.
-            downloads: what is downloaded, in words.
+        `figure` draws a recorded run; `finding` says in one or two sentences what the largest one
+        shows (**bold** in Markdown), `downloads` what is downloaded.
         """
         from memhelpers.page import ledger
         from memhelpers.page.figures import Page
 
-        quick = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
         runs = [
             replace(self._run(label, record), label=label.replace("This page", "Quick run"))
-            for label, record in labelled(quick, "This page").items()
+            for label, record in labelled(self._quick, "This page").items()
         ] + self.runs
         if not runs:
             return say("*No run of this chapter is recorded: its figures are drawn further down.*")
@@ -231,7 +216,11 @@ class Chapter:
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(said))
-        cost = html.escape(f"{self._cost()} Downloads: {downloads}.")
+        costly = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
+        took = [f"{label}: {_took(record.provenance)}" for label, record in costly.items()]
+        if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
+            took.append("On a GPU (Colab's T4 or other): not measured yet")
+        cost = html.escape(f"{'. '.join(took)}. Downloads: {downloads}.")
         return Page(
             f'<p class="mem-finding">{found}</p>',
             _switch(panel, runs, largest, details=True),
@@ -241,8 +230,7 @@ class Chapter:
     def show(self, figure: Callable[[Run], Any]) -> Any:
         """`figure(run)` of all `runs` with a switch.
 
-        It starts with the largest recorded run; with this page's, where its data or a parameter
-        have been changed.
+        It starts with the largest recorded run, or with this page's, if anything is changed there.
         """
         _run_above(self.tables)
         here, *large = self.runs
@@ -270,15 +258,6 @@ class Chapter:
             lines.append(f"- **{run}**: {known}.")
         return say("\n".join(lines))
 
-    def _cost(self) -> str:
-        """What the quick run and the largest recorded one took, and on what."""
-        quick = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
-        runs = labelled(quick, "Quick run") | dict(list(self.recorded.items())[:1])
-        took = [f"{label}: {_took(record.provenance)}" for label, record in runs.items()]
-        if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
-            took.append("On a GPU (Colab's T4 or other): not measured yet")
-        return f"{'. '.join(took)}."
-
 
 def recorded(chapter: str) -> dict[str, Record]:
     """All recorded runs of a chapter, or of "benchmarks", by name; errors as in `records.load`."""
@@ -294,21 +273,27 @@ def labelled(records: Sequence[Record], kind: str = "Recorded") -> dict[str, Rec
     """Runs by label: their data, and of several with the same what sets them apart."""
     labels = {}
     for record in records:
-        same, words = [r for r in records if _data(r) == _data(record)], [_data(record)]
-        for name in dict.fromkeys((*LABELLED, *record.provenance["parameters"])):
-            values = [_words(r.provenance["parameters"].get(name)) for r in same]
-            own = _words(record.provenance["parameters"].get(name))
-            if name != "data" and set(values) != {own}:
-                words.append(_setting(name, record.provenance["parameters"].get(name)))
-                same = [r for r, value in zip(same, values, strict=True) if value == own]
+        has, data = record.provenance["parameters"], record.provenance["dataset"]["name"]
+        same = [r.provenance for r in records if r.provenance["dataset"]["name"] == data]
+        words = [_display(data)]
+        for name in dict.fromkeys((*LABELLED, *has)):
+            alike = [r for r in same if _words(r["parameters"].get(name)) == _words(has.get(name))]
+            if name != "data" and len(alike) < len(same):
+                words.append(_setting(name, has.get(name)))
+                same = alike
         words += [record.provenance["preset"]] if len(same) > 1 else []
         labels[f"{kind}: {', '.join(filter(None, words))}"] = record
     return labels
 
 
+def _without_data(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters but for the data, which are told by their name."""
+    return {name: value for name, value in parameters.items() if name != "data"}
+
+
 def departures(record: Record) -> dict[str, Any]:
-    """The parameters that a run has otherwise than its preset; its data are told by their name."""
-    return {k: v for k, v in record.provenance["overrides"].items() if k != "data"}
+    """The parameters that a run has otherwise than its preset."""
+    return _without_data(record.provenance["overrides"])
 
 
 def at_paper_scale(record: Record) -> bool:
@@ -333,9 +318,7 @@ def say(text: str) -> Any:
 def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     """Live controls under which `show` runs again: for a notebook that is open, not for a page.
 
-    Args:
-        show: takes the chosen values by name and returns what to display.
-        choices: for each argument the values to choose from, the first to begin with.
+    `choices` are the values of each argument of `show`, the first to begin with.
     """
     if os.environ.get(machine.STATIC):
         return say("*Open this chapter in Jupyter or Colab to try values with live controls here.*")
@@ -353,18 +336,13 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
 
 def _scale(record: Record) -> str:
     """What two records share that differ in nothing but their precision."""
-    ran, departs = record.provenance, departures(record)
-    changed = sorted((k, v) for k, v in departs.items() if k != "precision")
+    changed = sorted((k, v) for k, v in departures(record).items() if k != "precision")
+    ran = record.provenance
     return str((ran["preset"], ran["dataset"]["fingerprint"], changed))
 
 
 def sizes(parameters: Mapping[str, Any], data: str) -> str:
-    """Sizes of a run in words: 1,000 images, 2 x 16 units, 10 seeds.
-
-    Args:
-        parameters: of the chapter; those that say no size are left out.
-        data: what `Dataset.describe` says.
-    """
+    """Sizes of a run in words, such as 1,000 images, 2 x 16 units; `data` as `describe` has it."""
     train = re.search(r"([\d,]+) train", data)
     kind = "images" if " images " in data else "examples"
     named = [(name, parameters[name]) for name in (*LABELLED, *COUNTED) if name in parameters]
@@ -380,10 +358,10 @@ def _setting(name: str, value: Any) -> str:
         return f"{same} units" if value else "no hidden layer"
     if name in ("balanced", "precision", "examples") and value in (None, False, "fp32"):
         return ""
+    if name in ("balanced", "precision"):
+        return name if name == "balanced" else str(value)
     counted = name in COUNTED and isinstance(value, int)
-    return {"balanced": "balanced", "precision": str(value)}.get(
-        name, f"{value:,} {name}" if counted else f"{name} = {_words(value)}"
-    )
+    return f"{value:,} {name}" if counted else f"{name} = {_words(value)}"
 
 
 def _display(name: str) -> str:
@@ -392,32 +370,13 @@ def _display(name: str) -> str:
     return names.get(name, name)
 
 
-def _data(record: Record) -> str:
-    return _display(record.provenance["dataset"]["name"])
-
-
-def _changes(changed: Mapping[str, Any]) -> str:
-    named = {name: value for name, value in changed.items() if name != "data"}
-    return f"; changed: {_listed(named)}" if named else ""
-
-
 def _machine(ran: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {ran[name]}" for name in ("python", "torch", "numpy"))
-    threads = f"{ran['threads']} thread" + "s" * (ran["threads"] > 1)
-    return f"{ran['device']}, {threads}, {ran['precision'] or 'fp32'}; {versions}"
+    return f"{_processor(ran)}, {ran['precision'] or 'fp32'}; {versions}"
 
 
-def _details(ran: Mapping[str, Any]) -> dict[str, str]:
-    """What a record tells of how it came about."""
-    changed = _listed(ran["overrides"])
-    return {
-        "Data": ran["dataset"]["is"],
-        "Preset": ran["preset"] + f", with {changed}" * bool(changed),
-        "Parameters": _listed(ran["parameters"]),
-        "Took": _took(ran),
-        "Ran on": _machine(ran),
-        "Recorded": f"{ran['created'][:10]}, commit {str(ran['commit'])[:12]}",
-    }
+def _processor(ran: Mapping[str, Any]) -> str:
+    return f"{ran['device']}, {ran['threads']} thread" + "s" * (ran["threads"] > 1)
 
 
 def _switch(
@@ -458,8 +417,7 @@ def _took(provenance: Mapping[str, Any]) -> str:
     """Time by the clock, and the processor's, which other work on the machine does not lengthen."""
     took, cpu = _minutes(provenance["wall_seconds"]), provenance.get("cpu_seconds")
     processor = f" ({_minutes(cpu)} of processor time)" if cpu else ""
-    threads = f"{provenance['threads']} thread" + ("s" if provenance["threads"] > 1 else "")
-    return f"{took}{processor} on {provenance['device']}, {threads}"
+    return f"{took}{processor} on {_processor(provenance)}"
 
 
 def _minutes(seconds: float) -> str:

@@ -1,8 +1,7 @@
-"""The networks of the book: third step of `Dataset -> corruption -> ensemble of networks`.
+"""The networks of the book: templates, for which `initialize` draws each member's weights.
 
-Each function returns an ordinary `torch.nn.Module` which takes images [n, C, H, W] and gives logits
-[n, classes]. It serves as a *template*: `initialize` draws the weights of every member from that
-member's own seed. Any module built of linear, convolution and batch-norm layers will do.
+A template is an ordinary `torch.nn.Module` which takes images [n, C, H, W] and gives logits
+[n, classes]. Any that is built of linear, convolution and batch-norm layers will do.
 """
 
 from collections import OrderedDict
@@ -12,7 +11,7 @@ from math import prod
 
 from torch import nn
 
-from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count  # noqa: F401
+from memhelpers.engine.templates import Shape, dry_run, initialize, parameter_count
 from memhelpers.errors import ArgumentError, check_positive_int
 
 
@@ -30,9 +29,6 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
         shape: (C, H, W) of one image; it is flattened.
         hidden: units of each hidden layer, first to last; empty for logistic regression.
         classes: number of logits.
-
-    Raises:
-        ArgumentError: a size, a width or the number of classes is not a positive whole number.
 
     Source:
         Arpit et al. 2017, Secs. 3-4: `mlp((1, 28, 28), [4096, 4096], 10)`, 20,037,642 parameters;
@@ -69,9 +65,7 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
         OrderedDict(
             crop=nn.ZeroPad2d(-2),
             features=nn.Sequential(
-                *_convolution(channels, 200),
-                *_convolution(200, 200),
-                nn.Flatten(),
+                *_convolution(channels, 200), *_convolution(200, 200), nn.Flatten()
             ),
             classifier=nn.Sequential(
                 *_dense(200 * sides[0] * sides[1], 384),
@@ -82,17 +76,6 @@ def paper_cnn(shape: Shape, classes: int) -> nn.Sequential:
     )
 
 
-def mlp_flops(shape: Shape, hidden: Sequence[int], classes: int) -> int:
-    """Floating-point operations of training `mlp` on one image, two a multiplication and addition.
-
-    Counted are the matrix products: forward, gradient by the weights, and gradient by the inputs of
-    every layer but the first.
-    """
-    widths = [prod(shape), *hidden, classes]
-    products = [a * b for a, b in pairwise(widths)]
-    return 2 * (3 * sum(products) - products[0])
-
-
 def _check_shape(shape: Shape) -> Shape:
     if not isinstance(shape, Sequence) or len(shape) != 3:
         raise ArgumentError("shape", shape, "(channels, height, width) of an image")
@@ -100,8 +83,7 @@ def _check_shape(shape: Shape) -> Shape:
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, 5)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(3)]
+    return [nn.Conv2d(inputs, outputs, 5), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(3)]
 
 
 def _dense(inputs: int, outputs: int) -> list[nn.Module]:

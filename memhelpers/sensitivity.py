@@ -15,7 +15,6 @@ derivative is that at fixed weights; the *indirect* one is what came through the
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -34,11 +33,9 @@ from memhelpers.engine.templates import check_template, parameter_count
 from memhelpers.errors import (
     ArgumentError,
     as_list,
-    check_bool,
     check_choice,
     check_function,
     check_instance,
-    check_integer,
     check_positive,
     check_positive_int,
 )
@@ -79,8 +76,8 @@ class Sensitivity:
     def over_training(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The loss sensitivity of each example: (1/T) sum_t of its norms, without the axis t.
 
-        Each evaluation time is weighted by the updates it stands for (see `time_shares`), since
-        they need not be evenly spaced. Errors as in `at_times`.
+        Each evaluation time is weighted by the updates it stands for (see `time_shares`). Errors as
+        in `at_times`.
         """
         return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ time_shares(self.times)
 
@@ -146,8 +143,7 @@ def loss_sensitivity(
         data: one dataset, or one a seed, with equally many training examples.
         seeds: one a network.
         epochs: passes over the data.
-        evaluations: updates t at which to differentiate, or how many of them, spaced evenly in
-            log t from the first update to the last.
+        evaluations: updates t at which to differentiate, or how many, spaced evenly in log t.
         batch_size: examples an update.
         learning_rate: of SGD without momentum.
         norms: of `l1` (the paper's), `l2` and `linf`, over the pixels of an image.
@@ -168,9 +164,8 @@ def loss_sensitivity(
     seeds = check_seeds(seeds)
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
     check_template(network, datasets[0].shape, datasets[0].n_classes)
-    layers = list(network.modules())
-    tracked = any(getattr(layer, "track_running_stats", False) for layer in layers)
-    if tracked or any(isinstance(layer, _BatchNorm) for layer in layers):
+    layers = network.modules()
+    if any(isinstance(m, _BatchNorm) or getattr(m, "track_running_stats", 0) for m in layers):
         raise ArgumentError("network", "batch norm", "networks in which each example has its loss")
     if not all(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError("network", "frozen parameters", "networks that are trained as a whole")
@@ -178,7 +173,7 @@ def loss_sensitivity(
     derivatives = check_names("derivatives", derivatives, DERIVATIVES, least=1)
     check_choice("precision", precision, ["fp32", "fp64"])
     check_positive("learning_rate", learning_rate)
-    check_bool("by_class", by_class)
+    check_instance("by_class", by_class, bool)
     sizes = sorted({len(dataset.train) for dataset in datasets})
     if len(sizes) != 1:
         raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
@@ -199,36 +194,30 @@ def loss_sensitivity(
     for start in range(0, len(seeds), at_once):
         some = slice(start, start + at_once)
         back = _Backward(network, datasets[some], times, by_class, seeds=seeds[some], **settings)
-        advance = partial(_advance, progress, start, len(back.y), len(seeds))
-        found.append(_differentiate(back, norms, derivatives, advance))
-    return _join(found, times, by_class, seeds)
+        found.append(_differentiate(back, norms, derivatives, progress, start, len(seeds)))
+    joined = {key: torch.cat([part[key] for part in found]).numpy() for key in found[0]}
+    accuracy, loss, labels = (joined.pop(key) for key in ("accuracy", "loss", "labels"))
+    norms = {key: values if by_class else values[:, :, 0] for key, values in joined.items()}
+    return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
-def gini(values: Tensor | np.ndarray, axis: int = -1) -> np.ndarray:
+def gini(values: Tensor | np.ndarray) -> np.ndarray:
     """Gini coefficient: 0 where all values are equal, near 1 where one holds everything.
 
     ``G = sum_ij |g_i - g_j| / (2 n^2 mean(g))``, computed from the sorted values.
 
     Args:
-        values: none negative; [..., n, ...] with n > 0 along `axis`.
-        axis: the axis of the examples.
+        values: g_i >= 0, [..., n] with n > 0.
 
     Returns:
-        The coefficients, without `axis`; not a number where a value is, or where all are zero.
-
-    Raises:
-        ArgumentError: a value is negative, or there is none.
+        The coefficients, [...]; not a number where a value is, or where all are zero.
 
     Source:
         Arpit et al. 2017, Sec. 3.2.
     """
     values = numbers("values", values)
-    if not values.ndim:
-        raise ArgumentError("values", values.item(), "several numbers")
-    axis = check_integer("axis", axis, -values.ndim, values.ndim - 1)
-    values = np.moveaxis(values, axis, -1)
-    if not values.shape[-1]:
-        raise ArgumentError("values", values.shape, "at least one value")
+    if not values.ndim or not values.shape[-1]:
+        raise ArgumentError("values", values.shape, "at least one value, in an array")
     if (values < 0).any():
         raise ArgumentError("values", float(np.nanmin(values)), "values of at least 0")
     n = values.shape[-1]
@@ -253,42 +242,31 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.diff(edges) / times[-1]
 
 
-def class_matrix(sensitivity: Sensitivity, derivative: str = "total") -> np.ndarray:
-    """Per-class loss sensitivity G_ij, [member, i, j] (Fig. 4).
+def class_table(
+    sensitivity: Sensitivity, derivative: str = "total", *, at_times: bool = False
+) -> pd.DataFrame:
+    """Per-class loss sensitivity G_ij (Fig. 4): a row for each `seed`, `loss_of` i, `images_of` j.
 
     G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
-    derivative of class i's part of the loss. Not a number for a class j without examples.
+    derivative of class i's part of the loss; with `at_times` not over the updates, but one for each
+    evaluation time (column `update`). Not a number for a class j without examples.
 
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
     """
     check_instance("sensitivity", sensitivity, Sensitivity)
-    return _by_class(sensitivity, sensitivity.over_training(derivative, "l1")[:, None])[:, 0]
-
-
-def class_table(
-    sensitivity: Sensitivity, derivative: str = "total", *, at_times: bool = False
-) -> pd.DataFrame:
-    """`class_matrix` as a table: one row for each `seed`, `loss_of` (i) and `images_of` (j).
-
-    With `at_times`, also for each evaluation time (column `update`) instead of over the training.
-    """
-    values, axes = class_matrix(sensitivity, derivative), {"seed": sensitivity.seeds}
-    if at_times:
-        values = _by_class(sensitivity, sensitivity.at_times(derivative, "l1"))
-        axes["update"] = sensitivity.times
-    axes |= {"loss_of": range(values.shape[-1]), "images_of": range(values.shape[-1])}
-    return _tidy({}, axes, {"value": values})
-
-
-def _by_class(sensitivity: Sensitivity, values: np.ndarray) -> np.ndarray:
-    """Means over the images of each class: [m, t, class, example] gives [m, t, i, j]."""
-    if values.ndim != 4:
+    values, axes = sensitivity.at_times(derivative, "l1"), {"seed": sensitivity.seeds}
+    if values.ndim != 4:  # [member, t, class, example]
         raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
+    if at_times:
+        axes["update"] = sensitivity.times
+    else:
+        values = sensitivity.over_training(derivative, "l1")[:, None]
     has_label = np.eye(values.shape[2])[sensitivity.labels]  # [member, example, class]
     with np.errstate(invalid="ignore"):
-        sums = np.einsum("mtie,mej->mtij", values, has_label)
-        return sums / has_label.sum(1)[:, None, None]
+        means = np.einsum("mtie,mej->mtij", values, has_label) / has_label.sum(1)[:, None, None]
+    axes |= {"loss_of": range(values.shape[2]), "images_of": range(values.shape[2])}
+    return _tidy({}, axes, {"value": means})
 
 
 def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -381,15 +359,18 @@ class _Backward:
         gathered.index_add_(0, rows, by_image.flatten(0, 1), alpha=-rate)
 
 
-def _advance(progress: Callable, before: int, networks: int, total: int, done: float) -> None:
-    """Tell how far a portion of the networks is, after those that were done before."""
-    progress(before + networks * done, total)
-
-
 def _differentiate(
-    back: _Backward, norms: list[str], derivatives: list[str], advance: Callable[[float], None]
+    back: _Backward,
+    norms: list[str],
+    derivatives: list[str],
+    progress: Callable[[float, float], None],
+    before: int,
+    networks: int,
 ) -> dict:
-    """Go back once, with one adjoint for each evaluation time and class; the norms, by name."""
+    """Go back once, with one adjoint for each evaluation time and class; the norms, by name.
+
+    So many of all `networks` were done `before`.
+    """
     direct, own, last = [], [], max(back.places)
     for update in range(last, 0, -1):
         if update in back.places:
@@ -399,7 +380,7 @@ def _differentiate(
                 own.insert(0, gradients.sum(1))
         if set(derivatives) != {"direct"}:
             back.step(update - 1)
-        advance(1 - (update - 1) / last)
+        progress(before + len(back.y) * (1 - (update - 1) / last), networks)
     found = {"accuracy": back.accuracy.cpu(), "loss": back.loss.cpu(), "labels": back.y.cpu()}
     if "total" in derivatives:
         total = {norm: NORMS[norm](back.gradients) for norm in norms}  # [m, n, times, parts]
@@ -435,13 +416,6 @@ def _every_step(
         batches.add(time, members, torch.zeros_like(batches.at(0)))
     weights.add(updates, members, last.at(epochs) if last.times else nowhere)
     return weights, batches
-
-
-def _join(parts: list[dict], times: list[int], by_class: bool, seeds: list[int]) -> Sensitivity:
-    found = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
-    accuracy, loss, labels = (found.pop(key) for key in ("accuracy", "loss", "labels"))
-    norms = {key: values if by_class else values[:, :, 0] for key, values in found.items()}
-    return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
 def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:

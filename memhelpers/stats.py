@@ -36,16 +36,12 @@ COVERAGE = {3: (95, 88, 84), 5: (95, 88, 82), 10: (96, 93, 88), 20: (95, 95, 92)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval over independent units.
+    """An estimate with its confidence interval over independent units."""
 
-    Raises:
-        ArgumentError: the estimate is not finite, not low <= high, level not in (0, 1), or n < 1.
-    """
-
-    estimate: float  # the statistic on all units
+    estimate: float  # the statistic on all units, finite
     low: float  # or -inf
     high: float  # or inf
-    level: float  # nominal coverage, such as 0.95
+    level: float  # nominal coverage, above 0 and below 1
     n: int  # number of independent units behind it
     unit: str = "seeds"  # what these are, in the plural
 
@@ -85,16 +81,12 @@ def interval(values: object) -> Interval:
     Student's t below `BCA_FROM` seeds; from there on, end by end the outer of it and of the
     bias-corrected and accelerated bootstrap (BCa), which reaches further towards a long tail. BCa
     is asked for Student's quantile, times the factor sqrt(n / (n - 1)) that resamples lack.
-    `coverage` says how often that covers the mean.
 
     Args:
-        values: one value per seed, [n].
+        values: one value per seed, [n]; an `ArgumentError` for a NaN or infinite one.
 
     Returns:
         The interval; of width 0 where the values agree exactly, without ends where n is 1.
-
-    Raises:
-        ArgumentError: no value, or a NaN or infinite one.
 
     Source: Efron, "Better bootstrap confidence intervals", 1987 (BCa); Hesterberg, "What teachers
         should know about the bootstrap", 2015, Sec. 3.3 (the quantile).
@@ -113,8 +105,8 @@ def paired(a: object, b: object, how: str = "difference") -> Interval:
     has the influence a_k / mean(a) - b_k / mean(b).
 
     Args:
-        a: one value per seed, [n].
-        b: one value per seed, [n], in the same order.
+        a: one value per seed, [n], as in `b`.
+        b: the other side, in the same order.
         how: "difference", the mean of a - b; "ratio", the mean of a over the mean of b.
 
     Returns:
@@ -205,10 +197,8 @@ def overdispersion(
             n_l p_l (1 - p_l); a label of one example has none.
 
     Returns:
-        The ratio of variances. Of `Groups` one for each, [H], and 1 where nothing varies.
-
-    Raises:
-        ArgumentError: other values or shape, fewer than 2 networks or examples, or nothing varies.
+        The ratio of variances. Of `Groups` one for each, [H], and 1 where nothing varies; of one
+        array on which nothing varies it is an `ArgumentError`.
 
     Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
     """
@@ -240,14 +230,11 @@ def extreme_excess(correct: object, cut: float = 0.05) -> float | np.ndarray:
 
     Args:
         correct: as of `overdispersion`.
-        cut: success rates p_i up to this one, and from one minus it on, count as extreme.
+        cut: success rates p_i up to this one, from 0 to below 1/2, count as extreme.
 
     Returns:
         The share of examples with p_i <= cut or p_i >= 1 - cut, minus the share that
         Binomial(R, mean p) gives; from -1 to 1. Of `Groups` one for each, [H].
-
-    Raises:
-        ArgumentError: other values or shape, or a cut that is not from 0 to below 1/2.
     """
     if check_fraction("cut", cut) >= 0.5:
         raise ArgumentError("cut", cut, "a fraction below 1/2")
@@ -267,24 +254,19 @@ def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool =
     It says what other networks would give on the same examples, with the same draw of random labels
     or images: the estimate, plus and minus Student's quantile times the jackknife's standard error.
     Where networks agree by chance only (overdispersion 1), all variance lies between pairs of them,
-    which the jackknife counts twice; groups without two networks tell how much that is. Of 100
-    networks and 1,000 examples it covers an overdispersion of 1, 1.1, 2, 10 or 80 in 94 to 96 % of
-    simulations (up to 99.5 % uncorrected), a share of extremes, whose counts jump, in 94 to 100 %.
+    which the jackknife counts twice; groups without two networks tell how much that is. So it
+    covers 94 to 96 % (a share of extremes 94 to 100 %) in simulations of 100 networks.
 
     Args:
         correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
             each condition, whose networks are independent, so that the variances add.
         statistic: a function of `Groups` (one for each condition) that returns a number for each
-            group, [H], as `overdispersion`, `extreme_excess` and their ratios do. One that
-            depends on the number of networks should be given the full number, as by `runs`.
+            group, [H], as `overdispersion` (with `runs` fixed), `extreme_excess` and ratios do.
         log: whether the ends are those of the logarithm, as is right for a ratio.
 
     Returns:
         The interval; n is the smallest condition's number of networks. Without ends below 4, and
         where `log` meets a value of 0 or less.
-
-    Raises:
-        ArgumentError: other values or shape, or a statistic that is not a finite number for each.
 
     Source: Efron and Stein, "The jackknife estimate of variance", 1981 (the correction).
     """
@@ -318,9 +300,6 @@ def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFra
 
     Returns:
         `by`, then mean, low, high (NaN with one seed) and seeds, in the order of first appearance.
-
-    Raises:
-        ArgumentError: a column is missing, a value not finite, or a seed twice at a point.
     """
     check_instance("table", table, pd.DataFrame)
     keys = [by] if isinstance(by, str) else list(by)

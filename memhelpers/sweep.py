@@ -3,9 +3,6 @@
 Sixth step of the data flow, where one call of `fit` does not do. A run is what one choice of
 parameters determines; `sweep` stacks those that can be stacked, hands them to any executor, and
 does only what its store does not hold. Whatever ends it, the same call goes on from there.
-
-On one GPU, and on a CPU, no executor is needed: networks of one architecture train together in this
-process. The page "Sweeps of your own" says what to write for several GPUs and for a cluster.
 """
 
 import functools
@@ -61,9 +58,6 @@ class Training:
         seed: of its initial weights and its order of the data.
         subset: positions [k] of its training examples, or a mask [n]; all of them by default.
         settings: further arguments of `fit`, `epochs` at least.
-
-    Raises:
-        ArgumentError: an argument that `fit` does not take, or not here.
     """
 
     def __init__(
@@ -87,20 +81,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep has, and what it lacks.
+    """What a sweep has, and what it lacks."""
 
-    Attributes:
-        table: the rows of every finished run, with its parameters as columns, in the order in which
-            the runs were given.
-        failures: parameters, `error` and `traceback` of the runs that raised.
-        missing: the runs for which no time was left.
-        done_before: how many were found in the store.
-    """
-
-    table: pd.DataFrame
-    failures: pd.DataFrame
-    missing: list[Run]
-    done_before: int
+    table: pd.DataFrame  # rows of every finished run with its parameters, in the order given
+    failures: pd.DataFrame  # parameters, `error` and `traceback` of the runs that raised
+    missing: list[Run]  # for which no time was left
+    done_before: int  # how many were found in the store
 
     def __repr__(self) -> str:
         counts = f"{len(self.failures)} failed, {len(self.missing)} missing"
@@ -108,11 +94,7 @@ class Sweep:
 
 
 def grid(**axes: Iterable[Any]) -> list[Run]:
-    """Every combination of the values of all axes, the last axis running fastest.
-
-    Raises:
-        ArgumentError: an axis that is not several values, or has none.
-    """
+    """Every combination of the values of all axes, the last axis running fastest."""
     listed = {}
     for name, values in axes.items():
         several = isinstance(values, Iterable) and not isinstance(values, str)
@@ -146,10 +128,8 @@ def sweep(
     """Do every run that is not in the store yet.
 
     A run is stored under a hash of its parameters and of all that `experiment` and `measure` use
-    (see `runs.fingerprint`). Neither device, executor, packing nor library versions are part of it;
-    the run's file tells them. What is read from files is not seen; pass it in `depends`.
-
-    How networks are packed changes results by rounding; with `together=1` no run depends on others.
+    (see `runs.fingerprint`); not of device, executor, packing and library versions, which the run's
+    file tells. How networks are packed changes results by rounding.
 
     Args:
         experiment: takes the parameters of a run by name and returns the network to train, or the
@@ -159,14 +139,13 @@ def sweep(
         measure: what to keep of a trained network, from the `History` of it alone and, if it takes
             a second argument, the `Training` that the experiment returned: a table of
             numbers, booleans and texts. A column named as a parameter gives way to it.
-        store: folder of finished runs; in memory only where it is None. Several processes, and
-            several machines that see the folder, may share it.
+        store: folder of finished runs, which several processes may share; None: in memory only.
         executor: of `concurrent.futures`, or a client of `dask.distributed`; by default everything
             runs in this process. Functions of a notebook reach other processes by `cloudpickle`.
         together: most runs in one unit of work, which is what a kill loses; by default as many
             networks as fill the processor, and few enough that every worker has some.
         minutes: no unit is started that would, at the pace so far, not end within this time.
-        depends: further things that results depend on, such as a data set or `Path` read inside.
+        depends: further things that results depend on, such as a `Path` that is read inside.
         progress: called with (runs done, runs in all); by default a bar with the time left.
 
     Raises:
@@ -174,8 +153,7 @@ def sweep(
         RuntimeError: a worker process died; as after Ctrl-C, what had finished is in the store.
 
     Warns:
-        RuntimeWarning: runs failed; a stored run is damaged and is done again; no space is left for
-            a run, which the next call will do again; locks do not work in the folder.
+        RuntimeWarning: runs failed; one is damaged, or finds no space; locks do not work.
     """
     check_function("experiment", experiment)
     check_function("measure", measure)
@@ -210,30 +188,20 @@ def sweep(
     return Sweep(_table(listed, keys, work.done), failures, missing, before)
 
 
-def processes(workers: int, *, gpus: Sequence[int] = ()) -> Executor:
+def processes(workers: int) -> Executor:
     """A pool of processes for `sweep`, which share the cores of this machine evenly.
 
-    Args:
-        workers: how many. In a script the sweep then stands under `if __name__ == "__main__"`.
-        gpus: numbers of the GPUs, which the workers take in turn; each sees only its own.
+    In a script the sweep then stands under `if __name__ == "__main__"`.
     """
     workers = check_positive_int("workers", workers)
     context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
     threads = max(1, torch.get_num_threads() // workers)
-    given = threads, list(check_instance("gpus", gpus, Sequence)), context.Value("i", 0)
-    return ProcessPoolExecutor(workers, context, _start_worker, given)
+    return ProcessPoolExecutor(workers, context, _start_worker, [threads])
 
 
-def _start_worker(threads: int, gpus: list[int], started: Any) -> None:
+def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
     torch.set_num_threads(threads)
-    with started.get_lock():
-        turn, started.value = started.value, started.value + 1
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[turn % len(gpus)])
-
-
-# What is to be done
 
 
 def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
@@ -271,8 +239,8 @@ def _stacks(
 ) -> list[list[str]]:
     """Keys of runs that are trained together: at most `together`, or as many as fill the processor.
 
-    Without `together`, no more than the `share` of a worker. A run goes alone, and is made once
-    more in its turn, if it raises, gives a table, or has settings that cannot be compared.
+    Without `together`, no more than the `share` of a worker. A run goes alone if it raises, gives a
+    table, or has settings that cannot be compared.
     """
     walk, groups, sizes = fingerprint.Walk(), {}, {}
     for key, run in runs.items():
@@ -306,9 +274,6 @@ def _filling(training: Training) -> int:
     data, size, precision = training.data, *map(training.settings.get, ("batch_size", "precision"))
     each = packing.networks_per_pass(training.network, data.shape, size, data.device, precision)
     return each * packing.passes_side_by_side(data.device)
-
-
-# What is done in a worker
 
 
 def _do(
@@ -374,32 +339,20 @@ def _measured(training: Training, history: History, measure: Callable, took: flo
     data, precision = training.data, training.settings["precision"]
     described = "; ".join([data.name, *data.steps])
     try:
-        table = measure(*(history, training)[: _arguments(measure)])
+        taken = inspect.signature(measure).parameters.values()
+        needed = [p for p in taken if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+        table = measure(*(history, training)[: len(needed)])  # the history alone, or both
         return _entry("measure", table, took, data.device, precision, data=described)
     except Exception as error:
         return failure(error)
-
-
-def _arguments(measure: Callable) -> int:
-    """Whether it asks for the history alone (1), or for the training, too (2)."""
-    taken = inspect.signature(measure).parameters.values()
-    return min(2, sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in taken))
 
 
 def _entry(source: str, table: Any, took: float, device: Any, precision: str, **about) -> Entry:
     """What is stored of a run whose table `source` gave; made here, so that only it may fail."""
     table = table.reset_index(drop=True) if isinstance(table, pd.DataFrame) else table
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"seconds": round(took, 3), "finished": ended, "ran_on": _ran_on(str(device), precision)}
-    return to_entry(source, table, **about, **told)
-
-
-@functools.lru_cache(maxsize=16)
-def _ran_on(device: str, precision: str) -> dict[str, object]:
-    return machine.environment(device, precision)
-
-
-# What has come of it
+    ran_on = machine.environment(device, precision)
+    return to_entry(source, table, **about, seconds=round(took, 3), finished=ended, ran_on=ran_on)
 
 
 def _table(listed: list[Run], keys: list[str], done: Mapping[str, Entry]) -> pd.DataFrame:

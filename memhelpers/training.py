@@ -14,35 +14,23 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from memhelpers.data import Dataset
 from memhelpers.engine import loop, packing
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.loop import PRECISIONS
-from memhelpers.engine.perturbations import (  # noqa: F401 - a reader says these words, too
-    Perturbation,
-    dropout,
-    gaussian_noise,
-    strengths_by_kind,
-)
-from memhelpers.engine.probes import (  # noqa: F401
-    Probe,
-    Readings,
-    Snapshot,
-    as_probe,
-    correct_on,
-    parameters,
-    weight_norm,
-)
-from memhelpers.engine.templates import INITIALIZATIONS, Shape, check_template, takes_one_image
+from memhelpers.engine.perturbations import Perturbation, dropout, gaussian_noise, strengths_by_kind
+from memhelpers.engine.probes import Probe, Readings, as_probe, correct_on, parameters, weight_norm
+from memhelpers.engine.templates import INITIALIZATIONS, check_template
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import (
     ArgumentError,
     as_list,
-    check_bool,
     check_choice,
     check_fraction,
     check_function,
+    check_instance,
     check_integer,
     check_positive_int,
     check_seed,
@@ -114,13 +102,12 @@ def fit(
             and device; that is where the networks train.
         seeds: one a member; fixes its initial weights, its order of the data and its noise.
         epochs: passes over the data, at most.
-        until: training accuracy, met during an epoch, at which a member stops and costs no more.
-        batch_size: examples an update; the last batch of an epoch may be smaller, none is dropped.
+        until: training accuracy, met during an epoch, at which a member stops.
+        batch_size: examples an update; the last batch of an epoch may be smaller.
         learning_rate: of plain SGD; one value, or one a member, as are the next two.
         momentum: fraction of the last step that is kept.
         weight_decay: l2 penalty's factor, added to the gradient.
-        schedule: factor on the learning rate, at least 0, as a function of the epoch, counted
-            from 0; called for all epochs before training.
+        schedule: factor on the learning rate, at least 0, as a function of the epoch from 0 on.
         subsets: for each member the positions [k] of its training examples, or a mask [n].
         init: see `networks.initialize`.
         perturb: noise in the forward pass of training, for all members or one a member, such as
@@ -128,20 +115,16 @@ def fit(
             losses, accuracies and trajectories are those with noise; evaluation has none.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
-        probes: by name; a `Probe`, or a function of a `Snapshot`, which is then called before
-            training and after each epoch.
+        probes: by name; a `Probe`, or a function of a `Snapshot` to call after each epoch, from 0.
         precision: `fp32`; `bf16` (weights stay fp32, products are bf16); or `fp64`.
         together: members in one batched pass; by default `packing.networks_per_pass`.
-        workers: passes that run side by side, one core each, `probes` in their threads; by default
-            `packing.passes_side_by_side`.
-        keep_networks: return the final weights; they take room for all members.
-        progress: called with (member-epochs done, member-epochs in all); those that `until` spares
-            a member count as done when its pass ends.
+        workers: passes side by side, one core each; by default `packing.passes_side_by_side`.
+        keep_networks: return the final weights.
+        progress: called with (member-epochs done, member-epochs in all).
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
-        MemoryError: not even one network fits. As long as one does, a `RuntimeWarning` says that
-            members are trained in smaller passes.
+        MemoryError: not even one network fits; as long as one does, smaller passes are warned of.
     """
     seeds = check_seeds(seeds)
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
@@ -149,7 +132,7 @@ def fit(
     visited = _visited(subsets, datasets, seeds)
     epochs = check_positive_int("epochs", epochs)
     batch_size = check_positive_int("batch_size", batch_size)
-    _check_batches(network, datasets[0].shape, visited, batch_size)
+    _check_batches(network, visited, batch_size)
     dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
@@ -163,7 +146,7 @@ def fit(
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
     if workers is None:
         workers = packing.passes_side_by_side(device)
-    keep = check_bool("keep_networks", keep_networks)
+    keep = check_instance("keep_networks", keep_networks, bool)
     kept = Ensemble.empty(network, len(seeds), device, dtype) if keep else None
     settings = loop.Settings(
         network=network,
@@ -247,25 +230,23 @@ def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
     check_template(network, datasets[0].shape, datasets[0].n_classes)
 
 
-def _check_batches(
-    network: nn.Module, shape: Shape, visited: list[Tensor], batch_size: int
-) -> None:
+def _check_batches(network: nn.Module, visited: list[Tensor], batch_size: int) -> None:
     sizes = {len(positions) for positions in visited}
     if 0 in sizes:
         raise ArgumentError("data", "no training example", "at least one")
     alone = [n for n in sizes if (n % batch_size or batch_size) == 1]
-    if alone and not takes_one_image(network, shape):
+    if alone and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         allowed = f"a size that leaves no batch of one of {alone[0]} examples, for batch norm"
         raise ArgumentError("batch_size", batch_size, allowed)
 
 
 def _visited(subsets: object, datasets: list[Dataset], seeds: list[int]) -> list[Tensor]:
     """The positions of each member's training examples, on the CPU."""
+    examples = [len(data.train) for data in datasets]
     if subsets is None:
-        everything = {n: torch.arange(n) for n in {len(data.train) for data in datasets}}
-        return [everything[len(data.train)] for data in datasets]
-    each = zip(one_each("subsets", subsets, seeds, Tensor, "tensor"), datasets, strict=True)
-    return [_positions(subset, len(data.train)) for subset, data in each]
+        everything = {n: torch.arange(n) for n in set(examples)}
+        return [everything[n] for n in examples]
+    return list(map(_positions, one_each("subsets", subsets, seeds, Tensor, "tensor"), examples))
 
 
 def _positions(subset: Tensor, examples: int) -> Tensor:

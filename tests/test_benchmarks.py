@@ -71,7 +71,7 @@ def test_the_arithmetic_is_what_pytorch_counts():
     network = networks.mlp((1, 6, 6), [20, 30], 5)
     with FlopCounterMode(display=False) as counter:
         network(workload.torch.rand(7, 1, 6, 6)).sum().backward()
-    assert counter.get_total_flops() == 7 * networks.mlp_flops((1, 6, 6), [20, 30], 5)
+    assert counter.get_total_flops() == 7 * workload.mlp_flops((1, 6, 6), [20, 30], 5)
 
 
 def test_jax_in_bfloat16_rounds_for_the_products_and_keeps_its_weights_in_float32():

@@ -436,7 +436,7 @@ def test_packed_answers_come_back(networks):
     assert len(packed) == 7
     assert all(len(text) == 2 * -(-networks // 8) for text in packed)
     np.testing.assert_array_equal(lab.unpack_answers(packed, networks), right)
-    with pytest.raises(ArgumentError, match="texts: given"):
+    with pytest.raises(ValueError, match="cannot reshape"):
         lab.unpack_answers(packed, networks + 8)
 
 

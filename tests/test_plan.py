@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.workload import mlp_flops
 from memhelpers import lab
 from memhelpers.data import load
 from memhelpers.errors import DataError
-from memhelpers.networks import mlp_flops
 from memhelpers.runs import machine, records
 from tests.checkout import ROOT
 from tools import chapter, plan, recording

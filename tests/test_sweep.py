@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -443,18 +442,6 @@ def test_processes_give_the_same_table(tmp_path):
     assert complete(found)
     same(found.table, sweep(network_of, NETWORKS, together=3).table)
     same(tables.table, sweep(rows_of, TABLES).table)
-
-
-def test_each_worker_takes_its_gpu_in_turn(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "before")
-    started = get_context("spawn").Value("i", 0)
-    monkeypatch.setattr(module.signal, "signal", lambda *a: None)
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    seen = []
-    for _ in range(3):
-        module._start_worker(1, [4, 7], started)
-        seen.append(module.os.environ["CUDA_VISIBLE_DEVICES"])
-    assert seen == ["4", "7", "4"]
 
 
 def test_without_cloudpickle_a_function_that_cannot_be_sent_is_named(monkeypatch):

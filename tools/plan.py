@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from benchmarks.workload import mlp_flops
 from memhelpers import claims, lab
 from memhelpers.errors import DataError
-from memhelpers.networks import mlp_flops
 from memhelpers.runs.records import Record
 from tools import chapter, recording
 

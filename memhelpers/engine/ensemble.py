@@ -1,8 +1,7 @@
-"""Many networks as one: the fourth step of the data flow.
+"""Many networks as one: the weights of m networks are stacked along a first dimension.
 
-An `Ensemble` holds the weights of m networks of one architecture stacked along a first dimension
-and runs them all in one batched pass. No operation crosses that dimension, so an ensemble gives
-what single runs give, and a member that diverges does no harm.
+All run in one batched pass. No operation crosses that dimension, so an ensemble gives what single
+runs give, and a member that diverges does no harm.
 """
 
 from collections.abc import Sequence
@@ -85,7 +84,7 @@ class Ensemble:
         """Logits of all members, [m, b, classes].
 
         Args:
-            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] where `shared`.
+            x: [m, b, C, H, W], a batch for each member; or [b, C, H, W] for all where `shared`.
             shared: all members see the same images.
             training: batch norm uses the batch's statistics and updates the running ones.
             noise: on the images and after each ReLU (see `perturbations`).

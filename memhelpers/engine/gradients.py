@@ -84,7 +84,10 @@ class MlpGradients:
             w, shift = self.weights[weight].mT, self.weights[bias]
             z = self._product(weight, activations[-1][1], w, shift)
             if layer < len(self.layers):
-                activations.append(_perturbed_for_backward(z.relu_(), layer, noise))
+                relu = z.relu_().detach()
+                with torch.enable_grad():  # for the noise alone, which keeps a graph
+                    a = all_perturbed(relu.requires_grad_(bool(noise)), layer, noise)
+                activations.append((relu, a))
         losses, signal = _softmax_losses(z, y)
         return losses, z, self._backward(activations, signal.to(z.dtype))
 
@@ -133,14 +136,6 @@ class MlpGradients:
         else:
             torch.mm(a[0], b[0], out=out[0])
         return out
-
-
-def _perturbed_for_backward(relu: Tensor, layer: int, noise: Noise) -> tuple[Tensor, Tensor]:
-    """Activations without and with their noise, which alone keeps a graph; one if there is none."""
-    relu = relu.detach()
-    with torch.enable_grad():
-        a = all_perturbed(relu.requires_grad_(bool(noise)), layer, noise)
-    return relu, a
 
 
 def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

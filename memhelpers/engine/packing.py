@@ -1,11 +1,9 @@
 """How members are packed: how many share one batched pass, and how many passes run side by side.
 
-The only place where this is chosen, by rules that the benchmarks measure (see the page "How fast").
-How members are packed changes their results by rounding at most.
+The rules are those that the benchmarks measure; they change results by rounding at most.
 """
 
 import sys
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -47,10 +45,7 @@ def networks_per_pass(
 
 
 def passes_side_by_side(device: torch.device) -> int:
-    """One a core on a CPU, where cores that share one small product would wait for each other.
-
-    One on a GPU, which a pass fills by itself.
-    """
+    """One a core, as cores that share a small product would wait; one on a GPU, which it fills."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
@@ -66,63 +61,25 @@ def run(
 
     `train` trains some members of a group, from one of `workers` threads; what it returned for each
     pass comes back in no particular order. `together` is halved, with a warning, when memory runs
-    out; `stop` makes the calls of `train` that are under way raise `Stopped`.
+    out. After the first error of `train`, or Ctrl-C, `stop` makes the other calls raise `Stopped`.
 
     Raises:
         MemoryError: not even one network fits.
-        Exception: the first error of `train`, or Ctrl-C; all passes are given up at once.
     """
-    queue = _Queue(groups, together)
-    workers = min(workers, sum(-(-len(group) // together) for group in groups))
-    if workers == 1:
-        return queue.work(train)
-    with _one_core_each(workers) as pool:
-        try:  # Ctrl-C may come while the first ones work and the others are not submitted yet
-            working = [pool.submit(queue.work, train) for _ in range(workers)]
-            wait(working, return_when=FIRST_EXCEPTION)
-        finally:  # all are done, one has failed, or Ctrl-C was pressed
-            stop()
-            with queue.lock:
-                queue.waiting.clear()
-    errors = [error for done in working if (error := done.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
-        raise error
-    return [result for done in working for result in done.result()]
+    passes = [group[k : k + together] for group in groups for k in range(0, len(group), together)]
+    waiting, limit = deque(passes), together  # what a thread takes from a deque, no other takes
 
-
-class _Queue:
-    """Members that wait for a pass."""
-
-    def __init__(self, groups: Sequence[Sequence[int]], together: int):
-        self.waiting = deque(list(group) for group in groups)
-        self.together = together
-        self.lock = threading.Lock()
-
-    def take(self) -> list[int]:
-        """The members of the next pass; none when all are done."""
-        with self.lock:
-            if not self.waiting:
-                return []
-            group = self.waiting.popleft()
-            if group[self.together :]:
-                self.waiting.appendleft(group[self.together :])
-            return group[: self.together]
-
-    def put_back(self, members: list[int]) -> None:
-        """Let members whose pass found too little memory wait again, for smaller passes."""
-        with self.lock:
-            self.waiting.appendleft(members)
-            self.together = smaller = min(self.together, len(members) // 2)
-        warnings.warn(
-            f"memory ran out with {len(members)} networks together; going on with {smaller}",
-            RuntimeWarning,
-            stacklevel=5,  # the caller of `fit`, where there is one worker
-        )
-
-    def work(self, train: Callable[[list[int]], Any]) -> list[Any]:
-        """Train one pass after another until none is left."""
+    def work() -> list[Any]:
+        nonlocal limit
         results: list[Any] = []
-        while members := self.take():
+        while waiting:
+            try:
+                members = waiting.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if members[limit:]:
+                waiting.appendleft(members[limit:])
+            members = members[:limit]
             try:
                 results.append(train(members))
             except (RuntimeError, MemoryError) as error:
@@ -130,8 +87,28 @@ class _Queue:
                     raise
                 if len(members) == 1:
                     raise MemoryError("not even one network fits; lower batch_size") from error
-                self.put_back(members)
+                waiting.appendleft(members)
+                limit = min(limit, len(members) // 2)
+                told = (
+                    f"memory ran out with {len(members)} networks together; going on with {limit}"
+                )
+                warnings.warn(told, RuntimeWarning, stacklevel=4)  # at the caller of `fit`
         return results
+
+    workers = min(workers, len(passes))
+    if workers == 1:
+        return work()
+    with _one_core_each(workers) as pool:
+        try:  # Ctrl-C may come while the first ones work and the others are not submitted yet
+            working = [pool.submit(work) for _ in range(workers)]
+            wait(working, return_when=FIRST_EXCEPTION)
+        finally:  # all are done, one has failed, or Ctrl-C was pressed
+            stop()
+            waiting.clear()
+    errors = [error for done in working if (error := done.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
+    return [result for done in working for result in done.result()]
 
 
 @contextmanager

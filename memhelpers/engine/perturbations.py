@@ -44,9 +44,6 @@ def dropout(rate: float, where: str = "hidden") -> Perturbation:
         rate: from 0 to below 1.
         where: `hidden`, after each `nn.ReLU` of the network, or `input`, on the pixels.
 
-    Raises:
-        ArgumentError: an argument is outside what is allowed.
-
     Source:
         Srivastava et al. 2014; Arpit et al. 2017, Sec. 5.
     """
@@ -54,10 +51,7 @@ def dropout(rate: float, where: str = "hidden") -> Perturbation:
 
 
 def gaussian_noise(deviation: float, where: str = "hidden") -> Perturbation:
-    """Gaussian noise of that standard deviation, at least 0, is added to each activation or pixel.
-
-    Arguments, errors and source as in `dropout`.
-    """
+    """Gaussian noise of that standard deviation is added to each activation or pixel."""
     return _perturbation("noise", where, "deviation", deviation)
 
 
@@ -75,11 +69,7 @@ def _perturbation(
 def strengths_by_kind(
     perturb: Sequence[Perturbation | None], network: nn.Module
 ) -> dict[str, list[float]]:
-    """Strengths of all members, by kind of noise; 0 where a member has no such noise.
-
-    Raises:
-        ArgumentError: hidden noise finds no `nn.ReLU`.
-    """
+    """Strengths of all members, by kind of noise; 0 where a member has no such noise."""
     members = [dict(given.strengths) if given else {} for given in perturb]
     kinds = list(dict.fromkeys(kind for strengths in members for kind in strengths))
     hidden = [kind for kind in kinds if kind.startswith("hidden")]

@@ -55,9 +55,6 @@ class Probe:
         function: returns one row a member still training, [m, ...]; such as `weight_norm`.
         epochs: after which epochs (0: before training); `all`; or none.
         updates: before which updates, counted from 0, instead of after epochs; `all`; or none.
-
-    Raises:
-        ArgumentError: no function, or times that are not as above.
     """
 
     function: Function
@@ -154,11 +151,7 @@ class Readings:
         return sorted(self._rows)
 
     def at(self, time: int) -> Tensor:
-        """Values at one time, [member, ...]; floats with NaN for members that had stopped, if any.
-
-        Raises:
-            ArgumentError: the probe was not read at that time.
-        """
+        """Values at one time, [member, ...]; floats, with NaN where a member has stopped."""
         if time not in self._rows:
             raise ArgumentError("time", time, f"one of {self.times}")
         rows = self._rows[time]

@@ -37,13 +37,7 @@ def parameter_count(network: nn.Module) -> int:
 
 @torch.no_grad()
 def check_template(network: object, shape: Shape, classes: int) -> None:
-    """Make sure, before anything is trained, that an ensemble computes what the network does.
-
-    Raises:
-        ArgumentError: it is no module; has no, too few or no real logits; it does not take images
-            of `shape`; cannot be stacked, such as for a branch on values or noise of its own; or
-            its weights are none that `initialize` draws.
-    """
+    """Make sure, before anything is trained, that an ensemble computes what the network does."""
     if not isinstance(network, nn.Module):
         raise ArgumentError("network", network, "a torch.nn.Module, as `networks.mlp` gives it")
     _check_weights(network)
@@ -68,26 +62,8 @@ def check_template(network: object, shape: Shape, classes: int) -> None:
         raise ArgumentError("network", "one that puts out probabilities", allowed)
 
 
-@torch.no_grad()
-def takes_one_image(network: nn.Module, shape: Shape) -> bool:
-    """Whether a batch of one image can train it: batch norm of single numbers has no variance."""
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    try:
-        image = torch.zeros(1, *shape, dtype=next(network.parameters()).dtype)
-        functional_call(network.train(), state, (image,))
-    except ValueError:
-        return False
-    finally:
-        network.eval()
-    return True
-
-
 def _check_weights(network: nn.Module) -> None:
-    """Make sure that `initialize` can draw all weights, each with one name, and some are trained.
-
-    Raises:
-        ArgumentError: it cannot.
-    """
+    """Make sure that `initialize` can draw all weights, each has one name, and some are trained."""
     named = dict(network.named_parameters(remove_duplicate=False))
     if lazy := [name for name, parameter in named.items() if is_lazy(parameter)]:
         raise ArgumentError("network", f"lazy layers, such as {lazy[0]}", "sizes that are known")
@@ -113,10 +89,7 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
     """The number of logits, and of all numbers that the layers put out for one image.
 
     The image passes on torch's meta device, where nothing is computed. The template is in
-    evaluation mode from here on.
-
-    Raises:
-        ArgumentError: the network does not take an image of `shape`, or gives no [n, classes].
+    evaluation mode from here on. An `ArgumentError` says what it does not take, or give.
     """
     outputs: list[int] = []
     layers = [module for module in network.modules() if not list(module.children())]
@@ -145,14 +118,11 @@ def dry_run(network: nn.Module, shape: Shape) -> tuple[int, int]:
 def initialize(network: nn.Module, generator: torch.Generator, scheme: str) -> None:
     """Draw all weights of `network` in place, on the CPU; biases 0, batch norm as the identity.
 
-    Layers that are frozen as a whole keep the weights that they have.
-
-    Schemes are `glorot_uniform` (the default of Keras 1; the paper names none, a declared choice),
-    `he_normal` and `lecun_normal`.
+    Layers that are frozen as a whole keep the weights that they have. Schemes are `glorot_uniform`
+    (the default of Keras 1; the paper names none, a declared choice), `he_normal`, `lecun_normal`.
 
     Raises:
-        ArgumentError: the scheme is unknown, or a layer is neither linear, convolution nor batch
-            norm, random (its noise would have no seed of its own), or not on the CPU.
+        ArgumentError: the scheme is unknown, or a layer has weights or noise of another kind.
     """
     _check_weights(network)
     draw = INITIALIZATIONS[check_choice("init", scheme, INITIALIZATIONS)]

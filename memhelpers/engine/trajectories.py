@@ -1,7 +1,6 @@
 """Per-example records of training: how loss, correctness and margin of each example move.
 
-The values are those of the forward pass that training does anyway: each example is seen once an
-epoch, just before the update that uses it.
+Each example is seen once an epoch, in the forward pass of the update that uses it.
 """
 
 from collections.abc import Sequence

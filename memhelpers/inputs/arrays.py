@@ -1,8 +1,4 @@
-"""From stored arrays to checked parts: between `memhelpers.inputs.sources` and `memhelpers.data`.
-
-Whatever is wrong with a reader's arrays is found here, before a network trains on them: one error
-that names the array, says what it holds, and what is allowed.
-"""
+"""From stored arrays to checked parts: whatever is wrong with a reader's arrays is found here."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -17,12 +13,10 @@ from memhelpers.inputs.sources import Source
 from memhelpers.seeding import generator
 
 PART_NAMES = ("train", "validation", "test")
-LAYOUTS = ("NCHW", "NHWC")
 KEYS = (
     "x and y; or x_train and y_train, and x_validation, y_validation, x_test, y_test where there "
     "are such; and classes, the names of the classes"
 )
-CHANNELS = (1, 3)  # grey or colour: what tells [n, C, H, W] from [n, H, W, C]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -59,15 +53,11 @@ def check(
 ) -> tuple[dict[str, Pair], dict[str, Any]]:
     """Checks arrays, scales their pixels, and splits off the parts that are not given.
 
-    Returns:
-        x float32 [n, C, H, W] and y int64 [n] of "train", "validation", "test"; and `classes`,
-        `scaling` and `steps` as `memhelpers.data.Dataset` has them.
-
-    Raises:
-        ArgumentError: the arrays or the layout are not as `memhelpers.data.load` describes them.
+    Arguments and errors as in `data.load`; returns x float32 [n, C, H, W] and y int64 [n] of each
+    part, and `classes`, `scaling` and `steps` as `data.Dataset` has them.
     """
     if layout is not None:
-        check_choice("layout", layout, LAYOUTS)
+        check_choice("layout", layout, ("NCHW", "NHWC"))
     keys = _keys_of_parts(source.arrays)
     stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
     pixels, labels, types, shapes = {}, {}, {}, {}
@@ -128,11 +118,16 @@ def _pixels(
         allowed = "[n, H, W], [n, H, W, C], [n, C, H, W] or [n, d], all at least 1"
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
     if x.dtype.kind not in "biuf":
-        raise ArgumentError(
-            name, f"pixels of type {x.dtype.name}", "uint8 from 0 to 255, or floats"
-        )
-    if x.ndim == 4 and _layout(name, x.shape, layout) == "NHWC":
-        x = x.transpose(0, 3, 1, 2)
+        allowed = "uint8 from 0 to 255, or floats"
+        raise ArgumentError(name, f"pixels of type {x.dtype.name}", allowed)
+    if x.ndim == 4:
+        # The channels, 1 or 3 (grey or colour), tell one layout from the other.
+        fitting = [way for way, axis in (("NCHW", 1), ("NHWC", 3)) if x.shape[axis] in (1, 3)]
+        if layout is None and len(fitting) != 1:
+            allowed = f"'NCHW' or 'NHWC' (the shape of {name}, {list(x.shape)}, leaves it open)"
+            raise ArgumentError("layout", layout, allowed)
+        if (layout or fitting[0]) == "NHWC":
+            x = x.transpose(0, 3, 1, 2)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
         pixels = np.array(x, np.float64 if exact else np.float32, order="C")
     if x.dtype == np.uint8:
@@ -141,17 +136,6 @@ def _pixels(
         given = f"a pixel that is NaN or infinite in image {int(finite.argmin())}"
         raise ArgumentError(name, given, "finite pixels (in float32)")
     return pixels.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
-
-
-def _layout(name: str, shape: tuple[int, ...], layout: str | None) -> str:
-    """Finds out which of four dimensions is the channels."""
-    if layout is not None:
-        return layout
-    fitting = [way for way, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in CHANNELS]
-    if len(fitting) != 1:
-        allowed = f"'NCHW' or 'NHWC' (the shape of {name}, {list(shape)}, leaves it open)"
-        raise ArgumentError("layout", layout, allowed)
-    return fitting[0]
 
 
 def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
@@ -179,10 +163,13 @@ def _classes(
     present = np.unique(labels[train_key])
     if len(present) < 2:
         raise ArgumentError(train_key, f"a single class, {present[0]}", "at least 2 classes")
-    classes = tuple(map(str, present.tolist())) if names is None else _names(names)
-    where, known = (train_key, present) if names is None else ("`classes`", classes)
-    if names is not None and kinds[train_key] == "whole numbers":
-        known = range(len(classes))
+    where, known, classes = train_key, present, tuple(map(str, present.tolist()))
+    if names is not None:
+        array = _as_array("classes", names)
+        if array.ndim != 1 or array.dtype.kind != "U" or len(np.unique(array)) < len(array):
+            raise ArgumentError("classes", names, "a list of names, each once, one per class")
+        where, classes = "`classes`", tuple(array.tolist())
+        known = classes if kinds[train_key] == "texts" else range(len(classes))
     found = {key: pd.Index(known).get_indexer(y).astype(np.int64) for key, y in labels.items()}
     for key, places in found.items():
         if (strange := places < 0).any():
@@ -191,13 +178,6 @@ def _classes(
             allowed += ", ..." * (len(known) > 20)
             raise ArgumentError(key, f"label {labels[key][first]} of image {first}", allowed)
     return classes, found
-
-
-def _names(names: object) -> tuple[str, ...]:
-    array = _as_array("classes", names)
-    if array.ndim != 1 or array.dtype.kind != "U" or len(set(array.tolist())) < len(array):
-        raise ArgumentError("classes", names, "a list of names, each once, one per class")
-    return tuple(array.tolist())
 
 
 def _split(

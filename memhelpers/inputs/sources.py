@@ -1,14 +1,13 @@
 """Where images come from: named data sets, the reader's own files, and arrays in memory.
 
-This stands before the first step of the data flow. Everything here ends in a `Source`: named arrays
-as they are stored, which `memhelpers.inputs.arrays` then checks, scales and splits.
+Everything ends in a `Source`: named arrays as they are stored, which `inputs.arrays` then checks.
 """
 
 import contextlib
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +46,7 @@ def data_folder(root: str | os.PathLike | None = None) -> Path:
 
 
 def read(source: object, root: str | os.PathLike | None = None, download: bool = True) -> Source:
-    """Reads a named data set, a `.npz` file, a mapping of arrays, or a pair (x, y).
-
-    Arguments and errors as in `memhelpers.data.load`.
-    """
+    """Reads a source; arguments and errors as in `memhelpers.data.load`."""
     if isinstance(source, str) and source in NAMED:
         return NAMED[source](data_folder(root), download)
     if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".npz"):
@@ -68,10 +64,8 @@ def _npz(path: Path, folder: Path) -> Source:
     """Reads a .npz file, looked for as given and then in the data folder."""
     found = path if path.is_file() else folder / path
     if not found.is_file():
-        raise DataError(
-            f"no file {path}: looked for it here and in {folder}. Give its full path, or put it "
-            f"into the folder that `root` or the variable {DATA_VARIABLE} names"
-        )
+        told = f"no file {path}: looked for it here and in {folder}. Give its full path, or put it "
+        raise DataError(told + f"into the folder that `root` or the variable {DATA_VARIABLE} names")
     what = f"{found} is not a complete .npz file of plain arrays (without Python objects)"
     if not zipfile.is_zipfile(found):
         raise DataError(f"{what}: it is no archive, as np.savez writes it")
@@ -103,11 +97,9 @@ def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
     }
     tried = f" or downloaded (tried {' and '.join(addresses[name])})" if download else ""
     again = "Check the network and load it again" if download else "Load it with download=True"
-    advice = (
-        f"Its files are looked for in {folder} (set by the argument root or the variable "
-        f"{DATA_VARIABLE}). {again}, or put its files there; "
-        'load("digits") needs no file and no network'
-    )
+    where = f"{folder} (set by the argument root or the variable {DATA_VARIABLE})"
+    advice = f"Its files are looked for in {where}. {again}, or put its files there; "
+    advice += 'load("digits") needs no file and no network'
     with _explained(f"{name} cannot be read{tried}", advice):
         yield datasets
 
@@ -128,13 +120,9 @@ def _mnist(folder: Path, download: bool) -> Source:
             datasets.MNIST(os.fspath(folder), download=download)
     contents = [_verified(raw / name, md5) for name, md5 in MNIST_FILES.items()]
     # An idx header has 4 bytes, and 4 more for each dimension; the MD5 sum vouches for the rest.
-    images, labels, test_images, test_labels = (
-        np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
-        if "images" in name
-        else np.frombuffer(content, np.uint8, offset=8)
-        for name, content in zip(MNIST_FILES, contents, strict=True)
-    )
-    return Source("mnist", _three_parts(images, labels, test_images, test_labels))
+    x, x_test = (np.frombuffer(c, np.uint8, offset=16).reshape(-1, 28, 28) for c in contents[::2])
+    y, y_test = (np.frombuffer(c, np.uint8, offset=8) for c in contents[1::2])
+    return Source("mnist", _three_parts(x, y, x_test, y_test))
 
 
 def _verified(path: Path, md5: str) -> bytes:
@@ -143,10 +131,8 @@ def _verified(path: Path, md5: str) -> bytes:
         content = path.read_bytes()
     given = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if given != md5:
-        raise DataError(
-            f"{path} is truncated or altered: {len(content):,} bytes with MD5 {given}, and not "
-            f"{md5}. Delete it and load the data again"
-        )
+        told = f"{path} is truncated or altered: {len(content):,} bytes with MD5 {given}, and not "
+        raise DataError(f"{told}{md5}. Delete it and load the data again")
     return content
 
 
@@ -167,19 +153,9 @@ def _svhn(folder: Path, download: bool) -> Source:
 
 def _three_parts(x: Any, y: Any, x_test: Any, y_test: Any) -> dict[str, Any]:
     """Makes the last training images the validation part."""
-    return {
-        "x_train": x[:-VALIDATION_SIZE],
-        "y_train": y[:-VALIDATION_SIZE],
-        "x_validation": x[-VALIDATION_SIZE:],
-        "y_validation": y[-VALIDATION_SIZE:],
-        "x_test": x_test,
-        "y_test": y_test,
-    }
+    parts = {"x_train": x[:-VALIDATION_SIZE], "y_train": y[:-VALIDATION_SIZE]}
+    parts |= {"x_validation": x[-VALIDATION_SIZE:], "y_validation": y[-VALIDATION_SIZE:]}
+    return parts | {"x_test": x_test, "y_test": y_test}
 
 
-NAMED: dict[str, Callable[[Path, bool], Source]] = {
-    "digits": _digits,
-    "mnist": _mnist,
-    "cifar10": _cifar10,
-    "svhn": _svhn,
-}
+NAMED = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10, "svhn": _svhn}

@@ -56,8 +56,8 @@ def lines(named: Mapping[str, Any]) -> list[str]:
     `engine` always counts, as a whole; that of `runs`, which changes no result, never.
 
     Raises:
-        ArgumentError: a value that says nothing of what it will do, such as an open file, a random
-            generator or a network with its weights; or a module was edited since it was imported.
+        ArgumentError: a value that cannot be pinned down, such as an open file or a random
+            generator; or a module was edited since it was imported.
     """
     walk = Walk()
     for module in pkgutil.iter_modules(engine.__path__, f"{engine.__name__}."):
@@ -89,10 +89,7 @@ def architecture(network: nn.Module, walk: "Walk") -> tuple[Hashable, ...]:
 
 
 class Walk:
-    """One walk over everything that is referred to; each function, class and module once.
-
-    One that has refused something is not to be used again: it takes that for seen.
-    """
+    """One walk over all that is referred to, each once; not to be used again after an error."""
 
     def __init__(self) -> None:
         self.used: set[str] = set()  # lines for what functions and classes refer to
@@ -240,9 +237,6 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             yield f"{field.name} made by", field.default_factory
 
 
-# Whose code it is
-
-
 def _file_of(name: str) -> str | None:
     """The source file of a module; "" of a notebook or a script, None of an installed library.
 
@@ -287,9 +281,6 @@ def _check_unedited(module: types.ModuleType, source: str, code: str) -> None:
     if edited and isinstance(module.__loader__, SourceFileLoader):
         given = f"{edited[-1]}, edited since it was imported"
         raise ArgumentError("experiment", given, "code as it is run: restart Python")
-
-
-# Code
 
 
 @functools.lru_cache(maxsize=4096)

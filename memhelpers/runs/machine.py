@@ -1,14 +1,14 @@
 """The machine that this runs on: its devices, its versions, where the book's files lie on it.
 
-In a checkout, the declared claims and the recorded runs lie in `book/` and `data/`, where readers
-look for them; a wheel carries copies inside the package, so that a chapter opened alone (in Colab)
-still finds them.
+In a checkout, the declared claims and the recorded runs lie in `book/` and `data/`; a wheel carries
+copies inside the package, so that a chapter opened alone (in Colab) still finds them.
 """
 
 import os
 import platform
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,13 +47,14 @@ def device() -> str:
 
 def environment(device: object, precision: str) -> dict[str, object]:
     """What a run ran on: versions, device, CPU threads and precision; no host, user or folder."""
+    device = torch.device(device)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "pandas": pd.__version__,
         "memhelpers": _own_version(),
-        "device": _device_name(torch.device(device)),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
@@ -62,12 +63,8 @@ def environment(device: object, precision: str) -> dict[str, object]:
 def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
     """A callback for `fit`, `loss_sensitivity` and `sweep` that shows how far they are.
 
-    A bar in a terminal; in a notebook one line that is written over; nothing where the output is
-    kept (pages, tests) or `tqdm` is not installed.
-
-    Args:
-        what: is being done.
-        already: how much was done before; the time left is reckoned from the rest.
+    A bar of `what` is done; nothing where the output is kept (pages, tests) or `tqdm` is not
+    installed. The time left is reckoned from what was not done `already`.
     """
     if os.environ.get(STATIC) or os.environ.get("CI") or not find_spec("tqdm"):
         return lambda done, total: None
@@ -87,6 +84,7 @@ def progress(what: str, already: int = 0) -> Callable[[float, float], None]:
     return show
 
 
+@lru_cache(maxsize=1)  # each run of a sweep tells it
 def _own_version() -> str | None:
     try:
         return metadata.version("memhelpers")
@@ -94,12 +92,7 @@ def _own_version() -> str | None:
         return None
 
 
-def _device_name(device: object) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return _cpu_name() if device.type == "cpu" else device.type
-
-
+@lru_cache(maxsize=1)
 def _cpu_name() -> str:
     linux = Path("/proc/cpuinfo")
     described = linux.read_text(encoding="utf-8") if linux.exists() else ""

@@ -1,7 +1,6 @@
 """Recorded runs: what an experiment at a larger scale gave, kept as CSV tables and one JSON file.
 
-This is the last step of a run that readers need not repeat. `tools/recording.py` of the repository
-writes a record; it is checked when it is read, and needs neither pickle nor this package.
+`tools/recording.py` of the repository writes a record; it is checked when it is read.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.errors import RecordError
 from memhelpers.runs import files, machine
 
 FORMAT = 2
@@ -34,55 +33,48 @@ class Record:
 
 
 def load(chapter: str, name: str, *, root: str | Path | None = None) -> Record:
-    """Reads a record and checks that it is what was written.
-
-    Raises:
-        RecordError: there is no such record, it has another format version, or a file is missing or
-            not what was written.
-    """
+    """Reads a record; a `RecordError` if it is not there, or not what was written."""
     folder, label = record_folder(chapter, name, root), f"record {chapter}/{name}"
     if not (folder / PROVENANCE).is_file():
         known = ", ".join(available(chapter, root)) or "none"
         raise RecordError(f"{label} does not exist; recorded for {chapter}: {known}")
-    provenance = _provenance(folder, label)
-    tables = {
-        table: _table(folder / f"{table}.csv", description, f"{label}, table {table}")
-        for table, description in provenance["tables"].items()
-    }
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_bytes())
+        version = provenance["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"{label}: {PROVENANCE} cannot be read: {error!r}") from None
+    if version != FORMAT:
+        raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
+    if provenance.get("sha256") != checksum(provenance):
+        raise RecordError(f"{label}: {PROVENANCE} is altered (its checksum differs)")
+    tables = {}
+    for table, description in provenance["tables"].items():
+        path = folder / f"{table}.csv"
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != description["sha256"]:
+            wrong = "is missing, truncated or altered (its checksum differs)"
+            raise RecordError(f"{label}, table {table}: {path.name} {wrong}")
+        tables[table] = files.from_csv(content, description["columns"])
     return Record(chapter, name, tables, provenance)
 
 
 def available(chapter: str, root: str | Path | None = None) -> list[str]:
     """The names of a chapter's recorded runs, sorted; none where nothing has been recorded."""
-    found = (_root(root) / valid_name("chapter", chapter)).glob(f"*/{PROVENANCE}")
-    names = (path.parent.name for path in found)
+    folder = Path(root or machine.data_folder()) / valid_name("chapter", chapter)
+    names = (path.parent.name for path in folder.glob(f"*/{PROVENANCE}"))
     return sorted(name for name in names if _NAME.fullmatch(name))  # not what a killed run left
 
 
 def pack_answers(right: np.ndarray) -> list[str]:
-    """Which networks are right on each example, in one short text an example.
-
-    Args:
-        right: whether network r is right on example i, [R, n]; eight give two hexadecimal digits.
-    """
+    """Which networks are right on each example, [R, n]: a text an example, two digits for eight."""
     return [bits.tobytes().hex() for bits in np.packbits(right, axis=0).T]
 
 
 def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
-    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave.
-
-    Raises:
-        ArgumentError: a text that does not hold the answers of so many networks.
-    """
-    size = -(-networks // 8)
-    for text in texts:
-        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
-            raise ArgumentError("texts", text, f"{2 * size} hexadecimal digits each")
-    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(-1, size)
+    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
+    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8)
+    packed = packed.reshape(len(texts), -(-networks // 8))
     return np.unpackbits(packed, axis=1, count=networks).T == 1
-
-
-# Names and folders
 
 
 def valid_name(what: str, name: object) -> str:
@@ -93,16 +85,10 @@ def valid_name(what: str, name: object) -> str:
     return name
 
 
-def _root(root: str | Path | None) -> Path:
-    return machine.data_folder() if root is None else Path(root)
-
-
 def record_folder(chapter: str, name: str, root: str | Path | None = None) -> Path:
     """Where a record lies or is to lie, `<root>/<chapter>/<name>`, both of them a `valid_name`."""
-    return _root(root) / valid_name("chapter", chapter) / valid_name("name", name)
-
-
-# Reading
+    root = Path(root or machine.data_folder())
+    return root / valid_name("chapter", chapter) / valid_name("name", name)
 
 
 def checksum(provenance: Mapping[str, object]) -> str:
@@ -110,24 +96,3 @@ def checksum(provenance: Mapping[str, object]) -> str:
     rest = {key: value for key, value in provenance.items() if key != "sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _provenance(folder: Path, label: str) -> dict:
-    try:
-        provenance = json.loads((folder / PROVENANCE).read_bytes())
-        version = provenance["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"{label}: {PROVENANCE} cannot be read: {error!r}") from None
-    if version != FORMAT:
-        raise RecordError(f"{label}: given format version {version!r}; allowed: {FORMAT}")
-    if provenance.get("sha256") != checksum(provenance):
-        raise RecordError(f"{label}: {PROVENANCE} is altered (its checksum differs)")
-    return provenance
-
-
-def _table(path: Path, description: Mapping, label: str) -> pd.DataFrame:
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != description["sha256"]:
-        wrong = "is missing, truncated or altered (its checksum differs)"
-        raise RecordError(f"{label}: {path.name} {wrong}")
-    return files.from_csv(content, description["columns"])

@@ -1,7 +1,6 @@
 """A folder of finished runs, which sweeps share: one file a run, under the hash that determines it.
 
-A run's file is one JSON object with its table, how the table came about, and a checksum. It appears
-as a whole or not at all. Two stores become one by copying files.
+A run's file is one JSON object with its table, how the table came about, and a checksum.
 """
 
 import contextlib
@@ -36,29 +35,24 @@ def key_of(determined_by: object) -> str:
 
 def to_entry(argument: str, table: pd.DataFrame, **about: Any) -> Entry:
     """A finished run: type and values of each column (see `files.kinds`), and JSON about it."""
-    kinds = files.kinds(argument, table)
-    columns = {name: [kind, _plain(table[name])] for name, kind in kinds.items()}
+    columns = {}
+    for name, kind in files.kinds(argument, table).items():
+        values = table[name].tolist()  # what is no finite number as text, as JSON has none
+        values = [str(v) if isinstance(v, float) and not math.isfinite(v) else v for v in values]
+        columns[name] = [kind, values]
     return {**about, "rows": len(table), "columns": columns}
 
 
-def _plain(column: pd.Series) -> list:
-    """A column's values as JSON keeps them: what is no finite number as text."""
-    values = column.tolist()
-    return [str(v) if isinstance(v, float) and not math.isfinite(v) else v for v in values]
-
-
 def encode(entry: Entry) -> bytes:
-    """A run's file."""
-    return _with_checksum(json.dumps(entry, allow_nan=False).removeprefix("{").encode() + b"\n")
-
-
-def _with_checksum(rest: bytes) -> bytes:
+    """A run's file: its JSON, whose first entry is the checksum of what follows."""
+    rest = json.dumps(entry, allow_nan=False).removeprefix("{").encode() + b"\n"
     return b'{"sha256": "%s",' % hashlib.sha256(rest).hexdigest().encode() + rest
 
 
 def decode(content: bytes) -> Entry:
     """A run from its file; a `ValueError` if that is truncated or altered."""
-    if content != _with_checksum(content.partition(b'",')[2]):
+    head, _, rest = content.partition(b'",')
+    if head != b'{"sha256": "%s' % hashlib.sha256(rest).hexdigest().encode():
         raise ValueError("is truncated or altered (its checksum differs)")
     return json.loads(content)
 

@@ -1,8 +1,7 @@
 """The work of a sweep: what waits, what is under way, and what has come of it.
 
 A unit is some runs that are done together, in this process or by a worker; what a kill loses. Each
-run is a unit of its own until one turns out to train: then all that are left are stacked. Nothing
-in this module knows what a run computes.
+run is a unit of its own until one turns out to train: then all that are left are stacked.
 """
 
 import functools
@@ -115,7 +114,10 @@ class Work:
             while self.units or self.under_way or self.trainings:
                 self._advance()
         except BaseException as error:
-            self._keep_what_is_finished()
+            ended = [future for future in self.under_way if not future.cancel() and future.done()]
+            for future in ended:
+                if future.exception() is None:
+                    self._keep(future.result())
             if isinstance(error, BrokenExecutor):
                 told = "a worker process died; finished runs are stored: call again with a new"
                 raise RuntimeError(f"{told} executor ({error})") from error
@@ -178,8 +180,6 @@ class Work:
             arguments.append(lambda done, of: self.progress(before + new * done / of, total))
         self.under_way[self.executor.submit(self.do, *arguments)] = unit
 
-    # What has come of it
-
     def _take_in(self, future: Future) -> None:
         unit = self.under_way.pop(future)
         try:
@@ -214,12 +214,6 @@ class Work:
         except OSError as error:
             told = f"could not be stored ({error.strerror or error}), nor may others"
             warn(f"a run {told}; the next call does them again")
-
-    def _keep_what_is_finished(self) -> None:
-        ended = [future for future in self.under_way if not future.cancel() and future.done()]
-        for future in ended:
-            if future.exception() is None:
-                self._keep(future.result())
 
     def _report(self) -> None:
         self.progress(len(self.done) + len(self.failed), len(self.runs))
