@@ -8,7 +8,8 @@
   const here = document.currentScript.src;
   const narrow = 480;
 
-  let queue = Promise.resolve();
+  const waiting = new Set();
+  let drawing = false;
   let bundle = null;
   const loadVega = () => {
     bundle ??= new Promise((resolve, reject) => {
@@ -89,9 +90,15 @@
       return panel;
     }
 
-    // One drawing at a time, from the top of the page, so that the first is there soonest.
     draw() {
-      queue = queue.then(() => this.drawNow()).catch(report);
+      waiting.add(this);
+      drawAll();
+    }
+
+    // In pixels from what the reader sees.
+    distance() {
+      const { top, bottom } = this.chart.getBoundingClientRect();
+      return Math.max(top - innerHeight, -bottom, 0);
     }
 
     async drawNow() {
@@ -179,6 +186,20 @@
       }
     }
   }
+
+  // One at a time, the one next to what the reader sees first; each is seen before the next begins.
+  const drawAll = async () => {
+    if (drawing) return;
+    drawing = true;
+    while (waiting.size) {
+      const distances = new Map([...waiting].map((one) => [one, one.distance()]));
+      const next = [...waiting].reduce((a, b) => (distances.get(b) < distances.get(a) ? b : a));
+      waiting.delete(next);
+      await next.drawNow().catch(report);
+      await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
+    }
+    drawing = false;
+  };
 
   // A chart inside a closed box or a panel not chosen has no width: it is drawn when that opens.
   const watchWidth = (drawing) => {
