@@ -196,7 +196,7 @@ def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
         if pagename != "search":  # whose own scripts, further down, need the others at once
             if body.startswith("DOCUMENTATION_OPTIONS"):
                 continue
-            if name:
+            if name and "async" not in script.attributes:
                 deferred = {**script.attributes, "defer": "defer"}
                 script = type(script)(script.filename, priority=script.priority, **deferred)
         kept.append(script)

@@ -119,7 +119,7 @@
       for (const [i, spec] of this.specs.entries()) await this.embedPanel(embed, i, spec, values);
       this.share();
       this.name();
-      if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus();
+      if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus({ preventScroll: true });
       this.chart.dataset.drawn = theme();
     }
 
@@ -196,6 +196,7 @@
       const next = [...waiting].reduce((a, b) => (distances.get(b) < distances.get(a) ? b : a));
       waiting.delete(next);
       await next.drawNow().catch(report);
+      keepInPlace();
       await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
     }
     drawing = false;
@@ -216,7 +217,7 @@
   const report = (error) => console.error("chart not drawn:", error);
 
   // The theme switch writes the attribute, and so does the theme in automatic mode.
-  const watchTheme = (drawings) => {
+  const watchTheme = () => {
     const filter = { attributes: true, attributeFilter: ["data-theme"] };
     const redraw = () => drawings.forEach((one) => one.draw());
     new MutationObserver(redraw).observe(document.documentElement, filter);
@@ -246,18 +247,59 @@
   const mendRoles = () =>
     document.querySelectorAll(".citation-list").forEach((one) => one.removeAttribute("role"));
 
+  // The run that is chosen in one figure is chosen in all that have it. What was clicked stays
+  // where it is on the screen, also while the charts above it are drawn, until the reader moves on.
+  let held = null;
+  const keepInPlace = () => {
+    if (held) scrollBy({ top: held.element.getBoundingClientRect().top - held.top, behavior: "instant" });
+  };
+  const runOf = (input) => input.parentElement.textContent.trim().replace(/^Quick run:/, "This page:");
+  const linkSwitches = () => {
+    document.addEventListener("change", ({ target }) => {
+      if (!target.matches(".mem-switch > fieldset input")) return;
+      held = { element: target, top: target.getBoundingClientRect().top };
+      for (const input of document.querySelectorAll(".mem-switch > fieldset input")) {
+        if (input.name !== target.name && runOf(input) === runOf(target)) input.checked = true;
+      }
+      keepInPlace();
+    });
+    const release = () => { held = null; };
+    for (const moved of ["wheel", "pointerdown", "keydown"]) {
+      addEventListener(moved, release, { capture: true, passive: true });
+    }
+  };
+
+  const drawings = new Map();
+  const take = (figure) => {
+    if (drawings.has(figure)) return;
+    drawings.set(figure, new Drawing(figure));
+    watchWidth(drawings.get(figure));
+  };
+  const charted = () =>
+    [...document.querySelectorAll("figure.mem-figure:has(> .mem-spec) > figcaption")]
+      .map((caption) => caption.parentElement);
+
+  // The first chart does not wait until the rest of a long page is there; it does wait until the
+  // text before it is seen.
+  const early = () => {
+    if (document.readyState !== "loading") return;
+    const first = charted().find((figure) => figure.clientWidth > 0);
+    if (first) setTimeout(() => take(first));
+    else requestAnimationFrame(early);
+  };
+
   const start = () => {
     mendRoles();
     wrapTables();
     scrollBoxes();
     addEventListener("resize", scrollBoxes);
-    const figures = [...document.querySelectorAll("figure.mem-figure")];
-    const drawings = figures.filter((one) => one.querySelector(".mem-spec"))
-      .map((one) => new Drawing(one));
-    drawings.forEach(watchWidth);
-    watchTheme(drawings);
+    linkSwitches();
+    charted().forEach(take);
+    watchTheme();
   };
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", start);
+    requestAnimationFrame(early);
+  } else start();
 })();
