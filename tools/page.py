@@ -31,6 +31,15 @@ ALONE = re.compile(
     r".*?</script>\n?",
     re.DOTALL,
 )
+# The search quotes a page's prose, not its code, formulas and tables.
+PROSE = """addEventListener("DOMContentLoaded", () => {
+  const text = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => {
+    const read = new DOMParser().parseFromString(page, "text/html");
+    read.querySelectorAll("pre, details.hide, style, table, .math").forEach((one) => one.remove());
+    return text(read.documentElement.outerHTML, anchor);
+  };
+})"""
 # In the navigation: the number before a chapter's title.
 NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
 # The parts of MathJax named in `_config.yml`, once the first chart is drawn or is long in coming.
@@ -200,6 +209,8 @@ def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
                 deferred = {**script.attributes, "defer": "defer"}
                 script = type(script)(script.filename, priority=script.priority, **deferred)
         kept.append(script)
+    if pagename == "search":
+        kept.insert(0, type(kept[0])(None, body=PROSE))
     return kept
 
 

@@ -57,6 +57,14 @@
     }
   };
 
+  // Lines have their names at the right: a tooltip in that half opens to the left of the pointer.
+  const aside = ({ currentTarget, clientX }) => {
+    const { left, width } = currentTarget.getBoundingClientRect();
+    const tip = document.getElementById("vg-tooltip-element");
+    if (!tip || clientX < left + width / 2) return;
+    tip.style.left = `${Math.max(0, clientX - 12 - tip.offsetWidth)}px`;
+  };
+
   const element = (tag, className, text = "") => {
     const made = document.createElement(tag);
     made.className = className;
@@ -86,6 +94,7 @@
       const title = typeof spec.title === "object" ? spec.title?.text : spec.title;
       if (title) panel.append(element("p", "mem-chart-title", title));
       panel.plot = element("div", "mem-plot");
+      panel.plot.addEventListener("pointermove", aside);
       panel.append(panel.plot);
       return panel;
     }
