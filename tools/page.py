@@ -14,7 +14,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-FONT = "_static/fonts/source-sans-3-latin-wght-normal.woff2"
+FONTS = ("source-sans-3-latin-wght-normal.woff2", "source-serif-4-latin-wght-normal.woff2")
+FONTS = tuple(f"_static/fonts/{name}" for name in FONTS)
+CHARTS = "_static/vega-bundle.js"
 CARD = "_static/card.png"
 GLOSSARY = "book/glossary"
 DESCRIPTION = (
@@ -29,6 +31,15 @@ ALONE = re.compile(
     r".*?</script>\n?",
     re.DOTALL,
 )
+# The search quotes a page's prose, not its code, formulas and tables.
+PROSE = """addEventListener("DOMContentLoaded", () => {
+  const text = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => {
+    const read = new DOMParser().parseFromString(page, "text/html");
+    read.querySelectorAll("pre, details.hide, style, table, .math").forEach((one) => one.remove());
+    return text(read.documentElement.outerHTML, anchor);
+  };
+})"""
 # In the navigation: the number before a chapter's title.
 NUMBERED = re.compile(r"(>\s*)(\d+) (?=[^<]*</a>)")
 # The parts of MathJax named in `_config.yml`, once the first chart is drawn or is long in coming.
@@ -38,7 +49,17 @@ LATE = """addEventListener("load", function late() {
   const script = {id: "MathJax-script", src: "%s"};
   document.head.append(Object.assign(document.createElement("script"), script));
 })"""
-ICON_RULE = re.compile(r"(?:\.fa-[\w-]+::?before,?)+\{[^{}]*\}")
+# All styles of a page in one file: the browser paints nothing before it has each of them.
+STYLES = "_static/book.css"
+OWN = ("memhelpers.css", "figures.css", "claims.css")  # whose names scripts of the page make, too
+THEMES = ("basic.css", "styles/pydata-sphinx-theme.css", "pygments.css")
+THEMES += ("styles/sphinx-book-theme.css", "copybutton.css", "mystnb.*.css")
+# Scripts whose words are no names of the theme's styles, or that no page loads.
+UNRELATED = ("vega-bundle.js", "fontawesome.js", "searchtools.js", "language_data.js")
+RULE = re.compile(r"([^{};]*)\{([^{}]*)\}")
+BRACKETED = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
+NAME = re.compile(r"[.#](-?[A-Za-z_][\w-]*)")
+STYLE = re.compile(r"<style>.*?</style>\n?", re.DOTALL)
 
 # Pages that define words or only list things, and terms that are everyday words, too.
 NOT_LINKED = (GLOSSARY, "book/api", "book/references", "book/scoreboard")
@@ -120,8 +141,9 @@ def dress(app: Sphinx, pagename: str, _: str, context: dict[str, Any], __: Any) 
     """Give a page its head, its scripts and its numbered navigation, after all other extensions."""
     context["metatags"] = context.get("metatags", "") + head(app, pagename, context)
     context["script_files"] = scripts(pagename, context)
+    context["css_files"] = [type(sheet)(STYLES) for sheet in context.get("css_files", [])[:1]]
     if "body" in context:
-        context["body"] = ALONE.sub("", context["body"])
+        context["body"] = lean(context["body"])
     if "generate_toctree_html" in context:
         plain = context["generate_toctree_html"]
         context["generate_toctree_html"] = lambda *a, **k: NUMBERED.sub(
@@ -129,8 +151,20 @@ def dress(app: Sphinx, pagename: str, _: str, context: dict[str, Any], __: Any) 
         )
 
 
+def lean(body: str) -> str:
+    """Take out what a page has already: scripts that draw a figure alone, and repeated styles."""
+    seen: set[str] = set()
+
+    def first(style: re.Match[str]) -> str:
+        known = style[0] in seen
+        seen.add(style[0])
+        return "" if known else style[0]
+
+    return STYLE.sub(first, ALONE.sub("", body))
+
+
 def head(app: Sphinx, pagename: str, context: dict[str, Any]) -> str:
-    """Return the base of a page that any address may show, description, card and text font."""
+    """Return the base of a page that any address may show, description, card, and what to load."""
     site = app.config.html_baseurl
     path = context["pathto"]
     found = FINDING.search(context.get("body") or "")
@@ -148,8 +182,13 @@ def head(app: Sphinx, pagename: str, context: dict[str, Any]) -> str:
     lines = [f'<base href="{site or "/"}">'] if pagename == "404" else []
     lines += [f'<meta name="{name}" content="{text}">' for name, text in named.items()]
     lines += [f'<meta property="{name}" content="{text}">' for name, text in opened.items() if text]
-    font = f'<link rel="preload" as="font" type="font/woff2" href="{path(FONT, 1)}" crossorigin>'
-    return "\n".join([*lines, font])
+    for font in FONTS:  # a letter that comes after the text moves it
+        lines += [
+            f'<link rel="preload" as="font" type="font/woff2" href="{path(font, 1)}" crossorigin>'
+        ]
+    if 'class="mem-spec"' in (context.get("body") or ""):
+        lines += [f'<link rel="preload" as="script" fetchpriority="low" href="{path(CHARTS, 1)}">']
+    return "\n".join(lines)
 
 
 def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
@@ -166,23 +205,56 @@ def scripts(pagename: str, context: dict[str, Any]) -> list[Any]:
         if pagename != "search":  # whose own scripts, further down, need the others at once
             if body.startswith("DOCUMENTATION_OPTIONS"):
                 continue
-            if name:
+            if name and "async" not in script.attributes:
                 deferred = {**script.attributes, "defer": "defer"}
                 script = type(script)(script.filename, priority=script.priority, **deferred)
         kept.append(script)
+    if pagename == "search":
+        kept.insert(0, type(kept[0])(None, body=PROSE))
     return kept
 
 
-def slim(app: Sphinx, failed: Exception | None) -> None:
-    """Take the rules of 1,800 icons, of which the book shows none, out of the theme's styles."""
-    sheet = Path(app.outdir) / "_static/styles/pydata-sphinx-theme.css"
-    if failed is None and sheet.exists():
-        sheet.write_text(ICON_RULE.sub("", sheet.read_text()))
+def styles(app: Sphinx, failed: Exception | None) -> None:
+    """Write one style sheet: the book's own rules, and of the theme's those that a page can use."""
+    if failed is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    used = names(Path(app.outdir))
+    theirs = [found for name in THEMES for found in sorted(static.glob(name))]
+    sheets = [pruned(file.read_text(encoding="utf-8"), used) for file in theirs]
+    sheets += [(static / name).read_text(encoding="utf-8") for name in OWN]
+    text = re.sub(
+        r"/\*.*?\*/|\n\s*", "", "\n".join(sheets).replace("url(../", "url("), flags=re.DOTALL
+    )
+    (Path(app.outdir) / STYLES).write_text(text, encoding="utf-8")
+
+
+def names(folder: Path) -> set[str]:
+    """Return the classes and ids of all pages, and the words of the scripts, which may set some."""
+    found: set[str] = set()
+    for page in folder.rglob("*.html"):
+        for value in re.findall(r'(?:class|id)="([^"]*)"', page.read_text(encoding="utf-8")):
+            found.update(value.split())
+    for script in [*(folder / "_static").glob("*.js"), *(folder / "_static/scripts").glob("*.js")]:
+        if script.name not in UNRELATED:
+            found.update(re.findall(r"[A-Za-z_][\w-]*", script.read_text(encoding="utf-8")))
+    return found
+
+
+def pruned(sheet: str, used: set[str]) -> str:
+    """Take out the rules with a class or an id that is not used."""
+
+    def kept(rule: re.Match[str]) -> str:
+        choices = re.split(r",(?![^(]*\))", rule[1])
+        wanted = [one for one in choices if set(NAME.findall(BRACKETED.sub("", one))) <= used]
+        return f"{','.join(wanted)}{{{rule[2]}}}" if wanted else ""
+
+    return RULE.sub(kept, re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect all of it."""
     app.add_post_transform(GlossaryLinks)
     app.connect("html-page-context", dress, priority=900)
-    app.connect("build-finished", slim, priority=900)
+    app.connect("build-finished", styles, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

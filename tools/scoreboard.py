@@ -25,6 +25,7 @@ NOT_MEASURED = "not measured yet"
 HERE, RECORDED = "This page", "Recorded"
 # Percent of a strip's width: where the threshold stands, and how far either side reaches.
 THRESHOLD, REACH = 48, 46
+MARK = 13  # px that a mark is high
 
 
 @dataclass(frozen=True)
@@ -323,14 +324,16 @@ def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str
         f'<a class="mem-score-row"{link}><span>{claim.id}</span> '
         f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
         f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
-        f"{_criterion(claim)}</span> {_strip(_marks(claim, found, columns), True)} "
+        f"{_criterion(claim)}</span> {_strip(_marks(claim, found, columns), True, len(found))} "
         f'<span class="mem-score-values">{values}</span></a>\n'
     )
 
 
-def _strip(marks: str, zone: bool) -> str:
+def _strip(marks: str, zone: bool, runs: int = 1) -> str:
     inside = ledger.ground((THRESHOLD, 100 if zone else THRESHOLD), [THRESHOLD])
-    return f'<svg aria-hidden="true" width="100%" height="23">{inside}{marks}</svg>'
+    high = max(23, MARK * runs)  # the next row would cover what stands out
+    style = f'style="min-height:{high}px"'
+    return f'<svg aria-hidden="true" width="100%" height="{high}" {style}>{inside}{marks}</svg>'
 
 
 def _marks(claim: Claim, found: Mapping, columns: Sequence[tuple[str, str]]) -> str:

@@ -8,7 +8,8 @@
   const here = document.currentScript.src;
   const narrow = 480;
 
-  let queue = Promise.resolve();
+  const waiting = new Set();
+  let drawing = false;
   let bundle = null;
   const loadVega = () => {
     bundle ??= new Promise((resolve, reject) => {
@@ -56,6 +57,14 @@
     }
   };
 
+  // Lines have their names at the right: a tooltip in that half opens to the left of the pointer.
+  const aside = ({ currentTarget, clientX }) => {
+    const { left, width } = currentTarget.getBoundingClientRect();
+    const tip = document.getElementById("vg-tooltip-element");
+    if (!tip || clientX < left + width / 2) return;
+    tip.style.left = `${Math.max(0, clientX - 12 - tip.offsetWidth)}px`;
+  };
+
   const element = (tag, className, text = "") => {
     const made = document.createElement(tag);
     made.className = className;
@@ -85,13 +94,20 @@
       const title = typeof spec.title === "object" ? spec.title?.text : spec.title;
       if (title) panel.append(element("p", "mem-chart-title", title));
       panel.plot = element("div", "mem-plot");
+      panel.plot.addEventListener("pointermove", aside);
       panel.append(panel.plot);
       return panel;
     }
 
-    // One drawing at a time, from the top of the page, so that the first is there soonest.
     draw() {
-      queue = queue.then(() => this.drawNow()).catch(report);
+      waiting.add(this);
+      drawAll();
+    }
+
+    // In pixels from what the reader sees.
+    distance() {
+      const { top, bottom } = this.chart.getBoundingClientRect();
+      return Math.max(top - innerHeight, -bottom, 0);
     }
 
     async drawNow() {
@@ -112,7 +128,7 @@
       for (const [i, spec] of this.specs.entries()) await this.embedPanel(embed, i, spec, values);
       this.share();
       this.name();
-      if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus();
+      if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus({ preventScroll: true });
       this.chart.dataset.drawn = theme();
     }
 
@@ -180,6 +196,21 @@
     }
   }
 
+  // One at a time, the one next to what the reader sees first; each is seen before the next begins.
+  const drawAll = async () => {
+    if (drawing) return;
+    drawing = true;
+    while (waiting.size) {
+      const distances = new Map([...waiting].map((one) => [one, one.distance()]));
+      const next = [...waiting].reduce((a, b) => (distances.get(b) < distances.get(a) ? b : a));
+      waiting.delete(next);
+      await next.drawNow().catch(report);
+      keepInPlace();
+      await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
+    }
+    drawing = false;
+  };
+
   // A chart inside a closed box or a panel not chosen has no width: it is drawn when that opens.
   const watchWidth = (drawing) => {
     let timer = 0;
@@ -195,7 +226,7 @@
   const report = (error) => console.error("chart not drawn:", error);
 
   // The theme switch writes the attribute, and so does the theme in automatic mode.
-  const watchTheme = (drawings) => {
+  const watchTheme = () => {
     const filter = { attributes: true, attributeFilter: ["data-theme"] };
     const redraw = () => drawings.forEach((one) => one.draw());
     new MutationObserver(redraw).observe(document.documentElement, filter);
@@ -225,18 +256,59 @@
   const mendRoles = () =>
     document.querySelectorAll(".citation-list").forEach((one) => one.removeAttribute("role"));
 
+  // The run that is chosen in one figure is chosen in all that have it. What was clicked stays
+  // where it is on the screen, also while the charts above it are drawn, until the reader moves on.
+  let held = null;
+  const keepInPlace = () => {
+    if (held) scrollBy({ top: held.element.getBoundingClientRect().top - held.top, behavior: "instant" });
+  };
+  const runOf = (input) => input.parentElement.textContent.trim().replace(/^Quick run:/, "This page:");
+  const linkSwitches = () => {
+    document.addEventListener("change", ({ target }) => {
+      if (!target.matches(".mem-switch > fieldset input")) return;
+      held = { element: target, top: target.getBoundingClientRect().top };
+      for (const input of document.querySelectorAll(".mem-switch > fieldset input")) {
+        if (input.name !== target.name && runOf(input) === runOf(target)) input.checked = true;
+      }
+      keepInPlace();
+    });
+    const release = () => { held = null; };
+    for (const moved of ["wheel", "pointerdown", "keydown"]) {
+      addEventListener(moved, release, { capture: true, passive: true });
+    }
+  };
+
+  const drawings = new Map();
+  const take = (figure) => {
+    if (drawings.has(figure)) return;
+    drawings.set(figure, new Drawing(figure));
+    watchWidth(drawings.get(figure));
+  };
+  const charted = () =>
+    [...document.querySelectorAll("figure.mem-figure:has(> .mem-spec) > figcaption")]
+      .map((caption) => caption.parentElement);
+
+  // The first chart does not wait until the rest of a long page is there; it does wait until the
+  // text before it is seen.
+  const early = () => {
+    if (document.readyState !== "loading") return;
+    const first = charted().find((figure) => figure.clientWidth > 0);
+    if (first) setTimeout(() => take(first));
+    else requestAnimationFrame(early);
+  };
+
   const start = () => {
     mendRoles();
     wrapTables();
     scrollBoxes();
     addEventListener("resize", scrollBoxes);
-    const figures = [...document.querySelectorAll("figure.mem-figure")];
-    const drawings = figures.filter((one) => one.querySelector(".mem-spec"))
-      .map((one) => new Drawing(one));
-    drawings.forEach(watchWidth);
-    watchTheme(drawings);
+    linkSwitches();
+    charted().forEach(take);
+    watchTheme();
   };
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", start);
+    requestAnimationFrame(early);
+  } else start();
 })();
