@@ -200,6 +200,7 @@
   const drawAll = async () => {
     if (drawing) return;
     drawing = true;
+    await null; // until all that changed with this one wait, too
     while (waiting.size) {
       const distances = new Map([...waiting].map((one) => [one, one.distance()]));
       const next = [...waiting].reduce((a, b) => (distances.get(b) < distances.get(a) ? b : a));
