@@ -113,9 +113,9 @@ class Sensitivity:
             parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
         return pd.concat(parts, ignore_index=True)
 
-    def by_example(self, derivative: str = "total", norm: str = "l1") -> pd.DataFrame:
+    def by_example(self) -> pd.DataFrame:
         """`over_training` as a table: one row for each `seed` and `example`."""
-        values = self.over_training(derivative, norm)
+        values = self.over_training()
         axes = {"seed": self.seeds, "example": range(values.shape[1])}
         return _tidy({}, axes, {"sensitivity": values})
 

@@ -278,6 +278,53 @@ SMALL_TEXT = """least => {
 
 
 @every_page
+def test_nothing_on_a_narrow_page_is_cut(dark):
+    assert not dark.evaluate(CUT)
+
+
+# Texts beyond the screen or a box that hides what stands out. What scrolls inside a box of its own
+# is not cut; the caption of a table does not scroll with it.
+CUT = """() => {
+    const cut = [];
+    const walker = document.createTreeWalker(document.querySelector("article"), 4);
+    const range = document.createRange();
+    const unseen = "script, style, .mem-hidden, mjx-container, .headerlink, .copybtn";
+    for (let node; (node = walker.nextNode());) {
+        const parent = node.parentElement;
+        if (!node.data.trim() || parent.closest(unseen) || !parent.checkVisibility()) continue;
+        let left = 0, right = innerWidth, scrolls = false;
+        for (let box = parent; box !== document.body && !scrolls; box = box.parentElement) {
+            const overflow = getComputedStyle(box).overflowX;
+            const at = box.getBoundingClientRect();
+            if (["hidden", "clip"].includes(overflow) && at.width) {
+                [left, right] = [Math.max(left, at.left), Math.min(right, at.right)];
+            }
+            scrolls = ["auto", "scroll"].includes(overflow) && !parent.closest("svg, caption");
+        }
+        range.selectNodeContents(node);
+        const seen = range.getBoundingClientRect();
+        if (!scrolls && seen.width && (seen.left < left - 1 || seen.right > right + 1)) {
+            cut.push([node.data.trim().slice(0, 40), left - seen.left, seen.right - right]);
+        }
+    }
+    return cut;
+}"""
+
+
+@pytest.mark.parametrize("colours", ["wide", "narrow"])
+def test_the_marks_of_the_scoreboard_lie_within_their_rows(colours, site, request):
+    with opened(request.getfixturevalue(colours), site, "book/scoreboard") as visit:
+        out = visit.page.locator(".mem-score-row > svg").evaluate_all(
+            """all => all.map(row => [row.getBoundingClientRect(), row])
+                .flatMap(([box, row]) => [...row.querySelectorAll("circle, svg > path")]
+                    .map(mark => mark.getBoundingClientRect())
+                    .map(mark => Math.max(box.top - mark.top, mark.bottom - box.bottom)))"""
+        )
+        assert len(out) > 20
+        assert max(out) <= 0.6
+
+
+@every_page
 def test_accessibility_checker_finds_nothing_serious(page):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -398,6 +445,7 @@ def test_weighs_at_most_three_megabytes(visit):
 @every_page
 def test_text_waits_for_no_script_and_charts_for_no_formula(visit):
     order = list(visit.loaded)
+    assert [name for name in order if name.endswith(".css")] == ["_static/book.css"]
     scripts = visit.page.locator("script[src]").evaluate_all(
         "all => all.filter(s => s.getAttributeNode('src') && !s.defer && !s.async).map(s => s.src)"
     )
@@ -468,6 +516,10 @@ def test_the_search_finds_a_page_without_the_network(wide, site):
         found = visit.page.locator("#search-results li a")
         found.first.wait_for()
         assert any("book/" in link for link in found.evaluate_all("all => all.map(a => a.href)"))
+        visit.page.wait_for_load_state("networkidle")
+        quoted = visit.page.locator("#search-results .context").all_inner_texts()
+        assert len(quoted) > 3
+        assert not [text for text in quoted if re.search(r"import |def |= |\.pdf|Contents", text)]
         assert not visit.errors
         assert not visit.outside
 

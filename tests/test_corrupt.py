@@ -176,6 +176,13 @@ def test_gaussian_inputs_have_the_mean_and_deviation_of_the_training_pixels(digi
     assert noisy.changed.all()
 
 
+def test_gaussian_inputs_have_the_deviation_of_the_pixels_that_are_there_and_no_estimate_of_it():
+    two = Part(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.arange(2))
+    noise = random_inputs(Dataset("two", two, two, two, ("a", "b"), "as given"), seed=3).train.x
+    drawn = torch.randn(two.x.shape, generator=generator(3, "random inputs of train"))
+    assert torch.equal(noise, 0.5 + 0.5 * drawn)
+
+
 def test_gaussian_inputs_are_not_clipped(digits):
     noise = random_inputs(digits).train.x
     assert noise.min() < 0

@@ -100,6 +100,23 @@ def test_a_page_of_the_book_leaves_out_what_draws_a_figure_without_it():
     assert context["body"].count("kept()") == 2
 
 
+def test_a_style_that_stands_on_a_page_twice_is_kept_once():
+    style = "<style>p { margin: 0 }</style>"
+    other = "<style>p { margin: 1px }</style>"
+    assert page.lean(f"{style}a{style}b{other}c") == f"{style}ab{other}c"
+
+
+def test_of_the_themes_styles_those_stay_that_a_page_can_use():
+    sheet = """/* .used */ body, .lost { margin: 0 } .lost > a { color: red }
+    @media (min-width: 9px) { .used:not(.lost) { top: 0 } .lost { top: 1px } }
+    @font-face { font-family: "A" } :is(.lost, p) { left: 0 } #lost.used { left: 1px }"""
+    found = re.sub(r"\s+", " ", page.pruned(sheet, {"used"})).strip()
+    assert found == (
+        "body{ margin: 0 } @media (min-width: 9px) { .used:not(.lost) { top: 0 } } "
+        '@font-face { font-family: "A" } :is(.lost, p) { left: 0 }'
+    )
+
+
 def test_the_links_of_a_missing_page_begin_at_the_root_of_the_site():
     assert head("404", "")["href"] == "/"
     assert head("404", "", "https://a.github.io/b/")["href"] == "https://a.github.io/b/"

@@ -15,6 +15,10 @@ from tools import vega_bundle
 
 STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
 HERE, RECORDED = "This page: digits", "Recorded: MNIST"
+BOOK = (
+    '<link rel="stylesheet" href="memhelpers.css"><link rel="stylesheet" href="figures.css">'
+    '<script async src="memhelpers.js"></script>'
+)
 
 
 def figure(y: float) -> charts.Figure:
@@ -78,14 +82,11 @@ def site(tmp_path_factory) -> Iterator[str]:
         (folder / name).write_bytes((STATIC / name).read_bytes())
     vega_bundle.write(folder / "vega-bundle.js")
     (folder / "notebook.html").write_text(_page(switch()))
-    (folder / "book.html").write_text(
-        _page(
-            switch(),
-            '<link rel="stylesheet" href="memhelpers.css">'
-            '<link rel="stylesheet" href="figures.css">'
-            '<script defer src="memhelpers.js"></script>',
-        )
-    )
+    (folder / "book.html").write_text(_page(switch(), BOOK))
+    others = {HERE: figure(4), "Recorded: CIFAR-10": figure(5), RECORDED: figure(6)}
+    other = figures.Switch(others, start=RECORDED)
+    quick = figures.Switch({"Quick run: digits": figure(7), RECORDED: figure(8)}, start=RECORDED)
+    (folder / "linked.html").write_text(_page(figures.Page(quick, switch(), other), BOOK))
     frames = [pd.DataFrame({"run": ["a"], "value": [value]}) for value in (1, 2)]
     tables = [charts.table(frame, caption="A table") for frame in frames]
     shown = figures.Switch(dict(zip((HERE, RECORDED), tables, strict=True)))
@@ -94,7 +95,7 @@ def site(tmp_path_factory) -> Iterator[str]:
         yield address
 
 
-def _page(shown: figures.Switch, head: str = "") -> str:
+def _page(shown: figures.Display, head: str = "") -> str:
     head = f'<meta charset="utf-8"><title>A page</title>{head}'
     body = f"<main><h1>A page</h1>{shown.html()}</main>"
     return f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}'
@@ -151,6 +152,51 @@ def test_a_chart_that_is_not_seen_yet_is_drawn_in_full_width_when_it_is(open_pag
     assert 500 < plots.nth(0).bounding_box()["width"] <= 900
 
 
+DRAWN = """() => [...document.querySelectorAll(".mem-chart")]
+    .every(chart => chart.dataset.drawn || !chart.clientWidth)"""
+
+
+def test_a_run_chosen_in_one_figure_is_chosen_in_all_that_have_it(open_page):
+    page = open_page("linked.html")
+    page.wait_for_function(DRAWN)
+    chosen = "() => [...document.querySelectorAll(':checked')].map(e => e.parentElement.innerText)"
+    here = page.get_by_label(HERE)
+    here.nth(1).scroll_into_view_if_needed()
+    before = here.nth(1).bounding_box()["y"]
+    assert page.evaluate("scrollY") > 100
+    here.nth(1).check(force=True)
+    assert page.evaluate(chosen) == ["Quick run: digits", HERE, HERE]
+    page.wait_for_function(DRAWN)
+    page.wait_for_timeout(300)
+    assert here.nth(1).bounding_box()["y"] == pytest.approx(before, abs=2)
+    for text in "Rises to 7.", "Rises to 2.", "Rises to 4.":
+        assert page.get_by_text(text).is_visible()
+    # What another figure has not stays there as it is.
+    page.get_by_label("Recorded: CIFAR-10").check(force=True)
+    assert page.evaluate(chosen) == ["Quick run: digits", HERE, "Recorded: CIFAR-10"]
+
+
+def test_each_chart_is_seen_before_the_next_is_drawn_the_nearest_first(open_page):
+    page = open_page("linked.html")
+    page.wait_for_function(DRAWN)
+    page.evaluate("""() => {
+        window.frames_seen = 0;
+        window.drawn_at = [];
+        const count = () => { frames_seen += 1; requestAnimationFrame(count); };
+        count();
+        const charts = [...document.querySelectorAll(".mem-chart")].filter(one => one.clientWidth);
+        new MutationObserver(all => all.forEach(one =>
+            drawn_at.push([charts.indexOf(one.target), frames_seen])))
+            .observe(document.body, {subtree: true, attributeFilter: ["data-drawn"]});
+        scrollTo(0, document.body.scrollHeight);
+        document.documentElement.dataset.theme = "dark";
+    }""")
+    page.wait_for_function("() => drawn_at.length === 3")
+    order, frames = zip(*page.evaluate("drawn_at"), strict=True)
+    assert order[-1] == 0  # the one above the screen
+    assert frames[0] < frames[1] < frames[2]
+
+
 def test_charts_have_dark_colours_on_a_dark_page(open_page):
     page = open_page("book.html")
     light, dark = (f"css=.mem-chart svg path[stroke='{c}']" for c in ("#1D67D8", "#3894FF"))
@@ -171,6 +217,8 @@ def test_a_pointer_and_a_finger_see_the_nearest_point(open_page, touch):
     tooltip = page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for()
     assert tooltip.inner_text().split() == ["y", "1", "x", "2"]
+    left = tooltip.bounding_box()
+    assert touch or left["x"] + left["width"] < place[0]
 
 
 def test_the_keyboard_changes_the_run_and_skips_what_is_hidden(open_page):

@@ -33,11 +33,12 @@ ALONE = re.compile(
 )
 # The search quotes a page's prose, not its code, formulas and tables.
 PROSE = """addEventListener("DOMContentLoaded", () => {
-  const text = Search.htmlToText;
+  const other = "pre, details.hide, script, style, svg, table, .math, .headerlink, .mem-switch";
   Search.htmlToText = (page, anchor) => {
-    const read = new DOMParser().parseFromString(page, "text/html");
-    read.querySelectorAll("pre, details.hide, style, table, .math").forEach((one) => one.remove());
-    return text(read.documentElement.outerHTML, anchor);
+    const article = new DOMParser().parseFromString(page, "text/html").querySelector("article");
+    article?.querySelectorAll(other).forEach((one) => one.remove());
+    const part = (anchor && article?.querySelector(anchor)) || article;
+    return part?.textContent.replace(/\\s+/g, " ") ?? "";
   };
 })"""
 # In the navigation: the number before a chapter's title.

@@ -200,6 +200,7 @@
   const drawAll = async () => {
     if (drawing) return;
     drawing = true;
+    await null; // until all that changed with this one wait, too
     while (waiting.size) {
       const distances = new Map([...waiting].map((one) => [one, one.distance()]));
       const next = [...waiting].reduce((a, b) => (distances.get(b) < distances.get(a) ? b : a));
@@ -232,16 +233,19 @@
     new MutationObserver(redraw).observe(document.documentElement, filter);
   };
 
-  // A box that scrolls must be reachable by keyboard.
+  // A box that scrolls must be reachable by keyboard, and shows that there is more. All are measured
+  // before the first is changed: one by one, the page would be laid out again for each.
   const scrollBoxes = () => {
-    const boxes = "div.highlight > pre, .output > pre, .cell_output .text_html, .math.notranslate";
-    for (const box of document.querySelectorAll(boxes)) {
-      const wide = box.scrollWidth > box.clientWidth + 1;
-      if (wide && !box.hasAttribute("tabindex")) box.tabIndex = 0;
-    }
+    const boxes = `div.highlight > pre, .output > pre, .cell_output .text_html, .math.notranslate, ${scrollable}`;
+    const found = [...document.querySelectorAll(boxes)];
+    const wide = found.map((box) => box.scrollWidth > box.clientWidth + 1);
+    found.forEach((box, i) => {
+      box.classList.toggle("mem-more", wide[i]);
+      if (wide[i] && !box.hasAttribute("tabindex")) box.tabIndex = 0;
+    });
   };
 
-  const scrollable = ".mem-scroll, .mem-ledger-scroll, .pst-scrollable-table-container";
+  const scrollable = ".mem-scroll, .pst-scrollable-table-container";
   const wrapTables = () => {
     for (const one of document.querySelectorAll("article table")) {
       if (one.closest(`${scrollable}, .highlight`)) continue;
@@ -259,23 +263,30 @@
   // The run that is chosen in one figure is chosen in all that have it. What was clicked stays
   // where it is on the screen, also while the charts above it are drawn, until the reader moves on.
   let held = null;
+  const bars = ".mem-switch > fieldset";
+  const hold = ({ target }) => {
+    document.body.style.minHeight = "";
+    const bar = target.closest?.(bars);
+    held = bar && { bar, top: bar.getBoundingClientRect().top, high: document.body.scrollHeight };
+  };
   const keepInPlace = () => {
-    if (held) scrollBy({ top: held.element.getBoundingClientRect().top - held.top, behavior: "instant" });
+    if (!held) return;
+    // A page that is shorter until its charts are drawn again would scroll by itself.
+    document.body.style.minHeight = `${held.high}px`;
+    scrollBy({ top: held.bar.getBoundingClientRect().top - held.top, behavior: "instant" });
   };
   const runOf = (input) => input.parentElement.textContent.trim().replace(/^Quick run:/, "This page:");
   const linkSwitches = () => {
+    const seen = { capture: true, passive: true };
+    for (const begun of ["pointerdown", "keydown"]) addEventListener(begun, hold, seen);
+    for (const moved of ["wheel", "touchmove"]) addEventListener(moved, () => { held = null; }, seen);
     document.addEventListener("change", ({ target }) => {
-      if (!target.matches(".mem-switch > fieldset input")) return;
-      held = { element: target, top: target.getBoundingClientRect().top };
-      for (const input of document.querySelectorAll(".mem-switch > fieldset input")) {
+      if (!target.matches(`${bars} input`)) return;
+      for (const input of document.querySelectorAll(`${bars} input`)) {
         if (input.name !== target.name && runOf(input) === runOf(target)) input.checked = true;
       }
       keepInPlace();
     });
-    const release = () => { held = null; };
-    for (const moved of ["wheel", "pointerdown", "keydown"]) {
-      addEventListener(moved, release, { capture: true, passive: true });
-    }
   };
 
   const drawings = new Map();

@@ -26,16 +26,14 @@ def kinds(argument: str, table: object) -> dict[str, str]:
         raise ArgumentError(f"{argument}.columns", names, "texts, each once")
     if not table.index.equals(pd.RangeIndex(len(table))):
         raise ArgumentError(f"{argument}.index", "its own", "0, 1, ... (reset_index())")
-    return {name: _kind(table[name]) for name in names}
-
-
-def _kind(column: pd.Series) -> str:
-    if isinstance(column.dtype, np.dtype) and column.dtype.name in NUMBERS:
-        return column.dtype.name
-    if not all(isinstance(value, str) for value in column):
-        allowed = "numbers, booleans or texts (numbers of 32 or 64 bits, or whole ones)"
-        raise ArgumentError(f"column {column.name!r}", column.dtype, allowed)
-    return "text"
+    found = {}
+    for name, column in table.items():
+        is_number = isinstance(column.dtype, np.dtype) and column.dtype.name in NUMBERS
+        if not is_number and not all(isinstance(value, str) for value in column):
+            allowed = "numbers, booleans or texts (numbers of 32 or 64 bits, or whole ones)"
+            raise ArgumentError(f"column {name!r}", column.dtype, allowed)
+        found[name] = column.dtype.name if is_number else "text"
+    return found
 
 
 def to_csv(table: pd.DataFrame, digits: int | None = None) -> bytes:
