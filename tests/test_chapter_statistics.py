@@ -187,6 +187,79 @@ def influence(tables):
     return real.mean() / noise.mean()
 
 
+# Chapter 07: `times` has one row for each network, axis and training accuracy.
+
+
+def fitted(tables, axis, condition, value, threshold=1.0):
+    """Natural logarithms of the epochs to fit, by seed."""
+    where = {"axis": axis, "condition": condition, "value": value, "threshold": threshold}
+    return np.log(by_seed(tables["times"], "epochs", **where))
+
+
+def values_on(tables, axis):
+    return sorted(set(tables["times"].query("axis == @axis")["value"]))
+
+
+def slower(tables, condition):
+    most = values_on(tables, "images")[-1]
+    seeds = fitted(tables, "images", condition, most) - fitted(tables, "images", "real", most)
+    return math.exp(seeds.mean())
+
+
+def saves(tables, condition):
+    widths = values_on(tables, "hidden")
+    middle, widest = widths[len(widths) // 2], widths[-1]
+    assert len(widths) % 2 == 1
+    return fitted(tables, "hidden", condition, middle) - fitted(tables, "hidden", condition, widest)
+
+
+def saves_more(tables, condition):
+    return math.exp((saves(tables, condition) - saves(tables, "real")).mean())
+
+
+def doublings(tables, condition):
+    widths, found = values_on(tables, "hidden"), []
+    times = [np.exp(fitted(tables, "hidden", condition, width)) for width in widths]
+    for seed in range(len(times[0])):
+        enough = widths[-1]
+        for width, time_of in reversed(list(zip(widths, times, strict=True))):
+            if time_of[seed] > 2 * times[-1][seed] + 1e-9:
+                break
+            enough = width
+        found.append(math.log2(enough))
+    return np.array(found)
+
+
+def exponents(logs, sizes):
+    """One slope for each seed, of a list of its logarithms at the sizes."""
+    return np.array([np.polyfit(np.log(sizes), one, 1)[0] for one in np.transpose(logs)])
+
+
+def grows(tables, condition):
+    sizes = values_on(tables, "images")
+    return exponents([fitted(tables, "images", condition, n) for n in sizes], sizes)
+
+
+def memorizes(tables):
+    sizes = sorted(set(tables["label_noise"]["value"]))
+    ends = tables["label_noise"].drop_duplicates(["value", "seed"])
+    return exponents([np.log(by_seed(ends, "updates", value=n)) for n in sizes], sizes)
+
+
+def generalizes(tables):
+    rows, logs = tables["label_noise"], []
+    sizes = sorted(set(rows["value"]))
+    for n in sizes:
+        first = []
+        for _, run in rows[rows["value"] == n].groupby("seed"):
+            best = run["accuracy"].max()
+            near = [u for u, a in zip(run["update"], run["accuracy"], strict=True)
+                    if a >= best - 0.05 - 1e-6]  # fmt: skip
+            first.append(math.log(min(near)))
+        logs.append(first)
+    return exponents(logs, sizes)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -216,6 +289,18 @@ STATISTICS = {
     "C4.1a": lambda t: own_over_other(t, "real").mean(),
     "C4.1b": lambda t: own_over_other(t, "randX").mean(),
     "C4.2": influence,
+    "C6.1a": lambda t: saves_more(t, "randX"),
+    "C6.1b": lambda t: saves_more(t, "partly randX"),
+    "C6.1c": lambda t: (doublings(t, "randX") - doublings(t, "real")).mean(),
+    "C6.2a": lambda t: (grows(t, "randX") - grows(t, "real")).mean(),
+    "C6.2b": lambda t: (grows(t, "partly randX") - grows(t, "real")).mean(),
+    "C6.3a": lambda t: slower(t, "randX"),
+    "C6.3b": lambda t: slower(t, "partly randX"),
+    "K1.1": lambda t: slower(t, "randY"),
+    "K1.2": lambda t: slower(t, "randX"),
+    "B1.1": lambda t: memorizes(t).mean(),
+    "B1.2": lambda t: generalizes(t).mean(),
+    "B1.3": lambda t: (memorizes(t) - generalizes(t)).mean(),
 }
 
 

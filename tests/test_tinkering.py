@@ -50,6 +50,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 15, "side": 6},
     ],
+    "07-time-to-convergence": [
+        {"hidden": [32], "part": 0.2},
+        {"widths": [2, 8, 32, 64], "seeds": 2},
+        {"thresholds": [0.9], "batch_size": 25},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 100},
+        {"data": FEW, "examples": 50},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 QUICKER: dict[str, dict[str, object]] = {
@@ -57,6 +65,32 @@ QUICKER: dict[str, dict[str, object]] = {
     "02-easy-examples": {"networks": 12, "batch_size": 20},
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+    "07-time-to-convergence": {
+        "examples": 80,
+        "fewer": [4, 2, 1],
+        "hidden": [16, 16],
+        "widths": [4, 16],
+        "batch_sizes": [10, 20],
+        "epochs": 25,
+        "seeds": 5,
+    },
+}
+# Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
+MISTAKES: dict[str, list[dict[str, object]]] = {
+    "07-time-to-convergence": [
+        {"thresholds": [0.9, 1.2]},
+        {"thresholds": [0, 0.9]},
+        {"thresholds": 0.9},
+        {"part": -0.1},
+        {"widths": [8, 0]},
+        {"widths": [8, 16.5]},
+        {"widths": [8]},
+        {"hidden": [64, -1]},
+        {"examples": 4},
+        {"fewer": [80, 1]},
+        {"fixed": 0},
+        {"batch_sizes": [0, 20]},
+    ],
 }
 
 CASES = [
@@ -147,6 +181,21 @@ def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_l
         chosen |= {"examples": 9, "side": 14}
         with pytest.raises(ArgumentError, match=r"^side: given 14; .* (None, for|to \d+)"):
             reader.run_all(path, chosen)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "mistake"),
+    [pytest.param(stem, m, id=f"{stem[:2]}-{m}") for stem, some in MISTAKES.items() for m in some],
+)
+def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name(
+    chapter, mistake, tmp_path, monkeypatch
+):
+    for variable, value in chapters.QUICK.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", None)
+    with pytest.raises(ArgumentError, match=rf"^{next(iter(mistake))}: given "):
+        reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", mistake)
 
 
 @pytest.fixture

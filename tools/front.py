@@ -196,6 +196,13 @@ def _own_over_others(tables: Tables) -> pd.DataFrame:
     return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
 
 
+def _epochs(tables: Tables) -> pd.DataFrame:
+    """Epochs to the highest training accuracy by the number of training images."""
+    times = tables["times"]
+    converged = times["threshold"] == times["threshold"].max()
+    return _mean(times[converged & (times["axis"] == "images")], "value", "epochs")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -211,4 +218,6 @@ ENTRIES = {
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
            "own over other classes by update (log)", _own_over_others, True),
+    "07": ("Does noise take longer to fit, and what do more units and more images change?",
+           "epochs to fit by number of images", _epochs, True),
 }  # fmt: skip
