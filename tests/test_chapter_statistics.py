@@ -175,6 +175,121 @@ def influence(tables):
     return real.mean() / noise.mean()
 
 
+# Chapter 06: the table `networks` has one row for each network, `bits` one for each small one.
+
+BEST, END = "accuracy_best", "accuracy_end"
+
+
+def accuracies(tables, kind, noise, value) -> dict[int, list[float]]:
+    """A value of each seed, by width in ascending order."""
+    table = tables["networks"]
+    widths = sorted(table["width"].unique())
+    where = {"kind": kind, "noise": noise}
+    return {int(w): list(by_seed(table, value, width=w, **where).astype(float)) for w in widths}
+
+
+def best_width(found):
+    return max(found, key=lambda width: np.mean(found[width]))
+
+
+def noise_of(tables, kind):
+    return sorted(set(tables["networks"].loc[tables["networks"]["kind"] == kind, "noise"]))
+
+
+def narrowest(tables, kind, noise, value):
+    """log2 of the first width that is near to what the seed has at the best width."""
+    found = accuracies(tables, kind, noise, value)
+    near = []
+    for seed, best in enumerate(found[best_width(found)]):
+        near.append(min(width for width in found if found[width][seed] >= best - 0.02))
+    return np.log2(near)
+
+
+def doublings(tables, kind, value, below="clean"):
+    top = noise_of(tables, kind)[-1]
+    than = narrowest(tables, below, 0.0 if below == "clean" else top, value)
+    return float(np.mean(narrowest(tables, kind, top, value) - than))
+
+
+def gained(tables, kind, noise):
+    clean = {w: np.mean(v) for w, v in accuracies(tables, "clean", 0.0, BEST).items()}
+    enough = min(width for width in clean if clean[width] >= max(clean.values()) - 0.02)
+    found = accuracies(tables, kind, noise, BEST)
+    return np.mean(found[max(found)]) - np.mean(found[enough])
+
+
+def gained_more(tables, kind):
+    noisy = np.mean([gained(tables, kind, noise) for noise in noise_of(tables, kind)])
+    return noisy - gained(tables, "clean", 0.0)
+
+
+def order(rows) -> float:
+    """Spearman's rho with the place in the row, 0 where all values of a row agree, mean of rows."""
+    return np.mean([spearmanr(r, range(len(r))).statistic if len(set(r)) > 1 else 0 for r in rows])
+
+
+def steps(tables):
+    shares = [("clean", 0.0), *(("inputs", noise) for noise in noise_of(tables, "inputs"))]
+    return order(zip(*(narrowest(tables, *share, BEST) for share in shares), strict=True))
+
+
+def wide_half(tables):
+    found = []
+    for noise in noise_of(tables, "labels"):
+        widths = list(accuracies(tables, "labels", noise, BEST).values())
+        found.append(order(zip(*widths[len(widths) // 2 :], strict=True)))
+    return np.mean(found)
+
+
+def at_threshold(tables, value, against):
+    """Mean over the noise of the error at the threshold minus that of another width."""
+    found = []
+    for noise in noise_of(tables, "labels"):
+        train = accuracies(tables, "labels", noise, "train_accuracy")
+        fit = [width for width in train if np.mean(train[width]) >= 0.99]
+        right = accuracies(tables, "labels", noise, value)
+        at = min(fit, default=max(train))
+        found.append(np.mean(right[against(right, at)]) - np.mean(right[at]))
+    return np.mean(found)
+
+
+def narrower(right, at):
+    return best_width({width: right[width] for width in right if width < at})
+
+
+def final_ascent(tables):
+    right = accuracies(tables, "labels", noise_of(tables, "labels")[-1], END)
+    return np.mean(right[best_width(right)]) - np.mean(right[max(right)])
+
+
+def bits_by_size(tables):
+    """For each seed a dict of size to bits by labels a parameter."""
+    for _, rows in tables["bits"].groupby("seed"):
+        sizes: dict[int, dict[float, float]] = {}
+        for row in rows.itertuples():
+            wrong = min(1 - row.accuracy, 0.5)
+            h = sum(-p * math.log2(p) for p in (wrong, 1 - wrong) if p > 0)
+            sizes.setdefault(row.parameters, {})[row.load] = row.labels * (1 - h)
+        yield sizes
+
+
+def slope(tables):
+    found = []
+    for sizes in bits_by_size(tables):
+        x = np.log([*sizes])
+        y = np.log([max(1.0, *held.values()) for held in sizes.values()])
+        found.append(np.cov(x, y)[0, 1] / np.var(x, ddof=1))
+    return np.mean(found)
+
+
+def still_full(tables):
+    seeds = [
+        np.mean([held[max(held)] / max(held.values()) for held in sizes.values()])
+        for sizes in bits_by_size(tables)
+    ]
+    return np.mean(seeds)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -203,6 +318,22 @@ STATISTICS = {
     "C4.1a": lambda t: own_over_other(t, "real").mean(),
     "C4.1b": lambda t: own_over_other(t, "randX").mean(),
     "C4.2": influence,
+    "C5.1a": lambda t: doublings(t, "inputs", BEST),
+    "C5.1b": lambda t: doublings(t, "labels", BEST),
+    "C5.1c": lambda t: doublings(t, "inputs", END),
+    "C5.1d": lambda t: doublings(t, "labels", END),
+    "C5.2a": lambda t: gained_more(t, "inputs"),
+    "C5.2b": lambda t: gained_more(t, "labels"),
+    "C5.3": steps,
+    "C5.4": wide_half,
+    "C5.5a": lambda t: doublings(t, "inputs", BEST, below="left out"),
+    "C5.5b": lambda t: doublings(t, "labels", BEST, below="left out"),
+    "N6.1a": lambda t: at_threshold(t, END, narrower),
+    "N6.1b": lambda t: at_threshold(t, END, lambda right, at: max(right)),
+    "N6.2": lambda t: at_threshold(t, BEST, narrower),
+    "X6.1": final_ascent,
+    "M6.1": slope,
+    "M6.2": still_full,
 }
 
 

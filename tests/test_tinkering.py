@@ -50,6 +50,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 15, "side": 6},
     ],
+    "06-capacity": [
+        {"widths": [4, 16]},
+        {"examples": 50, "noise_levels": [0.5], "validation": 20},
+        {"momentum": 0.0, "learning_rate": 0.2, "seeds": 2},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 80},
+        {"data": FEW, "examples": 40, "batch_size": 5},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 QUICKER: dict[str, dict[str, object]] = {
@@ -57,6 +65,30 @@ QUICKER: dict[str, dict[str, object]] = {
     "02-easy-examples": {"networks": 12, "batch_size": 20},
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+    "06-capacity": {
+        "examples": 60,
+        "widths": [2, 8],
+        "noise_levels": [0.4, 0.8],
+        "epochs": 3,
+        "seeds": 5,
+        "bit_widths": [2, 3],
+        "bit_epochs": 3,
+    },
+}
+
+# Chapter -> a value that it refuses before training, under the name of the parameter.
+REFUSED: dict[str, list[dict[str, object]]] = {
+    "06-capacity": [
+        {"noise_levels": [0.2, 1.2]},
+        {"noise_levels": [-0.1]},
+        {"noise_levels": [1.0]},
+        {"noise_levels": []},
+        {"widths": [0, 4]},
+        {"widths": [2.5, 4]},
+        {"widths": [8]},
+        {"bit_widths": [3, 3]},
+        {"validation": 0},
+    ],
 }
 
 CASES = [
@@ -147,6 +179,23 @@ def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_l
         chosen |= {"examples": 9, "side": 14}
         with pytest.raises(ArgumentError, match=r"^side: given 14; .* (None, for|to \d+)"):
             reader.run_all(path, chosen)
+
+
+@pytest.mark.parametrize(
+    ("chapter", "refused"),
+    [(chapter, refused) for chapter, listed in REFUSED.items() for refused in listed],
+)
+def test_a_chapter_refuses_a_value_before_training_and_names_the_parameter(
+    chapter, refused, tmp_path, monkeypatch
+):
+    for variable, value in chapters.QUICK.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", None)
+    monkeypatch.setattr(records, "available", lambda chapter, root=None: [])
+    ((name, value),) = refused.items()
+    with pytest.raises(ArgumentError, match=f"^{name}: given .*; allowed: "):
+        reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", refused)
 
 
 @pytest.fixture

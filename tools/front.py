@@ -196,6 +196,15 @@ def _own_over_others(tables: Tables) -> pd.DataFrame:
     return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
 
 
+def _accuracy_by_width(tables: Tables) -> pd.DataFrame:
+    """At the best epoch, on clean data and with the highest share of noise."""
+    table = tables["networks"]
+    names = {"clean": "real", "inputs": "randX", "labels": "randY"}
+    top = table["noise"].isin([0, table["noise"].max()])
+    rows = table[top & table["kind"].isin(names)]
+    return _mean(rows.assign(condition=rows["kind"].map(names)), "width", "accuracy_best")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -211,4 +220,6 @@ ENTRIES = {
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
            "own over other classes by update (log)", _own_over_others, True),
+    "06": ("Does a network have to be larger when its data are noisy?",
+           "validation accuracy by width, most noise", _accuracy_by_width, True),
 }  # fmt: skip
