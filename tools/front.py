@@ -183,6 +183,10 @@ def _easiness(tables: Tables) -> pd.DataFrame:
     return shares.rename_axis(["condition", "x"]).reset_index()
 
 
+def _smoothness(tables: Tables) -> pd.DataFrame:
+    return _mean(tables["course"].query("condition in @COLOURS"), "epoch", "low")
+
+
 def _gini(tables: Tables) -> pd.DataFrame:
     kept = "task == 'classes of the data' and derivative == 'total' and norm == 'l1'"
     return _mean(tables["gini"].query(kept), "update", "gini")
@@ -207,6 +211,8 @@ ENTRIES = {
            "training accuracy by epoch", _fitting, False),
     "02": ("Are some examples easy for every network, and does noise have such examples?",
            "share of networks right, sorted", _easiness, False),
+    "03": ("What do a network's filters learn when the labels say nothing?",
+           "smoothness of the filters by epoch", _smoothness, False),
     "04": ("Does the loss depend on a few images or on all of them?",
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
