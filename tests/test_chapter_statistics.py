@@ -130,6 +130,42 @@ def extremes(correct) -> float:
     return seen - chance[ends].sum()
 
 
+# Chapter 03: the table `course` has the measures of each network's filters by epoch.
+
+
+def filters(tables, condition, column, after=True):
+    epochs = tables["course"]["epoch"]
+    return by_seed(tables["course"], column, condition=condition, epoch=max(epochs) if after else 0)
+
+
+def smooth(tables, reference):
+    return (filters(tables, "randY", "low") - reference).mean()
+
+
+def over_filters(tables, column, below, condition="randY"):
+    return filters(tables, "randY", column).mean() / filters(tables, condition, below).mean()
+
+
+def faster(tables, start, than="afresh"):
+    """All epochs count alike and so do all seeds, so the mean of everything is that of means."""
+    table = tables["transfer"]
+    means = [table[table["start"] == one]["train_accuracy"].mean() for one in (start, than)]
+    return means[0] - means[1]
+
+
+def profile_correlation(tables):
+    table, found = tables["profile"], []
+    seeds = sorted(set(table["seed"]))
+    for k, seed in enumerate(seeds):
+        energies = []
+        for condition, one in (("real", seed), ("randY", seeds[k - 1])):
+            rows = table[(table["condition"] == condition) & (table["seed"] == one)]
+            energies.append(np.log(rows.sort_values("component")["energy"].to_numpy()))
+        x, y = (e - e.mean() for e in energies)
+        found.append((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+    return np.mean(found)
+
+
 # Chapter 04
 
 OWN_CLASS, DATA_CLASSES = "one class per example", "classes of the data"
@@ -206,6 +242,16 @@ STATISTICS = {
     "C1.4b": lambda t: extremes(right(t, "real")) - extremes(right(t, "randX")),
     "C1.4c": lambda t: extremes(right(t, "real")) - extremes(right(t, "randY")),
     "C1.5": lambda t: within(t, "randY") / within(t, "randX"),
+    "C2.1a": lambda t: smooth(t, filters(t, "randY", "low", after=False)),
+    "C2.1b": lambda t: smooth(t, filters(t, "randX", "low")),
+    "C2.2a": lambda t: over_filters(t, "response", "shuffled"),
+    "C2.2b": lambda t: over_filters(t, "response", "response", "randX"),
+    "C2.2c": lambda t: over_filters(t, "spread", "random"),
+    "C2.3a": lambda t: faster(t, "randY, all but the last layer"),
+    "C2.3b": lambda t: faster(t, "randY filters"),
+    "C2.3c": lambda t: faster(t, "randY filters", "randY filters, shuffled"),
+    "C2.3d": lambda t: faster(t, "Gaussian, randY's covariance"),
+    "C2.4": profile_correlation,
     "C3.1a": difference,
     "C3.1b": most_of_training,
     "C3.2": lambda t: difference(t, task=OWN_CLASS),
@@ -223,6 +269,25 @@ STATISTICS = {
 def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
     found = STATISTICS[row["id"]](record.tables)
     assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("record", lab.recorded("03-first-layer-filters").values())
+def test_the_recorded_filters_have_the_low_frequency_share_of_the_course(record):
+    table, course = record.tables["filters"], record.tables["course"].query("seed == 0")
+    size = table["row"].max() + 1
+    wave = np.exp(-2j * np.pi * np.outer(range(size), range(size)) / size)
+    slow = [f for f in range(size) if min(f, size - f) / size <= 0.25]
+    for condition, rows in table.groupby("condition"):
+        shares = []
+        for _, one in rows.groupby("filter"):
+            maps = [m.pivot(index="row", columns="column", values="weight").to_numpy()
+                    for _, m in one.groupby("channel")]  # fmt: skip
+            energy = sum(abs(wave @ m @ wave.T) ** 2 for m in maps)
+            shares.append(energy[np.ix_(slow, slow)].sum() / energy.sum())
+        epoch = 0 if condition == "initial" else course["epoch"].max()
+        name = "randY" if condition == "initial" else condition
+        said = course.query("condition == @name and epoch == @epoch")["low"].item()
+        assert np.mean(shares) == pytest.approx(said, abs=1e-3)
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)

@@ -34,6 +34,13 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "batch_size": 5},
     ],
+    "03-first-layer-filters": [
+        {"filters": 4},
+        {"examples": 80, "kernel": 4, "dense": 8},
+        {"seeds": 2, "halved": 2, "learning_rate": 0.05},
+        {"data": OWN, "examples": 90},
+        {"data": FEW, "examples": 60},
+    ],
     "04-loss-sensitivity": [
         {"hidden": [32]},
         {"examples": 60, "side": 4},
@@ -52,11 +59,25 @@ EDITS: dict[str, list[dict[str, object]]] = {
     ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
+FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
+FILTERS |= {"batch_size": 10}
 QUICKER: dict[str, dict[str, object]] = {
     "01-fitting-noise": {"examples": 120, "epochs": 25, "noise_levels": [0.2], "seeds": 5},
     "02-easy-examples": {"networks": 12, "batch_size": 20},
+    "03-first-layer-filters": FILTERS,
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+}
+# Chapters that need images -> parameters that they check themselves, each with a value outside.
+IMAGES_ONLY: dict[str, dict[str, object]] = {
+    "03-first-layer-filters": {
+        "kernel": 3,
+        "network": "large",
+        "filters": 0,
+        "dense": 2.5,
+        "fine_tuning": 0,
+        "learning_rate": -1,
+    },
 }
 
 CASES = [
@@ -125,7 +146,29 @@ def recorded(tables: list[dict]) -> dict[str, float]:
 def test_every_chapter_is_tinkered_with(path):
     edits = EDITS.get(path.stem, [])
     assert len(edits) >= 3, "add three edits of its parameters to the table above"
-    assert {OWN, VECTORS, FEW} <= {edit.get("data") for edit in edits}
+    needed = {OWN, FEW} if path.stem in IMAGES_ONLY else {OWN, VECTORS, FEW}
+    assert needed <= {edit.get("data") for edit in edits}
+
+
+@pytest.mark.parametrize(
+    ("chapter", "argument", "value"),
+    [
+        (chapter, argument, value)
+        for chapter, wrong in IMAGES_ONLY.items()
+        for argument, value in {"data": VECTORS, **wrong}.items()
+    ],
+)
+def test_what_a_chapter_of_images_cannot_use_ends_before_training_with_its_name(
+    chapter, argument, value, own_data, tmp_path, monkeypatch
+):
+    value = own_data.get(value, value) if isinstance(value, str) else value
+    chosen = {"examples": 100, argument: value}
+    for variable, wanted in chapters.QUICK.items():
+        monkeypatch.setenv(variable, wanted)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "train", None)
+    with pytest.raises(ArgumentError, match=rf"^{argument}: given "):
+        reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", chosen)
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
