@@ -284,9 +284,10 @@ def test_the_recorded_filters_have_the_low_frequency_share_of_the_course(record)
                     for _, m in one.groupby("channel")]  # fmt: skip
             energy = sum(abs(wave @ m @ wave.T) ** 2 for m in maps)
             shares.append(energy[np.ix_(slow, slow)].sum() / energy.sum())
-        epoch = 0 if condition == "initial" else course["epoch"].max()
-        name = "randY" if condition == "initial" else condition
-        said = course.query("condition == @name and epoch == @epoch")["low"].item()
+        initial = condition == "initial"
+        which = course["condition"] == ("randY" if initial else condition)
+        which &= course["epoch"] == (0 if initial else course["epoch"].max())
+        said = course[which]["low"].item()
         assert np.mean(shares) == pytest.approx(said, abs=1e-3)
 
 
