@@ -125,13 +125,12 @@ def test_every_image_tried_lies_in_its_box_and_the_number_of_passes_is_fixed(tra
 
 def test_a_network_that_is_sure_hides_no_sample():
     sure, images = linear(scale=1e4, dtype=torch.float32)
-    radius = distances(sure, images).median().item()
+    true = distances(sure, images)
+    radius = true.median().item()
     logits = sure(images)
     assert (example_losses(logits, logits.argmax(-1)) == 0).all()  # so is its gradient
-    plain, same = linear(dtype=torch.float32)
-    found = critical.search(sure, images, [radius], restarts=3)
-    truth = critical.search(plain, same, [radius], restarts=3)
-    assert (found == truth).float().mean() > 0.99
+    found, _ = shares((true <= radius)[:, None], critical.search(sure, images, [radius]))
+    assert found > 0.5
 
 
 def test_batch_norm_is_in_evaluation_mode_and_keeps_its_statistics():
