@@ -175,6 +175,55 @@ def influence(tables):
     return real.mean() / noise.mean()
 
 
+# Chapter 08: `course` has a row for each condition, part, epoch, seed and radius.
+
+THREE = ("real", "randX", "randY")
+
+
+def critical(tables, condition, part="validation", radius=None):
+    """The critical sample ratio from the first epoch on, [epoch, seed], and these epochs."""
+    rows = tables["course"].query("condition == @condition and images == @part and epoch > 0")
+    rows = rows if radius is None else rows[rows["radius"] == radius]
+    epochs, seeds = sorted(rows["epoch"].unique()), sorted(rows["seed"].unique())
+    found = [[rows[(rows["epoch"] == e) & (rows["seed"] == s)]["ratio"].mean() for s in seeds]
+             for e in epochs]  # fmt: skip
+    return np.array(found), np.array(epochs)
+
+
+def more_critical(tables, condition, part="validation", radius=None):
+    noise = critical(tables, condition, part, radius)[0][-1]
+    return (noise - critical(tables, "real", "validation", radius)[0][-1]).mean()
+
+
+def smallest_rise(tables):
+    curves = [critical(tables, condition)[0] for condition in THREE]
+    return min((curve[-1] - curve[0]).mean() for curve in curves)
+
+
+def largest_unrest(tables):
+    found = []
+    for condition in THREE:
+        curve, epochs = critical(tables, condition)
+        half = curve[np.abs(epochs - epochs[-1] / 2).argmin()]
+        found.append((np.abs(curve[-1] - half) / np.ptp(curve, axis=0)).mean())
+    return max(found)
+
+
+def from_peak(tables, to):
+    """The smallest difference of the ratio at the other seeds' peak to that at an epoch."""
+    found = []
+    for condition in THREE:
+        curve, _ = critical(tables, condition, "training")
+        peaks = [np.delete(curve, s, axis=1).mean(1).argmax() for s in range(curve.shape[1])]
+        found.append(np.mean([curve[peak, s] - curve[to, s] for s, peak in enumerate(peaks)]))
+    return min(found)
+
+
+def at_every_radius(tables):
+    radii = tables["course"]["radius"].unique()
+    return min(more_critical(tables, c, radius=r) for c in ("randX", "randY") for r in radii)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -203,6 +252,14 @@ STATISTICS = {
     "C4.1a": lambda t: own_over_other(t, "real").mean(),
     "C4.1b": lambda t: own_over_other(t, "randX").mean(),
     "C4.2": influence,
+    "C9.1a": lambda t: more_critical(t, "randX"),
+    "C9.1b": lambda t: more_critical(t, "randX", "real images"),
+    "C9.1c": lambda t: more_critical(t, "randY"),
+    "C9.2a": smallest_rise,
+    "C9.2b": largest_unrest,
+    "C9.3a": lambda t: from_peak(t, 0),
+    "C9.3b": lambda t: from_peak(t, -1),
+    "C9.4": at_every_radius,
 }
 
 

@@ -50,6 +50,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 15, "side": 6},
     ],
+    "08-critical-samples": [
+        {"hidden": [32]},
+        {"seeds": 2, "epochs": 1},
+        {"images": 5, "radii": [2, 40], "steps": 3, "momentum": 0.0},
+        {"data": OWN, "examples": 150},
+        {"data": VECTORS, "other_radii": [0.1, 1.0]},
+        {"data": FEW, "examples": 50},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 QUICKER: dict[str, dict[str, object]] = {
@@ -57,6 +65,7 @@ QUICKER: dict[str, dict[str, object]] = {
     "02-easy-examples": {"networks": 12, "batch_size": 20},
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+    "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5},
 }
 
 CASES = [

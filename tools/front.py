@@ -196,6 +196,10 @@ def _own_over_others(tables: Tables) -> pd.DataFrame:
     return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
 
 
+def _critical(tables: Tables) -> pd.DataFrame:
+    return _mean(tables["course"].query("images == 'validation' and epoch > 0"), "epoch", "ratio")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -211,4 +215,6 @@ ENTRIES = {
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
            "own over other classes by update (log)", _own_over_others, True),
+    "08": ("From how many images does a small change lead to another class?",
+           "critical sample ratio by epoch", _critical, True),
 }  # fmt: skip
