@@ -175,6 +175,90 @@ def influence(tables):
     return real.mean() / noise.mean()
 
 
+# Chapter 09: `course` has one row for each network and time, `critical` one for each radius, too.
+
+SHARES = (0.2, 0.4, 0.6, 0.8)
+COLUMNS = {"right": "clean", "wrong": "corrupted", "true class": "as_true"}
+
+
+def curve(tables, column, level, seed, kind="random labels", network="MLP"):
+    """A quantity of one network by epoch."""
+    name = "critical" if column == "ratio" else "course"
+    rows = tables[name][tables[name]["network"] == network]
+    rows = rows[(rows["kind"] == (kind if level else "clean")) & (rows["level"] == level)]
+    return rows[rows["seed"] == seed].groupby("epoch")[COLUMNS.get(column, column)].mean()
+
+
+def others_peak(tables, level, seed, **which):
+    """The first epoch at which the other seeds do best on validation images."""
+    others = set(tables["course"]["seed"]) - {seed}
+    curves = [curve(tables, "validation", level, other, **which) for other in others]
+    return pd.concat(curves, axis=1).mean(axis=1).round(6).idxmax()
+
+
+def worst(tables, number, **which):
+    """Mean over seeds of the smallest number of (level, seed, peak) over the shares of noise."""
+    seeds = tables["course"]["seed"].unique()
+    return np.mean([min(number(level, seed, others_peak(tables, level, seed, **which))
+                        for level in SHARES) for seed in seeds])  # fmt: skip
+
+
+def grows(tables, column, sign=1, **which):
+    def growth(level, seed, peak):
+        values = curve(tables, column, level, seed, **which)
+        return sign * (values.iloc[-1] - values[peak])
+
+    return worst(tables, growth, **which)
+
+
+def grows_more_than_on_clean_data(tables):
+    def growth(level, seed, peak):
+        noisy, clean = (curve(tables, "ratio", share, seed) for share in (level, 0))
+        return noisy.iloc[-1] - noisy[peak] - (clean.iloc[-1] - clean[peak])
+
+    return worst(tables, growth)
+
+
+def ahead(tables, first, second, **which):
+    def difference(level, seed, peak):
+        one, other = (curve(tables, c, level, seed, **which)[peak] for c in (first, second))
+        return one - other
+
+    return worst(tables, difference, **which)
+
+
+def order(tables, column, kind, last):
+    """Mean rank correlation with the share of noise, of the last values or the highest."""
+    found = []
+    for seed in tables["course"]["seed"].unique():
+        curves = [curve(tables, column, level, seed, kind) for level in (0, *SHARES)]
+        values = [one.iloc[-1] if last else one.max() for one in curves]
+        found.append(spearmanr((0, *SHARES), np.round(values, 6)).statistic)
+    return np.array(found)
+
+
+def falls(tables, kind):
+    return np.maximum(*(order(tables, "validation", kind, last) for last in (False, True))).mean()
+
+
+def early_and_late(tables, column, level, seed):
+    """At the first epoch with half of the highest mutual information, and at the end."""
+    known = curve(tables, "known", level, seed)
+    values = curve(tables, column, level, seed)
+    return values[known[known >= known.max() / 2].index[0]], values.iloc[-1]
+
+
+def least(tables, column, levels, late):
+    found = []
+    for seed in tables["course"]["seed"].unique():
+        pairs = [early_and_late(tables, column, level, seed) for level in levels]
+        found.append(min(early - late * end for early, end in pairs))
+    return np.mean(found)
+
+
+OF_LINEAR = {"network": "logistic regression"}
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -203,6 +287,21 @@ STATISTICS = {
     "C4.1a": lambda t: own_over_other(t, "real").mean(),
     "C4.1b": lambda t: own_over_other(t, "randX").mean(),
     "C4.2": influence,
+    "C7.1a": lambda t: order(t, "ratio", "random labels", True).mean(),
+    "C7.1b": lambda t: order(t, "ratio", "random inputs", True).mean(),
+    "C7.2a": lambda t: falls(t, "random labels"),
+    "C7.2b": lambda t: falls(t, "random inputs"),
+    "C7.3a": lambda t: grows(t, "train"),
+    "C7.3b": lambda t: grows(t, "validation", -1),
+    "C7.4a": lambda t: grows(t, "ratio"),
+    "C7.4b": grows_more_than_on_clean_data,
+    "C7.5a": lambda t: ahead(t, "right", "wrong"),
+    "C7.5b": lambda t: ahead(t, "right", "wrong", kind="random inputs"),
+    "L1.1": lambda t: ahead(t, "true class", "wrong", **OF_LINEAR),
+    "L1.2": lambda t: grows(t, "wrong", **OF_LINEAR),
+    "N1.1": lambda t: least(t, "explained", (0, *SHARES), 0),
+    "N1.2": lambda t: least(t, "explained", (0,), 1),
+    "N1.3": lambda t: least(t, "kappa", SHARES, 1),
 }
 
 

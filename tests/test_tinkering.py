@@ -50,6 +50,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 15, "side": 6},
     ],
+    "09-patterns-first": [
+        {"hidden": [32]},
+        {"noise_levels": [0.5], "radii": [8], "seeds": 2},
+        {"channels": [4, 6], "evaluations": 2, "momentum": 0.0},
+        {"data": OWN, "channels": [4, 4]},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 60},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 QUICKER: dict[str, dict[str, object]] = {
@@ -57,6 +65,7 @@ QUICKER: dict[str, dict[str, object]] = {
     "02-easy-examples": {"networks": 12, "batch_size": 20},
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+    "09-patterns-first": {"examples": 100, "epochs": 6, "searched": 20, "seeds": 5},
 }
 
 CASES = [

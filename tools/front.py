@@ -196,6 +196,14 @@ def _own_over_others(tables: Tables) -> pd.DataFrame:
     return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
 
 
+def _new_images(tables: Tables) -> pd.DataFrame:
+    """Validation accuracy on clean data, and where two fifths are noise."""
+    names = {"clean": "real", "random inputs": "randX", "random labels": "randY"}
+    rows = tables["course"].query("network == 'MLP' and level in [0, 0.4]")
+    rows = rows.assign(condition=rows["kind"].map(names))
+    return _mean(rows, "epoch", "validation")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -211,4 +219,6 @@ ENTRIES = {
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
            "own over other classes by update (log)", _own_over_others, True),
+    "09": ("Does a network learn patterns before it learns exceptions by heart?",
+           "accuracy on new images by epoch, 40 % noise", _new_images, True),
 }  # fmt: skip
