@@ -127,6 +127,12 @@ def cscores_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     ]
 
 
+def critical_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """How many times faster the search for critical samples is than a loop."""
+    found = clock.summary(tables["search"]["loop_seconds"] / tables["search"]["seconds"])
+    return [row("critical samples: times as fast as a per-image loop (projected)", found, 50)]
+
+
 RATIOS = {
     "fig1": fig1_ratios,
     "stacking": stacking_ratios,
@@ -134,4 +140,5 @@ RATIOS = {
     "limit": limit_ratios,
     "scale": scale_ratios,
     "cscores": cscores_ratios,
+    "critical": critical_ratios,
 }

@@ -130,6 +130,42 @@ def extremes(correct) -> float:
     return seen - chance[ends].sum()
 
 
+# Chapter 03: the table `course` has the measures of each network's filters by epoch.
+
+
+def filters(tables, condition, column, after=True):
+    epochs = tables["course"]["epoch"]
+    return by_seed(tables["course"], column, condition=condition, epoch=max(epochs) if after else 0)
+
+
+def smooth(tables, reference):
+    return (filters(tables, "randY", "low") - reference).mean()
+
+
+def over_filters(tables, column, below, condition="randY"):
+    return filters(tables, "randY", column).mean() / filters(tables, condition, below).mean()
+
+
+def faster(tables, start, than="afresh"):
+    """All epochs count alike and so do all seeds, so the mean of everything is that of means."""
+    table = tables["transfer"]
+    means = [table[table["start"] == one]["train_accuracy"].mean() for one in (start, than)]
+    return means[0] - means[1]
+
+
+def profile_correlation(tables):
+    table, found = tables["profile"], []
+    seeds = sorted(set(table["seed"]))
+    for k, seed in enumerate(seeds):
+        energies = []
+        for condition, one in (("real", seed), ("randY", seeds[k - 1])):
+            rows = table[(table["condition"] == condition) & (table["seed"] == one)]
+            energies.append(np.log(rows.sort_values("component")["energy"].to_numpy()))
+        x, y = (e - e.mean() for e in energies)
+        found.append((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+    return np.mean(found)
+
+
 # Chapter 04
 
 OWN_CLASS, DATA_CLASSES = "one class per example", "classes of the data"
@@ -185,6 +221,121 @@ def own_over_other(tables, condition):
 def influence(tables):
     real, noise = (1 / own_over_other(tables, condition) for condition in ("real", "randX"))
     return real.mean() / noise.mean()
+
+
+# Chapter 06: the table `networks` has one row for each network, `bits` one for each small one.
+
+BEST, END = "accuracy_best", "accuracy_end"
+
+
+def accuracies(tables, kind, noise, value) -> dict[int, list[float]]:
+    """A value of each seed, by width in ascending order."""
+    table = tables["networks"]
+    widths = sorted(table["width"].unique())
+    where = {"kind": kind, "noise": noise}
+    return {int(w): list(by_seed(table, value, width=w, **where).astype(float)) for w in widths}
+
+
+def best_width(found):
+    return max(found, key=lambda width: np.mean(found[width]))
+
+
+def noise_of(tables, kind):
+    return sorted(set(tables["networks"].loc[tables["networks"]["kind"] == kind, "noise"]))
+
+
+def narrowest(tables, kind, noise, value):
+    """log2 of the first width that is near to what the seed has at the best width."""
+    found = accuracies(tables, kind, noise, value)
+    near = []
+    for seed, best in enumerate(found[best_width(found)]):
+        near.append(min(width for width in found if found[width][seed] >= best - 0.02))
+    return np.log2(near)
+
+
+def width_doublings(tables, kind, value, below="clean"):
+    top = noise_of(tables, kind)[-1]
+    than = narrowest(tables, below, 0.0 if below == "clean" else top, value)
+    return float(np.mean(narrowest(tables, kind, top, value) - than))
+
+
+def gained(tables, kind, noise):
+    clean = {w: np.mean(v) for w, v in accuracies(tables, "clean", 0.0, BEST).items()}
+    enough = min(width for width in clean if clean[width] >= max(clean.values()) - 0.02)
+    found = accuracies(tables, kind, noise, BEST)
+    return np.mean(found[max(found)]) - np.mean(found[enough])
+
+
+def gained_more(tables, kind):
+    noisy = np.mean([gained(tables, kind, noise) for noise in noise_of(tables, kind)])
+    return noisy - gained(tables, "clean", 0.0)
+
+
+def order(rows) -> float:
+    """Spearman's rho with the place in the row, 0 where all values of a row agree, mean of rows."""
+    return np.mean([spearmanr(r, range(len(r))).statistic if len(set(r)) > 1 else 0 for r in rows])
+
+
+def steps(tables):
+    shares = [("clean", 0.0), *(("inputs", noise) for noise in noise_of(tables, "inputs"))]
+    return order(zip(*(narrowest(tables, *share, BEST) for share in shares), strict=True))
+
+
+def wide_half(tables):
+    found = []
+    for noise in noise_of(tables, "labels"):
+        widths = list(accuracies(tables, "labels", noise, BEST).values())
+        found.append(order(zip(*widths[len(widths) // 2 :], strict=True)))
+    return np.mean(found)
+
+
+def at_threshold(tables, value, against):
+    """Mean over the noise of the error at the threshold minus that of another width."""
+    found = []
+    for noise in noise_of(tables, "labels"):
+        train = accuracies(tables, "labels", noise, "train_accuracy")
+        fit = [width for width in train if np.mean(train[width]) >= 0.99]
+        right = accuracies(tables, "labels", noise, value)
+        at = min(fit, default=max(train))
+        found.append(np.mean(right[against(right, at)]) - np.mean(right[at]))
+    return np.mean(found)
+
+
+def narrower(right, at):
+    return best_width({width: right[width] for width in right if width < at})
+
+
+def final_ascent(tables):
+    right = accuracies(tables, "labels", noise_of(tables, "labels")[-1], END)
+    return np.mean(right[best_width(right)]) - np.mean(right[max(right)])
+
+
+def bits_by_size(tables):
+    """For each seed a dict of size to bits by labels a parameter."""
+    for _, rows in tables["bits"].groupby("seed"):
+        sizes: dict[int, dict[float, float]] = {}
+        for row in rows.itertuples():
+            wrong = min(1 - row.accuracy, 0.5)
+            h = sum(-p * math.log2(p) for p in (wrong, 1 - wrong) if p > 0)
+            sizes.setdefault(row.parameters, {})[row.load] = row.labels * (1 - h)
+        yield sizes
+
+
+def slope(tables):
+    found = []
+    for sizes in bits_by_size(tables):
+        x = np.log([*sizes])
+        y = np.log([max(1.0, *held.values()) for held in sizes.values()])
+        found.append(np.cov(x, y)[0, 1] / np.var(x, ddof=1))
+    return np.mean(found)
+
+
+def still_full(tables):
+    seeds = [
+        np.mean([held[max(held)] / max(held.values()) for held in sizes.values()])
+        for sizes in bits_by_size(tables)
+    ]
+    return np.mean(seeds)
 
 
 # Chapter 07: `times` has one row for each network, axis and training accuracy.
@@ -260,6 +411,141 @@ def generalizes(tables):
     return exponents(logs, sizes)
 
 
+# Chapter 08: `course` has a row for each condition, part, epoch, seed and radius.
+
+THREE = ("real", "randX", "randY")
+
+
+def critical(tables, condition, part="validation", radius=None):
+    """The critical sample ratio from the first epoch on, [epoch, seed], and these epochs."""
+    rows = tables["course"].query("condition == @condition and images == @part and epoch > 0")
+    rows = rows if radius is None else rows[rows["radius"] == radius]
+    epochs, seeds = sorted(rows["epoch"].unique()), sorted(rows["seed"].unique())
+    found = [[rows[(rows["epoch"] == e) & (rows["seed"] == s)]["ratio"].mean() for s in seeds]
+             for e in epochs]  # fmt: skip
+    return np.array(found), np.array(epochs)
+
+
+def more_critical(tables, condition, part="validation", radius=None):
+    noise = critical(tables, condition, part, radius)[0][-1]
+    return (noise - critical(tables, "real", "validation", radius)[0][-1]).mean()
+
+
+def smallest_rise(tables):
+    curves = [critical(tables, condition)[0] for condition in THREE]
+    return min((curve[-1] - curve[0]).mean() for curve in curves)
+
+
+def largest_unrest(tables):
+    found = []
+    for condition in THREE:
+        curve, epochs = critical(tables, condition)
+        half = curve[np.abs(epochs - epochs[-1] / 2).argmin()]
+        found.append((np.abs(curve[-1] - half) / np.ptp(curve, axis=0)).mean())
+    return max(found)
+
+
+def from_peak(tables, to):
+    """The smallest difference of the ratio at the other seeds' peak to that at an epoch."""
+    found = []
+    for condition in THREE:
+        curve, _ = critical(tables, condition, "training")
+        peaks = [np.delete(curve, s, axis=1).mean(1).argmax() for s in range(curve.shape[1])]
+        found.append(np.mean([curve[peak, s] - curve[to, s] for s, peak in enumerate(peaks)]))
+    return min(found)
+
+
+def at_every_radius(tables):
+    radii = tables["course"]["radius"].unique()
+    return min(more_critical(tables, c, radius=r) for c in ("randX", "randY") for r in radii)
+
+
+# Chapter 09: `course` has one row for each network and time, `critical` one for each radius, too.
+
+SHARES = (0.2, 0.4, 0.6, 0.8)
+COLUMNS = {"right": "clean", "wrong": "corrupted", "true class": "as_true"}
+
+
+def curve(tables, column, level, seed, kind="random labels", network="MLP"):
+    """A quantity of one network by epoch."""
+    name = "critical" if column == "ratio" else "course"
+    rows = tables[name][tables[name]["network"] == network]
+    rows = rows[(rows["kind"] == (kind if level else "clean")) & (rows["level"] == level)]
+    return rows[rows["seed"] == seed].groupby("epoch")[COLUMNS.get(column, column)].mean()
+
+
+def others_peak(tables, level, seed, **which):
+    """The first epoch at which the other seeds do best on validation images."""
+    others = set(tables["course"]["seed"]) - {seed}
+    curves = [curve(tables, "validation", level, other, **which) for other in others]
+    return pd.concat(curves, axis=1).mean(axis=1).round(6).idxmax()
+
+
+def worst(tables, number, **which):
+    """Mean over seeds of the smallest number of (level, seed, peak) over the shares of noise."""
+    seeds = tables["course"]["seed"].unique()
+    return np.mean([min(number(level, seed, others_peak(tables, level, seed, **which))
+                        for level in SHARES) for seed in seeds])  # fmt: skip
+
+
+def grows_with_training(tables, column, sign=1, **which):
+    def growth(level, seed, peak):
+        values = curve(tables, column, level, seed, **which)
+        return sign * (values.iloc[-1] - values[peak])
+
+    return worst(tables, growth, **which)
+
+
+def grows_more_than_on_clean_data(tables):
+    def growth(level, seed, peak):
+        noisy, clean = (curve(tables, "ratio", share, seed) for share in (level, 0))
+        return noisy.iloc[-1] - noisy[peak] - (clean.iloc[-1] - clean[peak])
+
+    return worst(tables, growth)
+
+
+def ahead(tables, first, second, **which):
+    def difference(level, seed, peak):
+        one, other = (curve(tables, c, level, seed, **which)[peak] for c in (first, second))
+        return one - other
+
+    return worst(tables, difference, **which)
+
+
+def rank_with_noise(tables, column, kind, last):
+    """Mean rank correlation with the share of noise, of the last values or the highest."""
+    found = []
+    for seed in tables["course"]["seed"].unique():
+        curves = [curve(tables, column, level, seed, kind) for level in (0, *SHARES)]
+        values = [one.iloc[-1] if last else one.max() for one in curves]
+        found.append(spearmanr((0, *SHARES), np.round(values, 6)).statistic)
+    return np.array(found)
+
+
+def falls(tables, kind):
+    return np.maximum(
+        *(rank_with_noise(tables, "validation", kind, last) for last in (False, True))
+    ).mean()
+
+
+def early_and_late(tables, column, level, seed):
+    """At the first epoch with half of the highest mutual information, and at the end."""
+    known = curve(tables, "known", level, seed)
+    values = curve(tables, column, level, seed)
+    return values[known[known >= known.max() / 2].index[0]], values.iloc[-1]
+
+
+def least(tables, column, levels, late):
+    found = []
+    for seed in tables["course"]["seed"].unique():
+        pairs = [early_and_late(tables, column, level, seed) for level in levels]
+        found.append(min(early - late * end for early, end in pairs))
+    return np.mean(found)
+
+
+OF_LINEAR = {"network": "logistic regression"}
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -279,6 +565,16 @@ STATISTICS = {
     "C1.4b": lambda t: extremes(right(t, "real")) - extremes(right(t, "randX")),
     "C1.4c": lambda t: extremes(right(t, "real")) - extremes(right(t, "randY")),
     "C1.5": lambda t: within(t, "randY") / within(t, "randX"),
+    "C2.1a": lambda t: smooth(t, filters(t, "randY", "low", after=False)),
+    "C2.1b": lambda t: smooth(t, filters(t, "randX", "low")),
+    "C2.2a": lambda t: over_filters(t, "response", "shuffled"),
+    "C2.2b": lambda t: over_filters(t, "response", "response", "randX"),
+    "C2.2c": lambda t: over_filters(t, "spread", "random"),
+    "C2.3a": lambda t: faster(t, "randY, all but the last layer"),
+    "C2.3b": lambda t: faster(t, "randY filters"),
+    "C2.3c": lambda t: faster(t, "randY filters", "randY filters, shuffled"),
+    "C2.3d": lambda t: faster(t, "Gaussian, randY's covariance"),
+    "C2.4": profile_correlation,
     "C3.1a": difference,
     "C3.1b": most_of_training,
     "C3.2": lambda t: difference(t, task=OWN_CLASS),
@@ -289,6 +585,22 @@ STATISTICS = {
     "C4.1a": lambda t: own_over_other(t, "real").mean(),
     "C4.1b": lambda t: own_over_other(t, "randX").mean(),
     "C4.2": influence,
+    "C5.1a": lambda t: width_doublings(t, "inputs", BEST),
+    "C5.1b": lambda t: width_doublings(t, "labels", BEST),
+    "C5.1c": lambda t: width_doublings(t, "inputs", END),
+    "C5.1d": lambda t: width_doublings(t, "labels", END),
+    "C5.2a": lambda t: gained_more(t, "inputs"),
+    "C5.2b": lambda t: gained_more(t, "labels"),
+    "C5.3": steps,
+    "C5.4": wide_half,
+    "C5.5a": lambda t: width_doublings(t, "inputs", BEST, below="left out"),
+    "C5.5b": lambda t: width_doublings(t, "labels", BEST, below="left out"),
+    "N6.1a": lambda t: at_threshold(t, END, narrower),
+    "N6.1b": lambda t: at_threshold(t, END, lambda right, at: max(right)),
+    "N6.2": lambda t: at_threshold(t, BEST, narrower),
+    "X6.1": final_ascent,
+    "M6.1": slope,
+    "M6.2": still_full,
     "C6.1a": lambda t: saves_more(t, "randX"),
     "C6.1b": lambda t: saves_more(t, "partly randX"),
     "C6.1c": lambda t: (doublings(t, "randX") - doublings(t, "real")).mean(),
@@ -301,6 +613,29 @@ STATISTICS = {
     "B1.1": lambda t: memorizes(t).mean(),
     "B1.2": lambda t: generalizes(t).mean(),
     "B1.3": lambda t: (memorizes(t) - generalizes(t)).mean(),
+    "C9.1a": lambda t: more_critical(t, "randX"),
+    "C9.1b": lambda t: more_critical(t, "randX", "real images"),
+    "C9.1c": lambda t: more_critical(t, "randY"),
+    "C9.2a": smallest_rise,
+    "C9.2b": largest_unrest,
+    "C9.3a": lambda t: from_peak(t, 0),
+    "C9.3b": lambda t: from_peak(t, -1),
+    "C9.4": at_every_radius,
+    "C7.1a": lambda t: rank_with_noise(t, "ratio", "random labels", True).mean(),
+    "C7.1b": lambda t: rank_with_noise(t, "ratio", "random inputs", True).mean(),
+    "C7.2a": lambda t: falls(t, "random labels"),
+    "C7.2b": lambda t: falls(t, "random inputs"),
+    "C7.3a": lambda t: grows_with_training(t, "train"),
+    "C7.3b": lambda t: grows_with_training(t, "validation", -1),
+    "C7.4a": lambda t: grows_with_training(t, "ratio"),
+    "C7.4b": grows_more_than_on_clean_data,
+    "C7.5a": lambda t: ahead(t, "right", "wrong"),
+    "C7.5b": lambda t: ahead(t, "right", "wrong", kind="random inputs"),
+    "L1.1": lambda t: ahead(t, "true class", "wrong", **OF_LINEAR),
+    "L1.2": lambda t: grows_with_training(t, "wrong", **OF_LINEAR),
+    "N1.1": lambda t: least(t, "explained", (0, *SHARES), 0),
+    "N1.2": lambda t: least(t, "explained", (0,), 1),
+    "N1.3": lambda t: least(t, "kappa", SHARES, 1),
 }
 
 
@@ -308,6 +643,26 @@ STATISTICS = {
 def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
     found = STATISTICS[row["id"]](record.tables)
     assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("record", lab.recorded("03-first-layer-filters").values())
+def test_the_recorded_filters_have_the_low_frequency_share_of_the_course(record):
+    table, course = record.tables["filters"], record.tables["course"].query("seed == 0")
+    size = table["row"].max() + 1
+    wave = np.exp(-2j * np.pi * np.outer(range(size), range(size)) / size)
+    slow = [f for f in range(size) if min(f, size - f) / size <= 0.25]
+    for condition, rows in table.groupby("condition"):
+        shares = []
+        for _, one in rows.groupby("filter"):
+            maps = [m.pivot(index="row", columns="column", values="weight").to_numpy()
+                    for _, m in one.groupby("channel")]  # fmt: skip
+            energy = sum(abs(wave @ m @ wave.T) ** 2 for m in maps)
+            shares.append(energy[np.ix_(slow, slow)].sum() / energy.sum())
+        initial = condition == "initial"
+        which = course["condition"] == ("randY" if initial else condition)
+        which &= course["epoch"] == (0 if initial else course["epoch"].max())
+        said = course[which]["low"].item()
+        assert np.mean(shares) == pytest.approx(said, abs=1e-3)
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)

@@ -30,7 +30,10 @@ def git(*arguments: str) -> str:
 
 def history() -> list[Version]:
     """Each version of the claims with the time at which it was written, newest first."""
-    commits = [line.split() for line in git("log", "--format=%H %aI", "--", FILE).splitlines()]
+    commits = [
+        line.split()
+        for line in git("log", "--full-history", "--format=%H %aI", "--", FILE).splitlines()
+    ]
     return [
         (datetime.fromisoformat(when), by_id(git("show", f"{commit}:{FILE}")))
         for commit, when in commits
@@ -42,13 +45,16 @@ def by_id(text: str) -> dict[str, Mapping[str, Any]]:
 
 
 def declared(claim: Mapping[str, Any], versions: list[Version]) -> datetime | None:
-    """When the claim got the test that it has now; None if it stands in no version."""
+    """When the claim got the test that it has now; None if it stands in no version.
+
+    A version without the claim says nothing: chapters are written side by side.
+    """
     found = None
     for when, version in sorted(versions, key=lambda version: version[0], reverse=True):
-        before = version.get(claim["id"])
-        if before is None or any(before.get(name) != claim.get(name) for name in DECIDES):
+        before = version.get(claim["id"], claim)
+        if any(before.get(name) != claim.get(name) for name in DECIDES):
             break
-        found = when
+        found = when if claim["id"] in version else found
     return found
 
 
@@ -87,3 +93,4 @@ def test_a_changed_threshold_counts_from_its_change():
     assert declared(claim, list(zip(days, texts, strict=True))) == days[1]
     assert declared({**claim, "seeds": 6}, list(zip(days, texts, strict=True))) is None
     assert declared({**claim, "id": "C2"}, [(days[0], {"C1": claim})]) is None
+    assert declared(claim, [(days[0], {"C1": claim}), (days[1], {})]) == days[0]

@@ -143,6 +143,41 @@ def memorizing_takes_no_longer(tables: Tables) -> Tables:
     return {**tables, "label_noise": rows.assign(updates=rows["update"].max() / rows["value"])}
 
 
+# Chapter 09
+
+
+def course_with(tables: Tables, kind: str, network: str = "MLP", **columns: str) -> Tables:
+    """The course of one kind of noise with columns that are others' (or 0 for no column)."""
+    course = tables["course"].copy()
+    rows = (course["kind"] == kind) & (course["network"] == network)
+    for column, other in columns.items():
+        course.loc[rows, column] = tables["course"].loc[rows, other] if other else 0.0
+    return {**tables, "course": course}
+
+
+def wrong_labels_come_with_the_right_ones(tables: Tables) -> Tables:
+    return course_with(tables, "random labels", corrupted="clean")
+
+
+def accuracy_never_falls(tables: Tables) -> Tables:
+    course = tables["course"]
+    best = course.groupby(["network", "kind", "level", "seed"])["validation"].cummax()
+    return {**tables, "course": course.assign(validation=best)}
+
+
+def noise_makes_nothing_critical(tables: Tables) -> Tables:
+    return {**tables, "course": tables["course"].assign(critical=0.5)}
+
+
+def the_linear_model_never_knows_the_true_class(tables: Tables) -> Tables:
+    return course_with(tables, "random labels", "logistic regression", as_true="")
+
+
+def the_linear_model_explains_half(tables: Tables) -> Tables:
+    course = tables["course"]
+    return {**tables, "course": course.assign(explained=course["explained"] / 2)}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}
@@ -158,6 +193,12 @@ ALIKE = {"on all of them about alike": "How unequally does the loss depend on th
 SHARED = {
     "Real digits share more at first": "How much classes share, by update",
     "depends on how training is averaged": "Do classes share more in real data?",
+}
+FALLS = {"gets worse on new images": "does not get worse at each share"}
+BY_HEART = {"Right labels first; the wrong": "Right and wrong labels, new images and critical"}
+CRITICAL = {
+    "and more critical ones": "Accuracy and critical samples by epoch and share of noise",
+    "near a decision boundary grow from": "Then it memorizes the rest and gets worse",
 }
 
 SOON = {"Random labels take longer": "Time on noise over time on real data, by what counts"}
@@ -209,6 +250,19 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (noise_is_always_slower, TURNS),
         (random_labels_are_fitted_soon, SOON),
         (memorizing_takes_no_longer, WINDOW),
+    ],
+    "09-patterns-first": [
+        (wrong_labels_come_with_the_right_ones, BY_HEART),
+        (accuracy_never_falls, BY_HEART | FALLS),
+        (noise_makes_nothing_critical, CRITICAL),
+        (
+            the_linear_model_never_knows_the_true_class,
+            {"A linear model, too,": "Right and wrong labels by epoch, for each network"},
+        ),
+        (
+            the_linear_model_explains_half,
+            {"that the network knows early": "How much of the network's answers"},
+        ),
     ],
 }
 CASES = [

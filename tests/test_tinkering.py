@@ -34,6 +34,13 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "batch_size": 5},
     ],
+    "03-first-layer-filters": [
+        {"filters": 4},
+        {"examples": 80, "kernel": 4, "dense": 8},
+        {"seeds": 2, "halved": 2, "learning_rate": 0.05},
+        {"data": OWN, "examples": 90},
+        {"data": FEW, "examples": 60},
+    ],
     "04-loss-sensitivity": [
         {"hidden": [32]},
         {"examples": 60, "side": 4},
@@ -50,6 +57,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 15, "side": 6},
     ],
+    "06-capacity": [
+        {"widths": [4, 16]},
+        {"examples": 50, "noise_levels": [0.5], "validation": 20},
+        {"momentum": 0.0, "learning_rate": 0.2, "seeds": 2},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 80},
+        {"data": FEW, "examples": 40, "batch_size": 5},
+    ],
     "07-time-to-convergence": [
         {"hidden": [32], "part": 0.2},
         {"widths": [2, 8, 32, 64], "seeds": 2},
@@ -58,13 +73,40 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 50},
     ],
+    "08-critical-samples": [
+        {"hidden": [32]},
+        {"seeds": 2, "epochs": 1},
+        {"images": 5, "radii": [2, 40], "steps": 3, "momentum": 0.0},
+        {"data": OWN, "examples": 150},
+        {"data": VECTORS, "other_radii": [0.1, 1.0]},
+        {"data": FEW, "examples": 50},
+    ],
+    "09-patterns-first": [
+        {"hidden": [32]},
+        {"noise_levels": [0.5], "radii": [8], "seeds": 2},
+        {"channels": [4, 6], "evaluations": 2, "momentum": 0.0},
+        {"data": OWN, "channels": [4, 4]},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 60},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
+FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
+FILTERS |= {"batch_size": 10}
 QUICKER: dict[str, dict[str, object]] = {
     "01-fitting-noise": {"examples": 120, "epochs": 25, "noise_levels": [0.2], "seeds": 5},
     "02-easy-examples": {"networks": 12, "batch_size": 20},
+    "03-first-layer-filters": FILTERS,
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
+    "06-capacity": [
+        {"widths": [4, 16]},
+        {"examples": 50, "noise_levels": [0.5], "validation": 20},
+        {"momentum": 0.0, "learning_rate": 0.2, "seeds": 2},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 80},
+        {"data": FEW, "examples": 40, "batch_size": 5},
+    ],
     "07-time-to-convergence": {
         "examples": 80,
         "fewer": [4, 2, 1],
@@ -74,9 +116,45 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 25,
         "seeds": 5,
     },
+    "08-critical-samples": [
+        {"hidden": [32]},
+        {"seeds": 2, "epochs": 1},
+        {"images": 5, "radii": [2, 40], "steps": 3, "momentum": 0.0},
+        {"data": OWN, "examples": 150},
+        {"data": VECTORS, "other_radii": [0.1, 1.0]},
+        {"data": FEW, "examples": 50},
+    ],
+    "09-patterns-first": [
+        {"hidden": [32]},
+        {"noise_levels": [0.5], "radii": [8], "seeds": 2},
+        {"channels": [4, 6], "evaluations": 2, "momentum": 0.0},
+        {"data": OWN, "channels": [4, 4]},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 60},
+    ],
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
 MISTAKES: dict[str, list[dict[str, object]]] = {
+    "03-first-layer-filters": [
+        {"data": VECTORS},
+        {"kernel": 3},
+        {"network": "large"},
+        {"filters": 0},
+        {"dense": 2.5},
+        {"fine_tuning": 0},
+        {"learning_rate": -1},
+    ],
+    "06-capacity": [
+        {"noise_levels": [0.2, 1.2]},
+        {"noise_levels": [-0.1]},
+        {"noise_levels": [1.0]},
+        {"noise_levels": []},
+        {"widths": [0, 4]},
+        {"widths": [2.5, 4]},
+        {"widths": [8]},
+        {"bit_widths": [3, 3]},
+        {"validation": 0},
+    ],
     "07-time-to-convergence": [
         {"thresholds": [0.9, 1.2]},
         {"thresholds": [0, 0.9]},
@@ -159,7 +237,8 @@ def recorded(tables: list[dict]) -> dict[str, float]:
 def test_every_chapter_is_tinkered_with(path):
     edits = EDITS.get(path.stem, [])
     assert len(edits) >= 3, "add three edits of its parameters to the table above"
-    assert {OWN, VECTORS, FEW} <= {edit.get("data") for edit in edits}
+    tried = [*edits, *MISTAKES.get(path.stem, [])]  # vectors where images are needed
+    assert {OWN, VECTORS, FEW} <= {edit.get("data") for edit in tried}
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
@@ -188,14 +267,15 @@ def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_l
     [pytest.param(stem, m, id=f"{stem[:2]}-{m}") for stem, some in MISTAKES.items() for m in some],
 )
 def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name(
-    chapter, mistake, tmp_path, monkeypatch
+    chapter, mistake, own_data, tmp_path, monkeypatch
 ):
+    wrong = mistake | ({"data": own_data[VECTORS], "examples": 100} if "data" in mistake else {})
     for variable, value in chapters.QUICK.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", None)
     with pytest.raises(ArgumentError, match=rf"^{next(iter(mistake))}: given "):
-        reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", mistake)
+        reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", wrong)
 
 
 @pytest.fixture

@@ -183,6 +183,10 @@ def _easiness(tables: Tables) -> pd.DataFrame:
     return shares.rename_axis(["condition", "x"]).reset_index()
 
 
+def _smoothness(tables: Tables) -> pd.DataFrame:
+    return _mean(tables["course"].query("condition in @COLOURS"), "epoch", "low")
+
+
 def _gini(tables: Tables) -> pd.DataFrame:
     kept = "task == 'classes of the data' and derivative == 'total' and norm == 'l1'"
     return _mean(tables["gini"].query(kept), "update", "gini")
@@ -196,11 +200,32 @@ def _own_over_others(tables: Tables) -> pd.DataFrame:
     return means[0].assign(y=np.log(means[0]["y"] / means[1]["y"]).clip(0))
 
 
+def _accuracy_by_width(tables: Tables) -> pd.DataFrame:
+    """At the best epoch, on clean data and with the highest share of noise."""
+    table = tables["networks"]
+    names = {"clean": "real", "inputs": "randX", "labels": "randY"}
+    top = table["noise"].isin([0, table["noise"].max()])
+    rows = table[top & table["kind"].isin(names)]
+    return _mean(rows.assign(condition=rows["kind"].map(names)), "width", "accuracy_best")
+
+
 def _epochs(tables: Tables) -> pd.DataFrame:
     """Epochs to the highest training accuracy by the number of training images."""
     times = tables["times"]
     converged = times["threshold"] == times["threshold"].max()
     return _mean(times[converged & (times["axis"] == "images")], "value", "epochs")
+
+
+def _critical(tables: Tables) -> pd.DataFrame:
+    return _mean(tables["course"].query("images == 'validation' and epoch > 0"), "epoch", "ratio")
+
+
+def _new_images(tables: Tables) -> pd.DataFrame:
+    """Validation accuracy on clean data, and where two fifths are noise."""
+    names = {"clean": "real", "random inputs": "randX", "random labels": "randY"}
+    rows = tables["course"].query("network == 'MLP' and level in [0, 0.4]")
+    rows = rows.assign(condition=rows["kind"].map(names))
+    return _mean(rows, "epoch", "validation")
 
 
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -214,10 +239,18 @@ ENTRIES = {
            "training accuracy by epoch", _fitting, False),
     "02": ("Are some examples easy for every network, and does noise have such examples?",
            "share of networks right, sorted", _easiness, False),
+    "03": ("What do a network's filters learn when the labels say nothing?",
+           "smoothness of the filters by epoch", _smoothness, False),
     "04": ("Does the loss depend on a few images or on all of them?",
            "Gini by update", _gini, True),
     "05": ("Do classes learn from each other's examples?",
            "own over other classes by update (log)", _own_over_others, True),
+    "06": ("Does a network have to be larger when its data are noisy?",
+           "validation accuracy by width, most noise", _accuracy_by_width, True),
     "07": ("Does noise take longer to fit, and what do more units and more images change?",
            "epochs to fit by number of images", _epochs, True),
+    "08": ("From how many images does a small change lead to another class?",
+           "critical sample ratio by epoch", _critical, True),
+    "09": ("Does a network learn patterns before it learns exceptions by heart?",
+           "accuracy on new images by epoch, 40 % noise", _new_images, True),
 }  # fmt: skip
