@@ -157,7 +157,7 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    layers = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
+    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
     layers.append(line.mark_line(point=points))
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
@@ -172,7 +172,8 @@ def lines(
         layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
-    return _finish(chart, controls, phone=_PHONE_HEIGHT)
+    said = f"{title or 'At the end'}: {said}."
+    return _finish(chart, controls, phone=_PHONE_HEIGHT, said=said)
 
 
 def intervals(
@@ -233,7 +234,8 @@ def intervals(
         layers.insert(0, threshold.mark_rule(strokeDash=[4, 4], color=GREY, strokeWidth=1.5))
     height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
-    return _finish(chart, ())
+    rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
+    return _finish(chart, (), said=f"{'; '.join(rows)}.")
 
 
 def matrices(
@@ -386,11 +388,14 @@ def _ends(
     controls: Sequence[Control],
     labels: Mapping[Any, str],
     bracket: tuple[str, str, str] | None,
-) -> list[alt.Chart]:
-    """Names and last values beside the lines' ends, for each state of the controls."""
+) -> tuple[list[alt.Chart], str]:
+    """Names and last values beside the lines' ends, for each state of the controls; and in words.
+
+    The words are those of the state at the start.
+    """
     (x, y, series), (across, up) = columns, axes
     keys, styles = [control.column for control in controls], _styles(data, series)
-    start, texts, bars = [control.start for control in controls], [], []
+    start, texts, bars, said = [control.start for control in controls], [], [], ""
     for key, group in data.groupby(keys, sort=False) if keys else [((), data)]:
         drawn = group[np.isfinite(group[y].astype(float))].sort_values(x, kind="stable")
         last = drawn.groupby(series, sort=False).tail(1) if series else drawn.tail(1)
@@ -406,7 +411,9 @@ def _ends(
         ]
         fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
         found = [found[round(i)] for i in fitting]
-        if bracket and list(map(_rounded, key)) == start and {*bracket[:2]} <= {*last.index}:
+        begins = list(map(_rounded, key)) == start
+        said = ", ".join(one["text"] for one in reversed(found)) if begins else said
+        if bracket and begins and {*bracket[:2]} <= {*last.index}:
             bar = [last[y][name] for name in bracket[:2]]
             bars = [state | {"end_y": bar[0], "end_to": bar[1]}]
             found += _beside(bracket[2], across.high, up, bar)
@@ -436,7 +443,7 @@ def _ends(
         layers.append(bar.encode(low, y2="end_to").mark_rule(color=INK, xOffset=14))
         tick = {"color": INK, "xOffset": 9, "x2Offset": 19}
         layers += [bar.encode(y, x2="end_right").mark_rule(**tick) for y in (low, high)]
-    return layers
+    return layers, said
 
 
 def _beside(text: str, x: float, up: _Axis, bar: Sequence[float]) -> list[dict[str, Any]]:

@@ -309,7 +309,8 @@ def _by_data(row: ledger.Row) -> dict[tuple[str, str], Verdict]:
     found: dict[tuple[str, str], Verdict] = {}
     for place, runs in zip((HERE, RECORDED), row[1:], strict=True):
         for run, verdict in ledger.judged([], runs):
-            found.setdefault((place, ledger.data_of(run)), verdict)
+            data = (run.partition(": ")[2] or run).split(",")[0]  # of "Recorded: MNIST, bf16"
+            found.setdefault((place, data), verdict)
     return found
 
 

@@ -121,7 +121,8 @@ class Figure(Display):
         title: what to see.
         subtitle: the measured quantity, its unit, and what its ends mean.
         caption: what is averaged, over how many seeds, and which band is drawn.
-        alt: what the chart shows, for readers who do not see it.
+        alt: what the chart shows, for readers who do not see it; the values that stand as text
+            in it follow by themselves.
 
     Raises:
         ArgumentError: no chart, or an empty alt text or caption.
@@ -133,9 +134,12 @@ class Figure(Display):
         charts = list(chart) if isinstance(chart, list | tuple) else [chart]
         if not charts or not all(hasattr(one, "to_dict") for one in charts):
             raise ArgumentError("chart", chart, "an Altair chart or a sequence of them")
-        self.alt, self.caption = _text("alt", alt), _text("caption", caption)
-        self.title, self.subtitle = title, subtitle
-        self.specs = [_spec(one, self.alt) for one in charts]
+        self.caption, self.title, self.subtitle = _text("caption", caption), title, subtitle
+        self.specs = [_spec(one) for one in charts]
+        said = [spec["usermeta"]["memhelpers"].pop("said", "") for spec in self.specs]
+        self.alt = " ".join(filter(None, [_text("alt", alt), *said]))
+        for spec in self.specs:
+            spec.setdefault("description", self.alt)
         self.id = _id(json.dumps([self.specs, title, subtitle, alt, caption], sort_keys=True))
 
     def html(self, still: bool = True) -> str:
@@ -242,7 +246,7 @@ class Switch(Display):
         )
         panels = "".join(f"<div>{panel}</div>\n" for panel in shown)
         return (
-            f'<div class="mem-switch" id="{id}">\n<style>{_switching(id, len(shown))}</style>\n'
+            f'<div class="mem-switch" id="{id}">\n<style>{_SWITCHING}</style>\n'
             f'<fieldset role="radiogroup" aria-label="Run">\n{choices}</fieldset>\n'
             f'<div class="mem-switched">\n{panels}</div>\n</div>'
         )
@@ -253,13 +257,13 @@ class Switch(Display):
         return "\n".join(shown)
 
 
-def _switching(id: str, count: int) -> str:
-    """Style that hides the panels that are not chosen."""
-    hidden = ", ".join(
-        f"#{id}:not(:has(> fieldset > label:nth-of-type({k}) > :checked)) > div > :nth-child({k})"
-        for k in range(1, count + 1)
+# Hides the panels that are not chosen, of up to twelve.
+_SWITCHING = "@supports selector(:has(*)) {{ {} {{ display: none }} }}".format(
+    ", ".join(
+        f".mem-switch:not(:has(> fieldset > :nth-child({k}) > :checked)) > div > :nth-child({k})"
+        for k in range(1, 13)
     )
-    return f"@supports selector(:has(*)) {{ {hidden} {{ display: none }} }}"
+)
 
 
 def images(
@@ -354,11 +358,10 @@ def _heading(title: str, subtitle: str = "") -> str:
     )
 
 
-def _spec(chart: Any, text: str) -> dict[str, Any]:
-    """The chart's Vega-Lite specification: compact data, alt text, the one style."""
+def _spec(chart: Any) -> dict[str, Any]:
+    """The chart's Vega-Lite specification: compact data, the one style."""
     with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
         spec = chart.to_dict()
-    spec.setdefault("description", text)
     notes = spec.setdefault("usermeta", {}).setdefault("memhelpers", {})
     notes["dark"] = {light: dark for light, dark in DARK.items() if light in json.dumps(spec)}
     return spec

@@ -114,11 +114,6 @@ def _pill(verdict: str, text: str, note: str, tag: str = "span") -> str:
     return f'<{tag} class="mem-pill" style="{style}">{shown}</{tag.split()[0]}>'
 
 
-def data_of(run: str) -> str:
-    """The data set in the title of a run: MNIST in "Recorded: MNIST, 2 x 512 units"."""
-    return (run.partition(": ")[2] or run).split(",")[0]
-
-
 def judged(here: Runs, recorded: Runs) -> list[tuple[str, Any]]:
     """The runs with a verdict, the one that counts first: the largest recorded, else the page's."""
     return [(run, one) for run, one in [*recorded, *here] if not isinstance(one, str)]
