@@ -3,7 +3,7 @@
 Arpit et al. 2017, Sec. 4.1. An image x is *critical* at the radius r if the box around it holds an
 image of another predicted class,
 
-    exists x' with max_i |x'_i - x_i| <= r and argmax f(x') != argmax f(x).
+    exists x' with max_i abs(x'_i - x_i) <= r and argmax f(x') != argmax f(x).
 
 The *critical sample ratio* is the share of such images; a high one says that the network has drawn
 its boundaries close around the data. `search` is the paper's LASS (Langevin adversarial sample

@@ -178,6 +178,27 @@ def the_linear_model_explains_half(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(explained=course["explained"] / 2)}
 
 
+# Chapter 08
+
+
+def real_data_are_most_critical(tables: Tables) -> Tables:
+    exact = tables["exact"].assign(condition="real")
+    return renamed({**tables, "exact": exact}, real="randY", randY="real")
+
+
+def one_radius_turns_the_order(tables: Tables) -> Tables:
+    course = tables["course"].copy()
+    course.loc[(course["condition"] == "real") & (course["radius"] == 16), "ratio"] = 1.0
+    return {**tables, "course": course}
+
+
+def one_search_turns_the_order(tables: Tables) -> Tables:
+    searches = tables["searches"].copy()
+    some = (searches["condition"] == "real") & (searches["search"] == "four searches")
+    searches.loc[some, "ratio"] = 0.9
+    return {**tables, "searches": searches}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}
@@ -207,6 +228,12 @@ TURNS = {
     "Noise is slower to 90 %, and faster to 100 %": "Epochs to a training accuracy, on real data",
     "depends on what counts as fitted": "Does noise take longer to fit than real data?",
 }
+CLOSE = {
+    "After training on noise, many more images are critical": "Share of critical images while",
+    "close to most images": "How often does a small change lead to another class?",
+}
+EVERY_RADIUS = {"more critical images at every radius": "Share of critical images at the end"}
+EVERY_SEARCH = {"Whichever search is used": "The ratio at the end, by search"}
 
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
@@ -263,6 +290,11 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             the_linear_model_explains_half,
             {"that the network knows early": "How much of the network's answers"},
         ),
+    ],
+    "08-critical-samples": [
+        (real_data_are_most_critical, CLOSE | EVERY_RADIUS),
+        (one_radius_turns_the_order, EVERY_RADIUS),
+        (one_search_turns_the_order, EVERY_SEARCH),
     ],
 }
 CASES = [
