@@ -466,19 +466,22 @@ SHARES = (0.2, 0.4, 0.6, 0.8)
 COLUMNS = {"right": "clean", "wrong": "corrupted", "true class": "as_true"}
 
 
+def rows_of(table, level, kind, network):
+    rows = table[(table["network"] == network) & (table["level"] == level)]
+    return rows[rows["kind"] == (kind if level else "clean")]
+
+
 def curve(tables, column, level, seed, kind="random labels", network="MLP"):
     """A quantity of one network by epoch."""
-    name = "critical" if column == "ratio" else "course"
-    rows = tables[name][tables[name]["network"] == network]
-    rows = rows[(rows["kind"] == (kind if level else "clean")) & (rows["level"] == level)]
+    rows = rows_of(tables["critical" if column == "ratio" else "course"], level, kind, network)
     return rows[rows["seed"] == seed].groupby("epoch")[COLUMNS.get(column, column)].mean()
 
 
-def others_peak(tables, level, seed, **which):
+def others_peak(tables, level, seed, kind="random labels", network="MLP"):
     """The first epoch at which the other seeds do best on validation images."""
-    others = set(tables["course"]["seed"]) - {seed}
-    curves = [curve(tables, "validation", level, other, **which) for other in others]
-    return pd.concat(curves, axis=1).mean(axis=1).round(6).idxmax()
+    rows = rows_of(tables["course"], level, kind, network)
+    others = rows[rows["seed"] != seed].groupby("epoch")["validation"]
+    return others.mean().round(6).idxmax()
 
 
 def worst(tables, number, **which):
