@@ -41,13 +41,6 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": OWN, "examples": 90},
         {"data": FEW, "examples": 60},
     ],
-    "03-first-layer-filters": [
-        {"filters": 4},
-        {"examples": 80, "kernel": 4, "dense": 8},
-        {"seeds": 2, "halved": 2, "learning_rate": 0.05},
-        {"data": OWN, "examples": 90},
-        {"data": FEW, "examples": 60},
-    ],
     "04-loss-sensitivity": [
         {"hidden": [32]},
         {"examples": 60, "side": 4},
@@ -68,26 +61,12 @@ EDITS: dict[str, list[dict[str, object]]] = {
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
 FILTERS |= {"batch_size": 10}
-FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
-FILTERS |= {"batch_size": 10}
 QUICKER: dict[str, dict[str, object]] = {
     "01-fitting-noise": {"examples": 120, "epochs": 25, "noise_levels": [0.2], "seeds": 5},
     "02-easy-examples": {"networks": 12, "batch_size": 20},
     "03-first-layer-filters": FILTERS,
-    "03-first-layer-filters": FILTERS,
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
-}
-# Chapters that need images -> parameters that they check themselves, each with a value outside.
-IMAGES_ONLY: dict[str, dict[str, object]] = {
-    "03-first-layer-filters": {
-        "kernel": 3,
-        "network": "large",
-        "filters": 0,
-        "dense": 2.5,
-        "fine_tuning": 0,
-        "learning_rate": -1,
-    },
 }
 # Chapters that need images -> parameters that they check themselves, each with a value outside.
 IMAGES_ONLY: dict[str, dict[str, object]] = {
