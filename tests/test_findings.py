@@ -230,7 +230,7 @@ TURNS = {
 }
 CLOSE = {
     "After training on noise, many more images are critical": "Share of critical images while",
-    "close to most images": "How often does a small change lead to another class?",
+    "close to far more images": "How often does a small change lead to another class?",
 }
 EVERY_RADIUS = {"more critical images at every radius": "Share of critical images at the end"}
 EVERY_SEARCH = {"Whichever search is used": "The ratio at the end, by search"}
