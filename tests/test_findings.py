@@ -118,6 +118,37 @@ def others_matter_most(tables: Tables) -> Tables:
     return {**tables, "course": course}
 
 
+# Chapter 06
+
+
+def noise_calls_for_width(tables: Tables) -> Tables:
+    """Clean data do with any width; noisy data get better with every doubling."""
+    table = tables["networks"].copy()
+    noisy = table["kind"].isin(["inputs", "labels"])
+    for column in ("accuracy_best", "accuracy_end"):
+        table[column] = np.where(noisy, np.log2(table["width"]) / 10, 0.9)
+    return {**tables, "networks": table}
+
+
+def the_error_peaks_where_labels_are_fitted(tables: Tables) -> Tables:
+    table = tables["networks"].copy()
+    labels, widths = table["kind"] == "labels", sorted(table["width"].unique())
+    table.loc[labels, "train_accuracy"] = np.where(table["width"] >= widths[-3], 1.0, 0.5)[labels]
+    table.loc[labels & (table["width"] == widths[-3]), "accuracy_end"] = 0.0
+    return {**tables, "networks": table}
+
+
+def each_size_holds_as_much(tables: Tables) -> Tables:
+    table = tables["bits"]
+    return {**tables, "bits": table.assign(bits=1.5 * table["parameters"])}
+
+
+def width_gains_nothing(tables: Tables) -> Tables:
+    table = tables["networks"].copy()
+    table[["accuracy_best", "accuracy_end"]] = 0.5
+    return {**tables, "networks": table}
+
+
 # Chapter 07
 
 
@@ -235,6 +266,16 @@ CLOSE = {
 EVERY_RADIUS = {"more critical images at every radius": "Share of critical images at the end"}
 EVERY_SEARCH = {"Whichever search is used": "The ratio at the end, by search"}
 
+DOUBLED = {
+    "In no reading is a doubling sure": "Both are more than a doubling",
+    "in 0 of 4 readings": "in 4 of 4 readings",
+    "noisy data go on gaining": "Noisy inputs and labels call for twice the width",
+}
+GAINED = {
+    "Beyond that width, noisy data gain more": "What is gained beyond the width that clean",
+    "noisy data go on gaining": "Validation accuracy by width and share of noise",
+}
+
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
@@ -272,6 +313,19 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             others_matter_most,
             {"depends most on its own images": "Sensitivity of each class to the images of each"},
         ),
+    ],
+    "06-capacity": [
+        (noise_calls_for_width, DOUBLED),
+        (width_gains_nothing, GAINED),
+        (
+            the_error_peaks_where_labels_are_fitted,
+            {"error does not rise up to": "rises and falls again: double descent"},
+        ),
+        (
+            each_size_holds_as_much,
+            {"Larger networks hold more bits": "Networks of every size hold about as many bits"},
+        ),
+    ],
     ],
     "07-time-to-convergence": [
         (noise_is_always_slower, TURNS),
