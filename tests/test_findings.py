@@ -248,10 +248,7 @@ SHARED = {
 }
 FALLS = {"gets worse on new images": "does not get worse at each share"}
 BY_HEART = {"Right labels first; the wrong": "Right and wrong labels, new images and critical"}
-CRITICAL = {
-    "and more critical ones": "Accuracy and critical samples by epoch and share of noise",
-    "near a decision boundary grow from": "Then it memorizes the rest and gets worse",
-}
+CRITICAL = {"and more critical ones": "Accuracy and critical samples by epoch and share"}
 
 SOON = {"Random labels take longer": "Time on noise over time on real data, by what counts"}
 WINDOW = {"the time to memorize outgrows the time to generalize": "The two times, by the number of"}
