@@ -323,11 +323,15 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"Larger networks hold more bits": "Networks of every size hold about as many bits"},
         ),
     ],
-    ],
     "07-time-to-convergence": [
         (noise_is_always_slower, TURNS),
         (random_labels_are_fitted_soon, SOON),
         (memorizing_takes_no_longer, WINDOW),
+    ],
+    "08-critical-samples": [
+        (real_data_are_most_critical, CLOSE | EVERY_RADIUS),
+        (one_radius_turns_the_order, EVERY_RADIUS),
+        (one_search_turns_the_order, EVERY_SEARCH),
     ],
     "09-patterns-first": [
         (wrong_labels_come_with_the_right_ones, BY_HEART),
@@ -341,11 +345,6 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             the_linear_model_explains_half,
             {"that the network knows early": "How much of the network's answers"},
         ),
-    ],
-    "08-critical-samples": [
-        (real_data_are_most_critical, CLOSE | EVERY_RADIUS),
-        (one_radius_turns_the_order, EVERY_RADIUS),
-        (one_search_turns_the_order, EVERY_SEARCH),
     ],
 }
 CASES = [
