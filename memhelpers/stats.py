@@ -19,7 +19,6 @@ import scipy.stats
 from memhelpers.errors import (
     ArgumentError,
     check_choice,
-    check_fraction,
     check_function,
     check_instance,
     check_positive_int,
@@ -141,26 +140,13 @@ def coverage(n: int) -> str:
     return f"95 % interval ({method}; covers {covers} for log-normal ones)"
 
 
-@dataclass(frozen=True)
-class SignTest:
-    """How many of n seeds lie above, and the two-sided p-value of so many if it were a coin's."""
-
-    above: int
-    n: int
-    p: float
-
-    def __str__(self) -> str:
-        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.2g}"
-        return f"{self.above} of {self.n} seeds above, {p}"
-
-
-def sign_test(values: object, threshold: float = 0.0) -> SignTest:
-    """Counts the seeds, [n], whose value exceeds a threshold, as a difference a - b does 0."""
+def sign_test(values: object, threshold: float = 0.0) -> str:
+    """Counts the seeds, [n], above a threshold, with the two-sided p-value if it were a coin's."""
     rows = _finite("values", values)
     # A value that is equal says nothing for either side, so the p-value leaves it out.
     above, unequal = int((rows > threshold).sum()), int((rows != threshold).sum())
     p = scipy.stats.binomtest(above, unequal).pvalue if unequal else 1.0
-    return SignTest(above, len(rows), float(p))
+    return f"{above} of {len(rows)} seeds above, p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
 
 
 @dataclass(frozen=True)
@@ -225,29 +211,6 @@ def overdispersion(
     return found if groups is correct else float(found[0])
 
 
-def extreme_excess(correct: object, cut: float = 0.05) -> float | np.ndarray:
-    """How many more examples are nearly always wrong or right than equally hard ones would be.
-
-    Args:
-        correct: as of `overdispersion`.
-        cut: success rates p_i up to this one, from 0 to below 1/2, count as extreme.
-
-    Returns:
-        The share of examples with p_i <= cut or p_i >= 1 - cut, minus the share that
-        Binomial(R, mean p) gives; from -1 to 1. Of `Groups` one for each, [H].
-    """
-    if check_fraction("cut", cut) >= 0.5:
-        raise ArgumentError("cut", cut, "a fraction below 1/2")
-    groups = correct if isinstance(correct, Groups) else Groups(correct)
-    networks, counts = groups.members.sum(1), groups.members @ groups.right
-    # .05 * 20 may not be 1 in floating point: half a count of slack would be too much, this is not.
-    few = np.floor(cut * networks + 1e-9)
-    ends = (counts <= few[:, None]) | (counts >= (networks - few)[:, None])
-    binomial = scipy.stats.binom(networks, counts.mean(1) / networks)
-    found = ends.mean(1) - binomial.cdf(few) - binomial.sf(networks - few - 1)
-    return found if groups is correct else float(found[0])
-
-
 def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool = False) -> Interval:
     """The 95 % interval over networks of a statistic of all of them, by leaving networks out.
 
@@ -261,7 +224,7 @@ def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool =
         correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
             each condition, whose networks are independent, so that the variances add.
         statistic: a function of `Groups` (one for each condition) that returns a number for each
-            group, [H], as `overdispersion` (with `runs` fixed), `extreme_excess` and ratios do.
+            group, [H], as `overdispersion` (with `runs` fixed) and ratios of it do.
         log: whether the ends are those of the logarithm, as is right for a ratio.
 
     Returns:

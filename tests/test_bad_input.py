@@ -208,8 +208,6 @@ CALLS = [
     (lambda: stats.overdispersion([[1, 1], [1, 1]]), "correct"),
     (lambda: stats.overdispersion([[1, 0], [0, 1]], runs=0.5), "runs"),
     (lambda: stats.overdispersion([[1, 0], [0, 1]], labels="ab"), "labels"),
-    (lambda: stats.extreme_excess([[1, 0], [0, 1]], cut=0.5), "cut"),
-    (lambda: stats.extreme_excess([[1, 0], [0, 1]], cut="a"), "cut"),
     (lambda: stats.sign_test(["a"]), "values"),
     (lambda: stats.coverage(0.5), "n"),
     (lambda: stats.jackknife(np.eye(8), "mean"), "statistic"),
