@@ -124,10 +124,10 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
 
 
 def get(id: str, claims: Mapping[str, Claim] | None = None) -> Claim:
-    """The claim of this id, among those declared or given; a `ClaimError` lists their ids."""
+    """The claim of this id, among those declared or given; a `ClaimError` if there is none."""
     claims = load() if claims is None else claims
     if id not in claims:
-        raise ClaimError(f"claim {id!r} is not declared; declared: {', '.join(claims)}")
+        raise ClaimError(f"claim {id!r} is not declared; allowed: an id of claims.yml, as 'C3.1a'")
     return claims[id]
 
 

@@ -79,20 +79,22 @@ def test_the_book_s_plan_counts_its_claims_and_takes_its_costs_from_records():
 
 def test_what_is_not_recorded_is_scaled_by_counted_work():
     wide = Experiment("02", "2 x 4096 units", {"hidden": (4096, 4096)})
-    measured = records.load("02-easy-examples", "paper-mnist-hidden=512-512").provenance
+    name = "paper-mnist-hidden=1024-1024-widths=0-128-256-512"
+    measured = records.load("02-easy-examples", name).provenance
     shape = (1, 28, 28)
-    times = mlp_flops(shape, (4096, 4096), 10) / mlp_flops(shape, (512, 512), 10)
+    times = mlp_flops(shape, (4096, 4096), 10) / mlp_flops(shape, (1024, 1024), 10)
     found = plan.cost(wide)
     assert found.minutes == pytest.approx(measured["wall_seconds"] / 60 * times)
     assert found.processor_minutes == pytest.approx(measured["cpu_seconds"] / 60 * times)
-    assert found.source == "scaled from paper-mnist-hidden=512-512"
+    assert found.source == f"scaled from {name}"
 
 
 def test_the_book_s_plan_sets_parameters_that_its_chapters_have():
     planned = plan.experiments()
     for experiment in planned:
         assert experiment.set.keys() <= experiment.parameters().keys()
-        assert plan.work(experiment.parameters()) > 0
+        if "hidden" in experiment.parameters():  # else a CNN, or one width after the other
+            assert plan.work(experiment.parameters()) > 0
     assert len({e.record() + e.chapter for e in planned}) == len(planned)
     assert all(
         entry.keys() <= {"chapter", "about", "set"}

@@ -267,10 +267,12 @@ def spread(right: object) -> object:
     return stats.overdispersion(right, 16)
 
 
-def extremes(groups: stats.Groups) -> np.ndarray:
+def extremes(right: object) -> object:
     """The share of examples that at most a fifth of the networks get right, or wrong."""
+    groups = right if isinstance(right, stats.Groups) else stats.Groups(right)
     rates = groups.members @ groups.right / groups.members.sum(1, keepdims=True)
-    return (abs(rates - 0.5) >= 0.3 - 1e-9).mean(1)
+    share = (abs(rates - 0.5) >= 0.3 - 1e-9).mean(1)
+    return share if groups is right else share[0]
 
 
 def test_binomial_draws_have_overdispersion_one():
