@@ -94,6 +94,22 @@ def random_images_are_equally_hard(tables: Tables) -> Tables:
     return coins(tables, "randX")
 
 
+# Chapter 03
+
+
+def filters_answer_as_shuffled_ones(tables: Tables) -> Tables:
+    course = tables["course"]
+    return {**tables, "course": course.assign(response=course["shuffled"])}
+
+
+def filters_stay_as_rough(tables: Tables) -> Tables:
+    return {**tables, "course": tables["course"].assign(low=0.3)}
+
+
+def all_start_alike(tables: Tables) -> Tables:
+    return {**tables, "transfer": tables["transfer"].assign(train_accuracy=0.5)}
+
+
 # Chapter 04
 
 
@@ -240,6 +256,9 @@ AGREE = {
     "networks agree on which real images are easy": "How much do networks agree",
     "networks agree far less": "As measured",
 }
+PATTERN = {"even where labels say nothing": "cannot be told from no pattern at all"}
+TRACE = {"Random labels, too, leave a pattern": "First-layer filters, before training and after it"}
+START = {"learns real labels faster": "learns real labels neither faster nor more slowly"}
 UNEQUAL = {"real images grow unequal; noise stays near": "Gini coefficient by update"}
 ALIKE = {"on all of them about alike": "How unequally does the loss depend on the images?"}
 SHARED = {
@@ -290,6 +309,11 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             random_images_are_equally_hard,
             {"Even within a label, randX varies": "randX cannot be told from chance"},
         ),
+    ],
+    "03-first-layer-filters": [
+        (filters_answer_as_shuffled_ones, PATTERN),
+        (filters_stay_as_rough, TRACE),
+        (all_start_alike, START),
     ],
     "04-loss-sensitivity": [
         (
