@@ -367,8 +367,7 @@ def _setting(name: str, value: Any) -> str:
 def _display(name: str) -> str:
     """What a data set is called in a sentence."""
     names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg-copy": "CIFAR-10 JPEG"}
-    names["cifar10-exact-6k"] = "CIFAR-10 subset"
-    return names.get(name, name)
+    return "CIFAR-10 subset" if name == "cifar10-exact-6k" else names.get(name, name)
 
 
 def _machine(ran: Mapping[str, Any]) -> str:

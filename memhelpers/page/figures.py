@@ -91,7 +91,8 @@ _PACKAGES["vega-embed"] = alt.VEGAEMBED_VERSION
 _CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _PACKAGES.items()]
 # Runs where the book's own script is absent; %-format, with id and urls. Vega's files must not see
 # an AMD loader (classic notebooks have one): they would register there and leave no `vegaEmbed`.
-_DRAW_FROM_CDN = "\n" + (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
+_DRAW_FROM_CDN = (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
+_DRAW_FROM_CDN = "\n".join(map(str.strip, f"\n{_DRAW_FROM_CDN}".split("\n")))  # in every figure
 
 
 # Where the book's style sheet is absent; weaker than anything in it.
