@@ -104,7 +104,7 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
     """
     path = Path(path or machine.book_file("claims.yml"))
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path.name} cannot be read as YAML: {error}") from None
     if not isinstance(entries, list) or not entries:

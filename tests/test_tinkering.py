@@ -99,14 +99,15 @@ QUICKER: dict[str, dict[str, object]] = {
     "03-first-layer-filters": FILTERS,
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
-    "06-capacity": [
-        {"widths": [4, 16]},
-        {"examples": 50, "noise_levels": [0.5], "validation": 20},
-        {"momentum": 0.0, "learning_rate": 0.2, "seeds": 2},
-        {"data": OWN, "examples": 90},
-        {"data": VECTORS, "examples": 80},
-        {"data": FEW, "examples": 40, "batch_size": 5},
-    ],
+    "06-capacity": {
+        "examples": 60,
+        "widths": [2, 8],
+        "noise_levels": [0.4, 0.8],
+        "epochs": 3,
+        "seeds": 5,
+        "bit_widths": [2, 3],
+        "bit_epochs": 3,
+    },
     "07-time-to-convergence": {
         "examples": 80,
         "fewer": [4, 2, 1],
@@ -116,22 +117,8 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 25,
         "seeds": 5,
     },
-    "08-critical-samples": [
-        {"hidden": [32]},
-        {"seeds": 2, "epochs": 1},
-        {"images": 5, "radii": [2, 40], "steps": 3, "momentum": 0.0},
-        {"data": OWN, "examples": 150},
-        {"data": VECTORS, "other_radii": [0.1, 1.0]},
-        {"data": FEW, "examples": 50},
-    ],
-    "09-patterns-first": [
-        {"hidden": [32]},
-        {"noise_levels": [0.5], "radii": [8], "seeds": 2},
-        {"channels": [4, 6], "evaluations": 2, "momentum": 0.0},
-        {"data": OWN, "channels": [4, 4]},
-        {"data": VECTORS},
-        {"data": FEW, "examples": 60},
-    ],
+    "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5},
+    "09-patterns-first": {"examples": 100, "epochs": 6, "searched": 20, "seeds": 5},
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
 MISTAKES: dict[str, list[dict[str, object]]] = {
