@@ -200,7 +200,7 @@ DRAWN = """control => [...control.closest("figure").querySelectorAll(".mem-plot 
     .map(marks => marks.innerHTML).join()"""
 MOVE = """control => {
     if (control.tagName === "SELECT") {
-        control.selectedIndex = (control.selectedIndex + 1) % control.options.length;
+        control.selectedIndex = control.selectedIndex ? 0 : control.options.length - 1;
     } else {
         control.value = control.value === control.min ? control.max : control.min;
     }
