@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -127,7 +128,8 @@ def get(id: str, claims: Mapping[str, Claim] | None = None) -> Claim:
     """The claim of this id, among those declared or given; a `ClaimError` if there is none."""
     claims = load() if claims is None else claims
     if id not in claims:
-        raise ClaimError(f"claim {id!r} is not declared; allowed: an id of claims.yml, as 'C3.1a'")
+        declared = textwrap.shorten(", ".join(claims), 300, placeholder=" …")
+        raise ClaimError(f"claim {id!r} is not declared; declared: {declared}")
     return claims[id]
 
 

@@ -30,7 +30,7 @@ def test_claims_keep_their_order_and_their_text_in_one_line(declare):
 
 
 def test_a_claim_that_is_not_declared_is_answered_with_those_that_are(declare):
-    with pytest.raises(ClaimError, match=r"'C9.9' is not declared; allowed: an id"):
+    with pytest.raises(ClaimError, match=r"'C9.9' is not declared; declared: C3.1, C3.2, C1.1a"):
         claims.get("C9.9")
     with pytest.raises(ClaimError, match=r"'C9.9' is not declared"):
         judge("C9.9", interval(0, 1))

@@ -93,8 +93,11 @@ def test_the_book_s_plan_sets_parameters_that_its_chapters_have():
     planned = plan.experiments()
     for experiment in planned:
         assert experiment.set.keys() <= experiment.parameters().keys()
-        if "hidden" in experiment.parameters():  # else a CNN, or one width after the other
-            assert plan.work(experiment.parameters()) > 0
+    counted = {e.about: plan.work(e.parameters()) for e in planned}
+    cnns = {"first-layer filters", "critical samples, CIFAR-10, CNN"}
+    cnns |= {"patterns first", "patterns first, CIFAR-10"}  # besides MLPs
+    assert {about for about, flops in counted.items() if flops is None} == cnns
+    assert min(flops for flops in counted.values() if flops is not None) > 0
     assert len({e.record() + e.chapter for e in planned}) == len(planned)
     assert all(
         entry.keys() <= {"chapter", "about", "set"}
@@ -116,8 +119,17 @@ def test_work_is_networks_times_epochs_times_examples_times_flops(changed, times
     assert plan.work(PARAMETERS | changed) / plan.work(PARAMETERS) == pytest.approx(times)
 
 
+def test_the_work_of_a_row_of_widths_is_that_of_its_networks():
+    widths = {key: value for key, value in PARAMETERS.items() if key != "hidden"}
+    one, two = (plan.work(PARAMETERS | {"hidden": (width, width)}) for width in (8, 32))
+    assert plan.work(widths | {"widths": (8, 32)}) == one + two
+
+
 def test_work_that_cannot_be_counted_is_none():
     assert plan.work(PARAMETERS | {"data": "mine.npz"}) is None
+    assert plan.work(PARAMETERS | {"channels": (4, 8)}) is None
+    assert plan.work(PARAMETERS | {"network": "small"}) is None
+    assert plan.work({"data": "digits", "epochs": 3}) is None
     assert plan.work({"data": "digits"}) is None
 
 

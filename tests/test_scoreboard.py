@@ -260,7 +260,7 @@ def test_a_claim_in_another_chapter_than_declared_is_refused(ledger, chapter):
 def test_a_claim_that_is_no_longer_declared_is_refused(ledger, chapter, declare):
     path = chapter("04-a.ipynb", ledger)
     declare(SECOND, OTHER)
-    with pytest.raises(ClaimError, match=r"'C3.1' is not declared"):
+    with pytest.raises(ClaimError, match=r"'C3.1' is not declared; declared: C3.2"):
         scoreboard.gather([path])
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from memhelpers import lab
 from memhelpers.errors import ArgumentError, DataError, check_choice
-from memhelpers.runs import machine
+from memhelpers.runs import machine, records
 from tools import recording
 
 TAGS = ("parameters", "run")
@@ -71,10 +71,13 @@ def record(
 
     Raises:
         ArgumentError: an override names no parameter, or the chapter hands over no tables.
+        RecordError: so much departs from the preset that the name is too long.
         lab.Unfinished: the deadline is over.
     """
     found = parameters(path, overrides, preset=preset)
-    name = recording.record_name(str(preset), str(found.get("data")), overrides or {})
+    data = Path(str(found.get("data"))).stem  # of a path, as the data set calls itself
+    name = recording.record_name(str(preset), data, overrides or {})
+    records.record_folder(path.stem, name)  # refuses a name before hours of training, not after
     cache = machine.data_folder() / "cache"
     store = os.environ.get(lab.STORE) or str(cache / "sweeps")
     clock = _clocked(cache / "spent" / f"{path.stem}-{name}.json")

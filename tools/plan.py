@@ -94,20 +94,25 @@ def work(parameters: Mapping[str, Any]) -> float | None:
     How many conditions there are, and what is measured, is alike within a chapter.
 
     Args:
-        parameters: of a chapter: `data`, `hidden`, `epochs`, `examples` (None: all), `side` (None:
-            as it is), and `networks` or `seeds`.
+        parameters: of a chapter: `data`, `epochs`, `hidden` or the `widths` of networks of two
+            equal layers, `examples` (None: all), `side` (None: as it is), and `networks` or
+            `seeds`; with `channels` or a `network` it trains a CNN.
 
     Returns:
-        None where the data are none of `DATASETS` or a parameter is missing.
+        None where the data are none of `DATASETS`, a parameter is missing, or a CNN is trained.
     """
-    if parameters.get("data") not in DATASETS or not {"hidden", "epochs"} <= parameters.keys():
+    networks = parameters.get("networks") or parameters.get("seeds") or 1
+    layers = [parameters["hidden"]] if "hidden" in parameters else []
+    layers = layers or [(width, width) for width in parameters.get("widths", ())]
+    convolutional = parameters.get("channels") or parameters.get("network")
+    if parameters.get("data") not in DATASETS or "epochs" not in parameters or convolutional:
         return None
     (channels, *sides), examples = DATASETS[parameters["data"]]
     side = parameters.get("side")
     shape = (channels, *([side, side] if side else sides))
-    networks = parameters.get("networks") or parameters.get("seeds") or 1
     passes = networks * parameters["epochs"] * (parameters.get("examples") or examples)
-    return float(passes * mlp_flops(shape, parameters["hidden"], CLASSES))
+    flops = sum(mlp_flops(shape, hidden, CLASSES) for hidden in layers)
+    return float(passes * flops) or None
 
 
 def cost(experiment: Experiment) -> Cost:

@@ -19,7 +19,7 @@ from memhelpers.runs import files, machine
 FORMAT = 2
 PROVENANCE = "provenance.json"
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]{0,198}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]{0,98}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
 def valid_name(what: str, name: object) -> str:
     """The name, if it leads to no other folder than it should; else a `RecordError` on `what`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 200'
+        allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
         raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
     return name
 
