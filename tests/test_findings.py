@@ -90,6 +90,17 @@ def real_images_are_equally_hard(tables: Tables) -> Tables:
     return coins(tables, "real")
 
 
+def random_images_are_easy_or_hard(tables: Tables) -> Tables:
+    """All networks are right on every other random image, whatever its label."""
+    examples = tables["examples"].copy()
+    networks = (tables["networks"]["condition"] == "randX").sum()
+    rows = examples["condition"] == "randX"
+    easy = np.arange(rows.sum()) % 2 == 0
+    examples.loc[rows, "right"] = networks * easy
+    examples.loc[rows, "by_network"] = lab.pack_answers(np.tile(easy, (networks, 1)))
+    return {**tables, "examples": examples}
+
+
 # Chapter 03
 
 
@@ -301,6 +312,10 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "02-easy-examples": [
         (real_images_are_equally_hard, AGREE),
         (real_is_noise, AGREE),
+        (
+            random_images_are_easy_or_hard,
+            {"randX cannot be told from chance": "Even within a label, randX varies"},
+        ),
     ],
     "03-first-layer-filters": [
         (filters_answer_as_shuffled_ones, PATTERN),
