@@ -252,6 +252,8 @@ CALLS = [
     (lambda: chapter().record(None, data=DIGITS), "tables"),
     (lambda: chapter().record([TABLE], data=DIGITS), "tables"),
     (lambda: chapter().record({"a": TABLE}, data="digits"), "data"),
+    (lambda: lab.unpack_answers(["zz"], 8), "texts"),
+    (lambda: lab.unpack_answers(None, 8), "texts"),
     (lambda: sweep.grid(a=5), "a"),
     (lambda: sweep.grid(a=[]), "a"),
     (lambda: sweep.Training(NETWORK, DIGITS, 0, epoch=3), "epoch"),
