@@ -616,31 +616,6 @@ def test_intervals_of_several_series_stand_apart():
     assert picture(charts.Figure(drawn, **TEXT))
 
 
-def cells() -> pd.DataFrame:
-    rows = itertools.product(["real", "randX"], range(3), range(3))
-    table = pd.DataFrame(rows, columns=["data", "row", "column"])
-    return table.assign(value=range(1, len(table) + 1))
-
-
-NAMES = {"row_title": "class", "column_title": "example", "value_title": "sensitivity"}
-
-
-def test_matrices_share_one_logarithmic_colour_scale():
-    pair = charts.matrices(cells(), "data", "row", "column", value="value", **NAMES)
-    specs = [one.to_dict() for one in pair]
-    assert [spec["title"] for spec in specs] == ["real", "randX"]
-    for spec in specs:
-        scale = spec["encoding"]["color"]["scale"]
-        assert scale["domain"] == [1, 18]
-        assert scale["type"] == "log"
-
-
-def test_a_matrix_of_zeros_is_drawn():
-    table = cells().assign(value=0.0)
-    for chart in charts.matrices(table, "data", "row", "column", value="value", **NAMES):
-        assert chart.to_dict()["encoding"]["color"]["scale"]["domain"] == [-0.5, 0.5]
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_are_shown_as_they_are(channels):
     x = torch.rand(4, channels, 5, 6, generator=torch.Generator().manual_seed(0))
