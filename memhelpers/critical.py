@@ -26,6 +26,7 @@ from memhelpers.engine.probes import Function, Snapshot
 from memhelpers.errors import (
     ArgumentError,
     as_list,
+    check_choice,
     check_function,
     check_instance,
     check_positive,
@@ -80,7 +81,9 @@ def search(
         code. Further restarts: a target for each, as in Gowal et al. 2019 (arXiv 1910.09338).
     """
     check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
-    radii = _checked(images, radii, steps, step, noise, restarts, seed, progress)
+    settings = {"steps": steps, "step": step, "noise": noise, "restarts": restarts, "seed": seed}
+    progress = progress or (lambda done, total: None)
+    radii = _checked(images, radii, progress=progress, **settings)
     if images.dim() == 5 and len(images) != len(networks):
         raise ArgumentError("images", tuple(images.shape), f"those of {len(networks)} networks")
     weights = {name: weight.detach() for name, weight in networks.parameters.items()}
@@ -92,9 +95,8 @@ def search(
     found: list[Tensor] = []
     for some in images.split(max(1, at_once), dim=1):
         x = some.expand(len(networks), *some.shape[1:])
-        found.append(_search(networks, x, radii, steps, step, noise, restarts, seed))
-        if progress is not None:
-            progress(sum(part.shape[-1] for part in found), images.shape[1])
+        found.append(_search(networks, x, radii, **settings))
+        progress(sum(part.shape[-1] for part in found), images.shape[1])
     return torch.cat(found, dim=-1)
 
 
@@ -180,17 +182,8 @@ def _logits(networks: Ensemble, x: Tensor) -> Tensor:
     return networks(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
 
-def _checked(
-    images: Tensor,
-    radii: Sequence[float],
-    steps: int = 1,
-    step: float = STEP,
-    noise: float = NOISE,
-    restarts: int = 1,
-    seed: int = 0,
-    progress: object = None,
-) -> list[float]:
-    """The radii as a list, when all arguments are as `search` allows."""
+def _checked(images: Tensor, radii: Sequence[float], **settings: object) -> list[float]:
+    """The radii as a list, when all arguments, as far as they are given, are as `search` allows."""
     check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
     if images.dim() not in (4, 5) or not images.numel() or not images.is_floating_point():
         allowed = "at least one image: [n, C, H, W], or [m, n, C, H, W] of m networks"
@@ -200,12 +193,16 @@ def _checked(
     if not listed or max(listed) > span > 0:
         allowed = f"several half widths in the unit of the pixels, at most their range ({span:.3g})"
         raise ArgumentError("radii", radii, allowed)
-    check_positive_int("steps", steps)
-    check_positive("step", step)
-    if noise != 0:
-        check_positive("noise", noise)
-    check_positive_int("restarts", restarts)
-    check_seed("seed", seed)
-    if progress is not None:
-        check_function("progress", progress)
+    for name, value in settings.items():
+        _CHECKS[check_choice("a setting of the search", name, _CHECKS)](name, value)
     return listed
+
+
+_CHECKS = {  # of what `search` takes by name
+    "steps": check_positive_int,
+    "step": check_positive,
+    "noise": lambda name, value: value == 0 or check_positive(name, value),
+    "restarts": check_positive_int,
+    "seed": check_seed,
+    "progress": lambda name, value: value is None or check_function(name, value),
+}
