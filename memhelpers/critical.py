@@ -21,18 +21,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from memhelpers import errors
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.probes import Function, Snapshot
-from memhelpers.errors import (
-    ArgumentError,
-    as_list,
-    check_choice,
-    check_function,
-    check_instance,
-    check_positive,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, as_list
 from memhelpers.seeding import generator
 
 # As shares of the radius: on pixels from 0 to 255 the paper has r = .3, alpha = .25, beta = .2.
@@ -80,7 +72,7 @@ def search(
         Arpit et al. 2017, Sec. 4.1, algorithm 1; gradient at the current point, as in the authors'
         code. Further restarts: a target for each, as in Gowal et al. 2019 (arXiv 1910.09338).
     """
-    check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
+    errors.check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
     settings = {"steps": steps, "step": step, "noise": noise, "restarts": restarts, "seed": seed}
     progress = progress or (lambda done, total: None)
     radii = _checked(images, radii, progress=progress, **settings)
@@ -184,25 +176,25 @@ def _logits(networks: Ensemble, x: Tensor) -> Tensor:
 
 def _checked(images: Tensor, radii: Sequence[float], **settings: object) -> list[float]:
     """The radii as a list, when all arguments, as far as they are given, are as `search` allows."""
-    check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
+    errors.check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
     if images.dim() not in (4, 5) or not images.numel() or not images.is_floating_point():
         allowed = "at least one image: [n, C, H, W], or [m, n, C, H, W] of m networks"
         raise ArgumentError("images", images, allowed)
     span = float(images.max() - images.min())
-    listed = [check_positive("radii", radius) for radius in as_list(radii) or ()]
+    listed = [errors.check_positive("radii", radius) for radius in as_list(radii) or ()]
     if not listed or max(listed) > span > 0:
         allowed = f"several half widths in the unit of the pixels, at most their range ({span:.3g})"
         raise ArgumentError("radii", radii, allowed)
     for name, value in settings.items():
-        _CHECKS[check_choice("a setting of the search", name, _CHECKS)](name, value)
+        _CHECKS[errors.check_choice("a setting of the search", name, _CHECKS)](name, value)
     return listed
 
 
 _CHECKS = {  # of what `search` takes by name
-    "steps": check_positive_int,
-    "step": check_positive,
-    "noise": lambda name, value: value == 0 or check_positive(name, value),
-    "restarts": check_positive_int,
-    "seed": check_seed,
-    "progress": lambda name, value: value is None or check_function(name, value),
+    "steps": errors.check_positive_int,
+    "step": errors.check_positive,
+    "noise": lambda name, value: value == 0 or errors.check_positive(name, value),
+    "restarts": errors.check_positive_int,
+    "seed": errors.check_seed,
+    "progress": lambda name, value: value is None or errors.check_function(name, value),
 }
