@@ -118,7 +118,6 @@ def lines(
     controls: Sequence[Control] = (),
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
-    each: pd.DataFrame | None = None,
     format: str = "",
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
@@ -140,7 +139,6 @@ def lines(
             there and the controls stand as at the start; the text's last line is set in ink, and
             its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
-        each: a row for each point and seed, for a thin line a seed; not with controls.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
 
     Raises:
@@ -149,8 +147,7 @@ def lines(
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
     across = _Axis.over(data, [x], log_x, title=x_title)
-    drawn = data if each is None else pd.concat([data, each])
-    up = _Axis.over(drawn, [y, *ends], log_y, y_domain, format=format)
+    up = _Axis.over(data, [y, *ends], log_y, y_domain, format=format)
     if not up.log and y_domain is None:
         up = replace(up, low=up.ticks(4)[0])
     base = _filtered(alt.Chart(data), controls)
@@ -161,11 +158,6 @@ def lines(
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
         layers.insert(0, band.mark_area(opacity=0.13))
-    if each is not None:
-        thin = _columns(each, [x, y, series, "seed"])
-        thin = alt.Chart(thin).encode(across.channel(alt.X, x), up.channel(alt.Y, y), detail="seed")
-        thin = thin.encode(*_channels(data, series))
-        layers.insert(0, thin.mark_line(strokeWidth=0.8, opacity=0.45))
     if up.log:
         corner = {"x": 0, "y": -12, "align": "left", "fontSize": 13, "color": figures.MUTED}
         layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))

@@ -296,15 +296,6 @@ def test_an_axis_up_begins_at_a_round_value_and_has_four_at_most():
     assert up["title"] is None
 
 
-def test_each_seed_has_a_thin_line_within_the_axis():
-    each = pd.concat([curves().assign(seed=k, accuracy=0.5 + k / 2) for k in range(3)])
-    found = charts.lines(curves(), "epoch", "accuracy", "condition", each=each, **XY).to_dict()
-    thin = found["layer"].pop(0)
-    assert thin["encoding"]["detail"]["field"] == "seed"
-    assert thin["mark"]["strokeWidth"] < 1
-    assert line_of(found)["encoding"]["y"]["scale"]["domain"][1] >= 1.5
-
-
 def test_tooltips_stand_at_the_nearest_point_and_say_words():
     spec = chart().to_dict()
     (near,) = [one for one in spec["params"] if one["name"] == "nearest"]

@@ -1,4 +1,4 @@
-"""What chapter 05 draws and counts by itself: matrices of classes, and signs."""
+"""What chapter 05 draws and counts by itself: lines of seeds, matrices of classes, signs."""
 
 import itertools
 
@@ -11,7 +11,9 @@ from tests import chapters
 from tools import notebooks
 
 CHAPTER = chapters.definitions(notebooks.BOOK / "05-per-class-loss-sensitivity.ipynb")
-matrices, sign_test = CHAPTER["matrices"], CHAPTER["sign_test"]
+matrices, sign_test, with_seeds = (
+    CHAPTER[name] for name in ("matrices", "sign_test", "with_seeds")
+)
 
 
 def cells() -> pd.DataFrame:
@@ -25,6 +27,24 @@ def drawn(charts_: list) -> list[dict]:
     figure = charts.Figure(charts_, alt="a", caption="c")
     assert figure.png()
     return figure.specs
+
+
+def test_each_seed_has_a_thin_line_on_the_axes_and_in_the_colour_of_its_condition():
+    points = itertools.product(["real", "randX"], [1, 10], range(3))
+    rows = pd.DataFrame(points, columns=["condition", "update", "seed"])
+    rows["mean"] = rows["seed"] / 4
+    mean = rows.groupby(["condition", "update"], sort=False)["mean"].mean().reset_index()
+    titles = {"x_title": "updates", "y_title": "ratio"}
+    chart = charts.lines(mean, "update", "mean", "condition", y_domain=(0, 0.5), **titles)
+    (spec,) = drawn([with_seeds(chart, rows)])
+    thin, line = [one for one in spec["layer"] if one["mark"]["type"] == "line"]
+    assert thin is spec["layer"][0]
+    assert thin["mark"]["strokeWidth"] < 1
+    assert thin["encoding"]["detail"]["field"] == "seed"
+    for channel in ("x", "y", "color"):
+        assert thin["encoding"][channel] == line["encoding"][channel]
+    seeds = [data for data in spec["datasets"].values() if "seed" in data.partition("\n")[0]]
+    assert [len(data.split()) for data in seeds] == [1 + len(rows)]
 
 
 def test_matrices_share_one_logarithmic_colour_scale():
