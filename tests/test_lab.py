@@ -436,8 +436,9 @@ def test_packed_answers_come_back(networks):
     assert len(packed) == 7
     assert all(len(text) == 2 * -(-networks // 8) for text in packed)
     np.testing.assert_array_equal(lab.unpack_answers(packed, networks), right)
-    with pytest.raises(ValueError, match="cannot reshape"):
-        lab.unpack_answers(packed, networks + 8)
+    for wrong in (packed, " ".join(packed), [12] * 7, ["zz"] * 7, ["f"], None, 5):
+        with pytest.raises(ArgumentError, match="texts: given"):
+            lab.unpack_answers(wrong, networks + 8)
 
 
 # Controls
