@@ -200,7 +200,7 @@ class Chapter:
         shows (**bold** in Markdown), `downloads` what is downloaded.
         """
         from memhelpers.page import ledger
-        from memhelpers.page.figures import Page
+        from memhelpers.page.figures import Page, spaced
 
         runs = [
             replace(self._run(label, record), label=label.replace("This page", "Quick run"))
@@ -215,7 +215,7 @@ class Chapter:
             return Page(figure(run), ledger.pills(said))
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
-        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(said))
+        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(spaced(said)))
         costly = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
         took = [f"{label}: {_took(record.provenance)}" for label, record in costly.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
@@ -312,7 +312,9 @@ def say(text: str) -> Any:
     """A paragraph of Markdown from code, so that its numbers come from a run."""
     from IPython.display import Markdown
 
-    return Markdown(text)
+    from memhelpers.page.figures import spaced
+
+    return Markdown(spaced(text))
 
 
 def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
