@@ -288,18 +288,18 @@ SHARED = {
     "Real digits share more at first": "How much classes share, by update",
     "depends on how training is averaged": "Do classes share more in real data?",
 }
-FALLS = {"gets worse on new images": "does not get worse at each share"}
+FALLS = {"gets worse on new images": "is not shown at each share"}
 BY_HEART = {"Right labels first; the wrong": "Right and wrong labels, new images and critical"}
 CRITICAL = {"and more critical ones": "Accuracy and critical samples by epoch and share"}
 
 SOON = {"Random labels take longer": "Time on noise over time on real data, by what counts"}
 WINDOW = {"the time to memorize outgrows the time to generalize": "The two times, by the number of"}
 TURNS = {
-    "Noise is slower to 90 %, and faster to 100 %": "Epochs to a training accuracy, on real data",
-    "depends on what counts as fitted": "Does noise take longer to fit than real data?",
+    "Noise images are slower to 90 %, and faster": "Epochs to a training accuracy, on real data",
+    "depends on what counts as fitted": "Do noise images take longer to fit than real ones?",
 }
 CLOSE = {
-    "After training on noise, many more images are critical": "Share of critical images while",
+    "or random labels, many more images are critical": "Share of critical images while",
     "close to far more images": "How often does a small change lead to another class?",
 }
 EVERY_RADIUS = {"more critical images at every radius": "Share of critical images at the end"}
