@@ -52,8 +52,9 @@ class Run:
 
     @property
     def data(self) -> str:
-        """What its data are called, such as MNIST."""
-        return self.label.partition(": ")[2].split(",")[0]
+        """What its data are called in a sentence, such as MNIST."""
+        name = self.label.partition(": ")[2].split(",")[0]
+        return f"a {name}" if name.endswith(" subset") else name
 
     def supports(self, claim: str) -> bool:
         """Whether it supports the claim of this id; not before it is judged."""
@@ -367,7 +368,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _display(name: str) -> str:
-    """What a data set is called in a sentence."""
+    """What a data set is called in a title."""
     names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg-copy": "CIFAR-10 JPEG"}
     return "CIFAR-10 subset" if name == "cifar10-exact-6k" else names.get(name, name)
 

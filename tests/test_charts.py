@@ -554,6 +554,14 @@ def test_jupyter_loads_the_major_versions_that_altair_writes_for():
         assert f'npm/{package}@{version.split(".")[0]}"' in shown
 
 
+def test_percent_signs_stand_apart_whatever_format_gave_them():
+    chart = charts.lines(ending({"real": 0.1}), "x", "y", "name", **XY)
+    text = dict(title="10% of [5%, 15%]", subtitle="", caption="A 95 % band: 0.5%.", alt="10%.")
+    shown = charts.Figure(chart, **text)
+    assert (shown.title, shown.caption) == ("10 % of [5 %, 15 %]", "A 95 % band: 0.5 %.")
+    assert shown.alt.startswith("10 %. ")
+
+
 def test_the_alt_text_ends_with_the_values_that_stand_in_the_chart():
     table = pd.concat([ending({"real": 0.1}, k=1), ending({"real": 0.9, "randX": 0.5}, k=2)])
     options = {"controls": [charts.slider("k", [1, 2])], **XY}
