@@ -330,10 +330,10 @@ SAME_ORDER = {
     "What one network learns early": "Loss of the images by epoch, in the order of another",
     "in a similar order": "in orders that are not surely similar",
 }
-ARCHITECTURES = {"architectures learn in a similar order": "How similar are the orders in which"}
+WIDTHS = {"Another seed or width learns": "How similar are the orders in which"}
 STOPPING = {
     "more early stopping gains": "Test accuracy at the end and with early stopping",
-    "for early stopping to gain": "Early stopping does not gain at each share",
+    "so early stopping gains": "Early stopping does not gain at each share",
 }
 SOON = {"Random labels take longer": "Time on noise over time on real data, by what counts"}
 WINDOW = {"the time to memorize outgrows the time to generalize": "The two times, by the number of"}
@@ -438,7 +438,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
     ],
     "11-loss-trajectories": [
-        (each_network_has_its_own_order, SAME_ORDER | ARCHITECTURES),
+        (each_network_has_its_own_order, SAME_ORDER | WIDTHS),
         (
             random_labels_have_no_order,
             {"too, even random labels": "too; random labels have no order"}
