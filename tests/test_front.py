@@ -106,7 +106,8 @@ def test_every_chapter_has_its_question_and_its_line(path):
     _, _, lines, _ = front.ENTRIES[path.name[:2]]
     lines = lines(front.largest(path.stem).tables)
     drawn = set(lines["condition"]) & set(front.COLOURS)
-    assert "real" in drawn and len(drawn) > 1
+    assert "real" in drawn
+    assert len(drawn) > 1
     assert lines["y"].between(0, 100).all()
 
 
