@@ -549,6 +549,108 @@ def least(tables, column, levels, late):
 OF_LINEAR = {"network": "logistic regression"}
 
 
+# Chapter 11: `networks` has one row for each network, with a text of one number for each image.
+
+
+def noted(tables, column, level, seed, network="MLP", twin=0):
+    """What a network noted of its images, image by image."""
+    rows = tables["networks"]
+    rows = rows[(rows["network"] == network) & (rows["twin"] == twin)]
+    (text,) = rows[(rows["level"] == level) & (rows["seed"] == seed)][column]
+    return [int(number) for number in text.split()]
+
+
+def by_pair(tables, number):
+    return np.array([number(seed) for seed in sorted(tables["course"]["seed"].unique())])
+
+
+def rho(one, other):
+    return spearmanr(one, other).statistic
+
+
+def common_order(tables, level=0, network="MLP"):
+    return by_pair(
+        tables,
+        lambda seed: rho(
+            noted(tables, "learned", level, seed),
+            noted(tables, "learned", level, seed, network, twin=1),
+        ),
+    )
+
+
+def kept(tables):
+    def share(seed):
+        first, forgotten = (noted(tables, c, 0, seed) for c in ("first", "forgotten"))
+        end = tables["course"]["epoch"].max()
+        return np.mean([f <= end and n == 0 for f, n in zip(first, forgotten, strict=True)])
+
+    return by_pair(tables, share).mean()
+
+
+def apart_by_label(tables, column, level, seed):
+    """Numbers of the images with right labels, and of those with wrong ones."""
+    pairs = list(zip(noted(tables, column, level, seed),
+                     noted(tables, "wrong", level, seed), strict=True))  # fmt: skip
+    return [[number for number, wrong in pairs if wrong == k] for k in (0, 1)]
+
+
+def forgotten_more(tables):
+    groups = by_pair(tables, lambda s: [*map(np.mean, apart_by_label(tables, "forgotten", 0.2, s))])
+    return (groups[:, 1] - groups[:, 0]).mean()
+
+
+def told_apart(tables):
+    """Over all pairs of a right label and a wrong one."""
+
+    def area(seed):
+        end = tables["course"]["epoch"].max()
+        right, wrong = (
+            np.array([end if first > end else events
+                      for first, events in zip(*kinds, strict=True)])
+            for kinds in zip(apart_by_label(tables, "first", 0.2, seed),
+                             apart_by_label(tables, "forgotten", 0.2, seed), strict=True)
+        )  # fmt: skip
+        return ((wrong[:, None] > right) + (wrong[:, None] == right) / 2).mean()
+
+    return by_pair(tables, area).mean()
+
+
+def accuracy(tables, column, level, seed):
+    rows = tables["course"]
+    rows = rows[(rows["level"] == level) & (rows["seed"] == seed)]
+    return rows.set_index("epoch")[column].round(6 if column != "test" else 12)
+
+
+def at_best(tables, by, level, seed):
+    return accuracy(tables, "test", level, seed)[accuracy(tables, by, level, seed).idxmax()]
+
+
+def stopping_gains(tables, level, seed):
+    test = accuracy(tables, "test", level, seed)
+    return at_best(tables, "validation", level, seed) - test.iloc[-1]
+
+
+def lost_to_noise(tables, seed):
+    return max(
+        at_best(tables, "validation", level, seed) - at_best(tables, "noisy", level, seed)
+        for level in SHARES
+    )
+
+
+def median_of(tables, level, seed):
+    return [np.median(numbers) for numbers in apart_by_label(tables, "learned", level, seed)]
+
+
+def times_later(tables, seed):
+    pairs = [median_of(tables, level, seed) for level in SHARES]
+    return min(wrong / right for right, wrong in pairs)
+
+
+def rises_with_share(tables, number, levels):
+    found = by_pair(tables, lambda seed: rho(levels, [number(level, seed) for level in levels]))
+    return np.nan_to_num(found).mean()
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -639,6 +741,32 @@ STATISTICS = {
     "N1.1": lambda t: least(t, "explained", (0, *SHARES), 0),
     "N1.2": lambda t: least(t, "explained", (0,), 1),
     "N1.3": lambda t: least(t, "kappa", SHARES, 1),
+    "T11.1": kept,
+    "T11.2a": forgotten_more,
+    "T11.2b": told_apart,
+    "T11.3": lambda t: by_pair(
+        t, lambda s: rho(noted(t, "first", 0, s), noted(t, "forgotten", 0, s))
+    ).mean(),
+    "T11.4": lambda t: by_pair(
+        t, lambda s: rho(*(noted(t, "forgotten", 0, s, twin=k) for k in (0, 1)))
+    ).mean(),
+    "H11.1": lambda t: common_order(t).mean(),
+    "H11.2": lambda t: common_order(t, network="wider MLP").mean(),
+    "H11.3a": lambda t: common_order(t, network="CNN").mean(),
+    "H11.3b": lambda t: (common_order(t) - common_order(t, network="CNN")).mean(),
+    "H11.4a": lambda t: (common_order(t) - common_order(t, 1)).mean(),
+    "H11.4b": lambda t: common_order(t, 1).mean(),
+    "E11.1": lambda t: by_pair(
+        t, lambda s: min(stopping_gains(t, level, s) for level in SHARES)
+    ).mean(),
+    "E11.2": lambda t: rises_with_share(
+        t, lambda level, s: round(stopping_gains(t, level, s), 6), (0, *SHARES)
+    ),
+    "E11.3": lambda t: by_pair(t, lambda s: lost_to_noise(t, s)).mean(),
+    "S11.1": lambda t: by_pair(t, lambda s: times_later(t, s)).mean(),
+    "S11.2": lambda t: rises_with_share(
+        t, lambda level, s: median_of(t, level, s)[1], (*SHARES, 1)
+    ),
 }
 
 

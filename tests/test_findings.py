@@ -4,7 +4,7 @@ Each chapter's figures are drawn again from recorded tables that are changed unt
 fail. No title, caption or finding may still claim them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -244,6 +244,40 @@ def the_linear_model_explains_half(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(explained=course["explained"] / 2)}
 
 
+# Chapter 11
+
+
+def learned_with(tables: Tables, change: Callable[[list[str]], Sequence[str]]) -> Tables:
+    """The epochs at which each network's images are learned for good, changed."""
+    networks = tables["networks"]
+    learned = [" ".join(change(text.split())) for text in networks["learned"]]
+    return {**tables, "networks": networks.assign(learned=learned)}
+
+
+def each_network_has_its_own_order(tables: Tables) -> Tables:
+    """When an image is learned says nothing of when another network learns it."""
+    generator = np.random.default_rng(0)
+
+    return learned_with(tables, lambda texts: generator.permutation(texts))
+
+
+def random_labels_have_no_order(tables: Tables) -> Tables:
+    shuffled = each_network_has_its_own_order(tables)["networks"]
+    networks = tables["networks"]
+    return {**tables, "networks": shuffled.where(networks["level"] == 1, networks)}
+
+
+def wrong_labels_are_learned_as_soon(tables: Tables) -> Tables:
+    """All images are learned in the third epoch, give or take one."""
+    return learned_with(tables, lambda texts: [str(2 + k % 3) for k in range(len(texts))])
+
+
+def accuracy_does_not_fall(tables: Tables) -> Tables:
+    course = tables["course"]
+    best = course.groupby(["level", "seed"])["test"].cummax()
+    return {**tables, "course": course.assign(test=best)}
+
+
 # Chapter 08
 
 
@@ -292,6 +326,14 @@ FALLS = {"gets worse on new images": "is not shown at each share"}
 BY_HEART = {"Right labels first; the wrong": "Right and wrong labels, new images and critical"}
 CRITICAL = {"and more critical ones": "Accuracy and critical samples by epoch and share"}
 
+SAME_ORDER = {
+    "What one network learns early": "Loss of the images by epoch, in the order of another",
+    "in a similar order": "in orders that are not surely similar",
+}
+STOPPING = {
+    "more early stopping gains": "Test accuracy at the end and with early stopping",
+    "so early stopping gains": "Early stopping does not gain at each share",
+}
 SOON = {"Random labels take longer": "Time on noise over time on real data, by what counts"}
 WINDOW = {"the time to memorize outgrows the time to generalize": "The two times, by the number of"}
 TURNS = {
@@ -393,6 +435,19 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             the_linear_model_explains_half,
             {"that the network knows early": "How much of the network's answers"},
         ),
+    ],
+    "11-loss-trajectories": [
+        (each_network_has_its_own_order, SAME_ORDER),
+        (
+            random_labels_have_no_order,
+            {"too, even random labels": "too; random labels have no order"}
+            | {"random labels have an order, too": "random labels share no order"},
+        ),
+        (
+            wrong_labels_are_learned_as_soon,
+            {"Right labels are learned first": "Right and wrong labels learned for good, by"},
+        ),
+        (accuracy_does_not_fall, STOPPING),
     ],
 }
 CASES = [

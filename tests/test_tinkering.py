@@ -89,6 +89,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "examples": 60},
     ],
+    "11-loss-trajectories": [
+        {"hidden": [32]},
+        {"noise_levels": [0.5], "seeds": 2, "other_hidden": [24, 16, 8]},
+        {"channels": 2, "evaluated": 40, "pictured": 10, "momentum": 0.0},
+        {"data": OWN, "channels": 3},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 60},
+    ],
 }
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
@@ -119,6 +127,14 @@ QUICKER: dict[str, dict[str, object]] = {
     },
     "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5},
     "09-patterns-first": {"examples": 100, "epochs": 6, "searched": 20, "seeds": 5},
+    "11-loss-trajectories": {
+        "examples": 100,
+        "epochs": 6,
+        "noise_levels": [0.4],
+        "other_hidden": [16],
+        "channels": None,
+        "seeds": 5,
+    },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
 MISTAKES: dict[str, list[dict[str, object]]] = {
@@ -155,6 +171,18 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"fewer": [80, 1]},
         {"fixed": 0},
         {"batch_sizes": [0, 20]},
+    ],
+    "11-loss-trajectories": [
+        {"noise_levels": [0.2, 1.2]},
+        {"noise_levels": [1.0]},
+        {"noise_levels": []},
+        {"hidden": [64, 0]},
+        {"other_hidden": [64, 2.5]},
+        {"other_hidden": 0},
+        {"channels": 0},
+        {"epochs": 1},
+        {"evaluated": 0},
+        {"pictured": 0},
     ],
 }
 

@@ -228,6 +228,13 @@ def _new_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "validation")
 
 
+def _last_fifth(tables: Tables) -> pd.DataFrame:
+    """The images that another network on the same data learned last."""
+    names = {"clean labels": "real", "random labels": "randY"}
+    rows = tables["losses"].query("fifth == 5")
+    return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -253,4 +260,6 @@ ENTRIES = {
            "critical sample ratio by epoch", _critical, True),
     "09": ("Does a network learn patterns before it learns exceptions by heart?",
            "accuracy on new images by epoch, 40 % noise", _new_images, True),
+    "11": ("When is each image learned, and when is it forgotten again?",
+           "loss by epoch, what another network learned last", _last_fifth, True),
 }  # fmt: skip
