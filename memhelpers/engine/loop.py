@@ -50,13 +50,13 @@ class Settings:
     factors: list[float]  # on the learning rate, one an epoch
     init: str
     perturb: dict[str, list[float]]
-    loss: Callable[..., Tensor] | None  # else the cross-entropy
-    attack: Callable[..., Tensor] | None
     probes: dict[str, Probe]
     precision: str
     trajectories: Trajectories
     networks: Ensemble | None  # room for the final ones
     progress: Callable[[float, float], None]
+    loss: Callable[..., Tensor] | None = None  # the cross-entropy
+    attack: Callable[..., Tensor] | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
