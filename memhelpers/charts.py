@@ -1,4 +1,4 @@
-"""Charts of tidy tables, in one style: lines with bands, dots with intervals, matrices.
+"""Charts of tidy tables, in one style: lines with bands, and dots with intervals.
 
 A table goes in, an Altair chart comes out, and `Figure` gives it a title, a caption, alt text and a
 picture for readers without JavaScript. Colours belong to conditions, not to positions, so that real
@@ -26,8 +26,7 @@ from memhelpers.page import figures
 from memhelpers.page.figures import Figure, images, table
 from memhelpers.stats import readable
 
-__all__ = ["Control", "Figure", "choice", "images", "intervals"]
-__all__ += ["lines", "matrices", "slider", "table"]
+__all__ = ["Control", "Figure", "choice", "images", "intervals", "lines", "slider", "table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
 BLUE, MAGENTA = RAMP[0], RAMP[-1]
@@ -119,7 +118,6 @@ def lines(
     controls: Sequence[Control] = (),
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
-    each: pd.DataFrame | None = None,
     format: str = "",
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
@@ -141,7 +139,6 @@ def lines(
             there and the controls stand as at the start; the text's last line is set in ink, and
             its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
-        each: a row for each point and seed, for a thin line a seed; not with controls.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
 
     Raises:
@@ -150,8 +147,7 @@ def lines(
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
     across = _Axis.over(data, [x], log_x, title=x_title)
-    drawn = data if each is None else pd.concat([data, each])
-    up = _Axis.over(drawn, [y, *ends], log_y, y_domain, format=format)
+    up = _Axis.over(data, [y, *ends], log_y, y_domain, format=format)
     if not up.log and y_domain is None:
         up = replace(up, low=up.ticks(4)[0])
     base = _filtered(alt.Chart(data), controls)
@@ -162,11 +158,6 @@ def lines(
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
         layers.insert(0, band.mark_area(opacity=0.13))
-    if each is not None:
-        thin = _columns(each, [x, y, series, "seed"])
-        thin = alt.Chart(thin).encode(across.channel(alt.X, x), up.channel(alt.Y, y), detail="seed")
-        thin = thin.encode(*_channels(data, series))
-        layers.insert(0, thin.mark_line(strokeWidth=0.8, opacity=0.45))
     if up.log:
         corner = {"x": 0, "y": -12, "align": "left", "fontSize": 13, "color": figures.MUTED}
         layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
@@ -236,59 +227,6 @@ def intervals(
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
     return _finish(chart, (), said=f"{'; '.join(rows)}.")
-
-
-def matrices(
-    table: pd.DataFrame,
-    by: str,
-    row: str,
-    column: str,
-    *,
-    value: str,
-    row_title: str,
-    column_title: str,
-    value_title: str,
-    controls: Sequence[Control] = (),
-) -> list[alt.Chart]:
-    """Square matrices of coloured cells on one logarithmic colour scale, for one `Figure`.
-
-    Args:
-        table: tidy table, one row per cell of each matrix.
-        by: column that tells the matrices apart; its values become their titles.
-        row: column that names the rows (downwards).
-        column: column that names the columns.
-        value: numeric column that sets the colour.
-        row_title: name of the rows.
-        column_title: name of the columns.
-        value_title: name and unit of the value.
-        controls: as of `lines`.
-
-    Raises:
-        ArgumentError: a missing column, no rows, or values that are not finite.
-    """
-    data = _columns(table, [by, row, column, value, *(control.column for control in controls)])
-    scale = _Axis.over(data, [value], log=True).scale(scheme="viridis")
-    size = {"gradientLength": 200, "gradientThickness": 10, "tickCount": 4, "format": ".4~g"}
-    legend = alt.Legend(title=value_title, orient="bottom", direction="horizontal", **size)
-    across = {"type": "ordinal", "title": column_title, "sort": _names(data, column)}
-    down = {"type": "ordinal", "title": row_title, "sort": _names(data, row)}
-    encoding = {
-        "x": alt.X(column, axis=alt.Axis(labelAngle=0), **across),
-        "y": alt.Y(row, axis=alt.Axis(grid=False), **down),
-        "color": alt.Color(value, type="quantitative", scale=scale, legend=legend),
-        "tooltip": [
-            alt.Tooltip(row, type="nominal", title=row_title),
-            alt.Tooltip(column, type="nominal", title=column_title),
-            alt.Tooltip(value, type="quantitative", title=value_title, format=",.3~r"),
-        ],
-    }
-    charts = []
-    for name in _names(data, by):
-        cells = data[data[by] == name].drop(columns=by).reset_index(drop=True)
-        chart = _filtered(alt.Chart(cells), controls).mark_rect().encode(**encoding)
-        chart = chart.properties(title=str(name), width="container", height=300)
-        charts.append(_finish(chart, controls, aspect="square"))
-    return charts
 
 
 @dataclass(frozen=True)

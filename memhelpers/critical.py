@@ -21,17 +21,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from memhelpers import errors
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.probes import Function, Snapshot
-from memhelpers.errors import (
-    ArgumentError,
-    as_list,
-    check_function,
-    check_instance,
-    check_positive,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, as_list
 from memhelpers.seeding import generator
 
 # As shares of the radius: on pixels from 0 to 255 the paper has r = .3, alpha = .25, beta = .2.
@@ -79,8 +72,10 @@ def search(
         Arpit et al. 2017, Sec. 4.1, algorithm 1; gradient at the current point, as in the authors'
         code. Further restarts: a target for each, as in Gowal et al. 2019 (arXiv 1910.09338).
     """
-    check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
-    radii = _checked(images, radii, steps, step, noise, restarts, seed, progress)
+    errors.check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
+    settings = {"steps": steps, "step": step, "noise": noise, "restarts": restarts, "seed": seed}
+    progress = progress or (lambda done, total: None)
+    radii = _checked(images, radii, progress=progress, **settings)
     if images.dim() == 5 and len(images) != len(networks):
         raise ArgumentError("images", tuple(images.shape), f"those of {len(networks)} networks")
     weights = {name: weight.detach() for name, weight in networks.parameters.items()}
@@ -92,9 +87,8 @@ def search(
     found: list[Tensor] = []
     for some in images.split(max(1, at_once), dim=1):
         x = some.expand(len(networks), *some.shape[1:])
-        found.append(_search(networks, x, radii, steps, step, noise, restarts, seed))
-        if progress is not None:
-            progress(sum(part.shape[-1] for part in found), images.shape[1])
+        found.append(_search(networks, x, radii, **settings))
+        progress(sum(part.shape[-1] for part in found), images.shape[1])
     return torch.cat(found, dim=-1)
 
 
@@ -180,32 +174,27 @@ def _logits(networks: Ensemble, x: Tensor) -> Tensor:
     return networks(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
 
-def _checked(
-    images: Tensor,
-    radii: Sequence[float],
-    steps: int = 1,
-    step: float = STEP,
-    noise: float = NOISE,
-    restarts: int = 1,
-    seed: int = 0,
-    progress: object = None,
-) -> list[float]:
-    """The radii as a list, when all arguments are as `search` allows."""
-    check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
+def _checked(images: Tensor, radii: Sequence[float], **settings: object) -> list[float]:
+    """The radii as a list, when all arguments, as far as they are given, are as `search` allows."""
+    errors.check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
     if images.dim() not in (4, 5) or not images.numel() or not images.is_floating_point():
         allowed = "at least one image: [n, C, H, W], or [m, n, C, H, W] of m networks"
         raise ArgumentError("images", images, allowed)
     span = float(images.max() - images.min())
-    listed = [check_positive("radii", radius) for radius in as_list(radii) or ()]
+    listed = [errors.check_positive("radii", radius) for radius in as_list(radii) or ()]
     if not listed or max(listed) > span > 0:
         allowed = f"several half widths in the unit of the pixels, at most their range ({span:.3g})"
         raise ArgumentError("radii", radii, allowed)
-    check_positive_int("steps", steps)
-    check_positive("step", step)
-    if noise != 0:
-        check_positive("noise", noise)
-    check_positive_int("restarts", restarts)
-    check_seed("seed", seed)
-    if progress is not None:
-        check_function("progress", progress)
+    for name, value in settings.items():
+        _CHECKS[errors.check_choice("a setting of the search", name, _CHECKS)](name, value)
     return listed
+
+
+_CHECKS = {  # of what `search` takes by name
+    "steps": errors.check_positive_int,
+    "step": errors.check_positive,
+    "noise": lambda name, value: value == 0 or errors.check_positive(name, value),
+    "restarts": errors.check_positive_int,
+    "seed": errors.check_seed,
+    "progress": lambda name, value: value is None or errors.check_function(name, value),
+}

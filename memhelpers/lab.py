@@ -52,8 +52,9 @@ class Run:
 
     @property
     def data(self) -> str:
-        """What its data are called, such as MNIST."""
-        return self.label.partition(": ")[2].split(",")[0]
+        """What its data are called in a sentence, such as MNIST."""
+        name = self.label.partition(": ")[2].split(",")[0]
+        return f"a {name}" if name.endswith(" subset") else name
 
     def supports(self, claim: str) -> bool:
         """Whether it supports the claim of this id; not before it is judged."""
@@ -200,7 +201,7 @@ class Chapter:
         shows (**bold** in Markdown), `downloads` what is downloaded.
         """
         from memhelpers.page import ledger
-        from memhelpers.page.figures import Page
+        from memhelpers.page.figures import Page, spaced
 
         runs = [
             replace(self._run(label, record), label=label.replace("This page", "Quick run"))
@@ -215,7 +216,7 @@ class Chapter:
             return Page(figure(run), ledger.pills(said))
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
-        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(said))
+        found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(spaced(said)))
         costly = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
         took = [f"{label}: {_took(record.provenance)}" for label, record in costly.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
@@ -312,7 +313,9 @@ def say(text: str) -> Any:
     """A paragraph of Markdown from code, so that its numbers come from a run."""
     from IPython.display import Markdown
 
-    return Markdown(text)
+    from memhelpers.page.figures import spaced
+
+    return Markdown(spaced(text))
 
 
 def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
@@ -365,7 +368,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _display(name: str) -> str:
-    """What a data set is called in a sentence."""
+    """What a data set is called in a title."""
     names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg-copy": "CIFAR-10 JPEG"}
     return "CIFAR-10 subset" if name == "cifar10-exact-6k" else names.get(name, name)
 

@@ -25,20 +25,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import one_hot
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from memhelpers import errors
 from memhelpers.data import Dataset
 from memhelpers.engine import curvature
 from memhelpers.engine.ensemble import Weights
 from memhelpers.engine.probes import Probe, Readings, parameters
 from memhelpers.engine.templates import check_template, parameter_count
-from memhelpers.errors import (
-    ArgumentError,
-    as_list,
-    check_choice,
-    check_function,
-    check_instance,
-    check_positive,
-    check_positive_int,
-)
+from memhelpers.errors import ArgumentError, as_list
 from memhelpers.inputs.arrays import numbers
 from memhelpers.training import PRECISIONS, check_names, check_seeds, fit, one_each
 
@@ -171,14 +164,14 @@ def loss_sensitivity(
         raise ArgumentError("network", "frozen parameters", "networks that are trained as a whole")
     norms = check_names("norms", norms, NORMS, least=1)
     derivatives = check_names("derivatives", derivatives, DERIVATIVES, least=1)
-    check_choice("precision", precision, ["fp32", "fp64"])
-    check_positive("learning_rate", learning_rate)
-    check_instance("by_class", by_class, bool)
+    errors.check_choice("precision", precision, ["fp32", "fp64"])
+    errors.check_positive("learning_rate", learning_rate)
+    errors.check_instance("by_class", by_class, bool)
     sizes = sorted({len(dataset.train) for dataset in datasets})
     if len(sizes) != 1:
         raise ArgumentError("data", f"training parts of {sizes}", "one number of examples for all")
-    batch_size = check_positive_int("batch_size", batch_size)
-    epochs = check_positive_int("epochs", epochs)
+    batch_size = errors.check_positive_int("batch_size", batch_size)
+    epochs = errors.check_positive_int("epochs", epochs)
     updates = epochs * -(-sizes[0] // batch_size)
     times = _times(evaluations, updates)
     settings = {
@@ -189,7 +182,7 @@ def loss_sensitivity(
         "init": init,
         "precision": precision,
     }
-    progress = check_function("progress", progress or (lambda done, total: None))
+    progress = errors.check_function("progress", progress or (lambda done, total: None))
     found, at_once = [], _members_at_once(network, datasets[0], times, updates, by_class)
     for start in range(0, len(seeds), at_once):
         some = slice(start, start + at_once)
@@ -254,7 +247,7 @@ def class_table(
     Raises:
         ArgumentError: the sensitivity was not computed `by_class`.
     """
-    check_instance("sensitivity", sensitivity, Sensitivity)
+    errors.check_instance("sensitivity", sensitivity, Sensitivity)
     values, axes = sensitivity.at_times(derivative, "l1"), {"seed": sensitivity.seeds}
     if values.ndim != 4:  # [member, t, class, example]
         raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
@@ -421,13 +414,13 @@ def _every_step(
 def _times(evaluations: int | Sequence[int], updates: int) -> list[int]:
     """The updates to evaluate at, ascending and distinct."""
     if isinstance(evaluations, Integral):
-        count = check_positive_int("evaluations", evaluations)
+        count = errors.check_positive_int("evaluations", evaluations)
         spaced = np.geomspace(1, updates, count) if count > 1 else np.array([updates])
         return sorted({int(t) for t in spaced.round()})
     listed = as_list(evaluations)
     if listed is None:
         raise ArgumentError("evaluations", evaluations, "a number of times, or a list of updates")
-    times = sorted({check_positive_int("evaluations", t) for t in listed})
+    times = sorted({errors.check_positive_int("evaluations", t) for t in listed})
     if not times or times[-1] > updates:
         raise ArgumentError("evaluations", times, f"updates from 1 to {updates}")
     return times

@@ -7,7 +7,7 @@ are: leaving runs out is the caller's decision, to be written down where it is m
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
 
@@ -16,13 +16,7 @@ import pandas as pd
 import scipy.special
 import scipy.stats
 
-from memhelpers.errors import (
-    ArgumentError,
-    check_choice,
-    check_function,
-    check_instance,
-    check_positive_int,
-)
+from memhelpers.errors import ArgumentError, check_choice, check_instance, check_positive_int
 from memhelpers.inputs.arrays import numbers
 
 LEVEL = 0.95
@@ -140,33 +134,8 @@ def coverage(n: int) -> str:
     return f"95 % interval ({method}; covers {covers} for log-normal ones)"
 
 
-def sign_test(values: object, threshold: float = 0.0) -> str:
-    """Counts the seeds, [n], above a threshold, with the two-sided p-value if it were a coin's."""
-    rows = _finite("values", values)
-    # A value that is equal says nothing for either side, so the p-value leaves it out.
-    above, unequal = int((rows > threshold).sum()), int((rows != threshold).sum())
-    p = scipy.stats.binomtest(above, unequal).pvalue if unequal else 1.0
-    return f"{above} of {len(rows)} seeds above, p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Groups of the networks of one ensemble, for each of which a statistic gives one value."""
-
-    right: np.ndarray  # whether network r is right on example i, [R, n], values 0 or 1
-    members: np.ndarray | None = None  # is network r in group h? [H, R]; by default all, in one
-
-    def __post_init__(self) -> None:
-        right = _finite("correct", self.right, 2)
-        if not ((right == 0) | (right == 1)).all():
-            raise ArgumentError("correct", self.right, "booleans, or numbers 0 and 1")
-        object.__setattr__(self, "right", right)
-        if self.members is None:
-            object.__setattr__(self, "members", np.ones((1, len(right))))
-
-
 def overdispersion(
-    correct: object, runs: int | None = None, labels: object = None
+    correct: object, runs: int | None = None, labels: object = None, groups: object = None
 ) -> float | np.ndarray:
     """How many times more the examples' success rates vary than under one common success rate.
 
@@ -176,20 +145,26 @@ def overdispersion(
     leaving networks out does not shift it. 1 means that the examples are equally hard.
 
     Args:
-        correct: whether network r is right on example i, [R, n], values 0 or 1; or `Groups`.
+        correct: whether network r is right on example i, [R, n], values 0 or 1.
         runs: of which the rates p_i are taken to be the mean (default: R). Fix it (to the full R)
             when the statistic is applied to a part of the networks.
         labels: of the examples, [n], for the mean overdispersion within a label l, weighted by
             n_l p_l (1 - p_l); a label of one example has none.
+        groups: is network r in group h? [H, R], values 0 or 1; by default all are in one.
 
     Returns:
-        The ratio of variances. Of `Groups` one for each, [H], and 1 where nothing varies; of one
-        array on which nothing varies it is an `ArgumentError`.
+        The ratio of variances. Of `groups` one for each, [H], and 1 where nothing varies; without
+        them it is an `ArgumentError` if nothing varies.
 
     Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
     """
-    groups = correct if isinstance(correct, Groups) else Groups(correct)
-    members, networks, examples = groups.members, groups.members.sum(1), groups.right.shape[1]
+    right = _finite("correct", correct, 2)
+    if not ((right == 0) | (right == 1)).all():
+        raise ArgumentError("correct", correct, "booleans, or numbers 0 and 1")
+    members = np.ones((1, len(right))) if groups is None else _finite("groups", groups, 2)
+    if members.shape[1] != len(right):
+        raise ArgumentError("groups", members.shape, f"[H, R] for R = {len(right)} networks")
+    networks, examples = members.sum(1), right.shape[1]
     runs = networks if runs is None else check_positive_int("runs", runs)
     labels = np.zeros(examples) if labels is None else np.asarray(labels)
     if labels.shape != (examples,):
@@ -197,60 +172,18 @@ def overdispersion(
     _, label, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if networks.min() < 2 or counts.max() < 2:
         allowed = "shape [R, n], R >= 2 networks and n >= 2 examples (of a label)"
-        raise ArgumentError("correct", groups.right.shape, allowed)
-    rates = groups.right @ np.eye(len(counts))[label] / counts  # of each network and label
+        raise ArgumentError("correct", right.shape, allowed)
+    rates = right @ np.eye(len(counts))[label] / counts  # of each network and label
     weights = counts / np.maximum(counts - 1, 1)  # n_l, over the n_l - 1 of a sample covariance
-    centred = (groups.right - rates[:, label]) * np.sqrt(weights)[label]
+    centred = (right - rates[:, label]) * np.sqrt(weights)[label]
     gram = centred @ centred.T
     pairs = ((members @ gram) * members).sum(1) - members @ gram.diagonal()
     p = members @ rates / networks[:, None]
     binomial = networks * (networks - 1) * (p * (1 - p) @ (counts * (counts > 1)))
-    if groups is not correct and binomial[0] == 0:
+    if groups is None and binomial[0] == 0:
         raise ArgumentError("correct", "all answers alike", "both right and wrong predictions")
     found = 1 + (runs - 1) * pairs / np.where(binomial > 0, binomial, math.inf)
-    return found if groups is correct else float(found[0])
-
-
-def jackknife(correct: object, statistic: Callable[..., np.ndarray], log: bool = False) -> Interval:
-    """The 95 % interval over networks of a statistic of all of them, by leaving networks out.
-
-    It says what other networks would give on the same examples, with the same draw of random labels
-    or images: the estimate, plus and minus Student's quantile times the jackknife's standard error.
-    Where networks agree by chance only (overdispersion 1), all variance lies between pairs of them,
-    which the jackknife counts twice; groups without two networks tell how much that is. So it
-    covers 94 to 96 % (a share of extremes 94 to 100 %) in simulations of 100 networks.
-
-    Args:
-        correct: whether network r is right on example i, [R, n]; or a list of such arrays, one for
-            each condition, whose networks are independent, so that the variances add.
-        statistic: a function of `Groups` (one for each condition) that returns a number for each
-            group, [H], as `overdispersion` (with `runs` fixed) and ratios of it do.
-        log: whether the ends are those of the logarithm, as is right for a ratio.
-
-    Returns:
-        The interval; n is the smallest condition's number of networks. Without ends below 4, and
-        where `log` meets a value of 0 or less.
-
-    Source: Efron and Stein, "The jackknife estimate of variance", 1981 (the correction).
-    """
-    check_function("statistic", statistic)
-    whole = [Groups(rows) for rows in (correct if isinstance(correct, list | tuple) else [correct])]
-    if not whole:
-        raise ArgumentError("correct", correct, "at least one condition")
-    networks, found = min(len(one.right) for one in whole), []
-    for k, one in enumerate(whole):
-        members = _left_out(len(one.right))[: None if networks >= 4 else 1]
-        values = np.asarray(statistic(*whole[:k], replace(one, members=members), *whole[k + 1 :]))
-        if values.shape != (len(members),) or not np.isfinite(values).all():
-            allowed = f"a function that returns {len(members)} finite numbers"
-            raise ArgumentError("statistic", values, allowed)
-        found.append(values)
-    estimate, ends = float(found[0][0]), (-math.inf, math.inf)
-    if networks >= 4 and not (log and np.min(np.concatenate(found)) <= 0):
-        variance = sum(_variance(np.log(values) if log else values) for values in found)
-        margin = float(_quantile(networks)) * math.sqrt(variance)
-        ends = [estimate * math.exp(m) if log else estimate + m for m in (-margin, margin)]
-    return Interval(estimate, *ends, LEVEL, networks, "networks")
+    return float(found[0]) if groups is None else found
 
 
 def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFrame:
@@ -314,22 +247,6 @@ def _weights(n: int) -> np.ndarray:
     """Shares of the n units in each resample, [n, B]."""
     counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     return np.ascontiguousarray(counts.T / n)
-
-
-@lru_cache(maxsize=8)
-def _left_out(networks: int) -> np.ndarray:
-    """Groups of all networks, without one, and without two, as `_variance` wants them, [H, R]."""
-    i, j, k, m = (np.roll(np.eye(networks), shift, axis=1) for shift in range(4))
-    return 1 - np.concatenate([np.zeros((1, networks)), i, i + j, k + m, i + k, j + m])
-
-
-def _variance(values: np.ndarray) -> float:
-    """The jackknife's variance, without what it counts twice, from the values of `_left_out`."""
-    one, ij, km, ik, jm = values[1:].reshape(5, -1)
-    networks, contrast = len(one), ij + km - ik - jm  # leaves what pairs do beyond their members
-    twice = np.mean(contrast**2) / 4 * math.comb(networks - 2, 2) ** 2 / math.comb(networks, 2)
-    variance = (networks - 1) * one.var()
-    return max(variance - twice, variance / 2)
 
 
 def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:

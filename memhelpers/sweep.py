@@ -24,16 +24,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from memhelpers import errors
 from memhelpers.data import Dataset
 from memhelpers.engine import packing
-from memhelpers.errors import (
-    ArgumentError,
-    check_function,
-    check_instance,
-    check_positive,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError
 from memhelpers.runs import fingerprint, machine
 from memhelpers.runs.store import Entry, Store, join, key_of, to_entry, warn
 from memhelpers.runs.work import Outcome, Run, Work, failure, unpack
@@ -73,9 +67,9 @@ class Training:
             raise ArgumentError(min(unknown), settings[min(unknown)], f"one of {[*_DEFAULTS]}")
         if "epochs" not in settings:
             raise ArgumentError("epochs", None, "passes over the data, at most")
-        self.network = check_instance("network", network, nn.Module)
-        self.data = check_instance("data", data, Dataset)
-        self.seed = check_seed("seed", seed)
+        self.network = errors.check_instance("network", network, nn.Module)
+        self.data = errors.check_instance("data", data, Dataset)
+        self.seed = errors.check_seed("seed", seed)
         self.subset, self.settings = subset, {**_DEFAULTS, **settings}
 
 
@@ -155,16 +149,16 @@ def sweep(
     Warns:
         RuntimeWarning: runs failed; one is damaged, or finds no space; locks do not work.
     """
-    check_function("experiment", experiment)
-    check_function("measure", measure)
+    errors.check_function("experiment", experiment)
+    errors.check_function("measure", measure)
     if progress is not None:
-        check_function("progress", progress)
-    check_instance("depends", depends, Sequence)
+        errors.check_function("progress", progress)
+    errors.check_instance("depends", depends, Sequence)
     if store == "" or not isinstance(store, str | os.PathLike | None):
         raise ArgumentError("store", store, "the path of a folder, or None")
     listed = _checked_runs(experiment, runs)
-    seconds = math.inf if minutes is None else 60 * check_positive("minutes", minutes)
-    together = None if together is None else check_positive_int("together", together)
+    seconds = math.inf if minutes is None else 60 * errors.check_positive("minutes", minutes)
+    together = None if together is None else errors.check_positive_int("together", together)
     used = {"experiment": experiment, "measure": measure, "fit": fit}
     used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
     lines = fingerprint.lines(used)
@@ -193,7 +187,7 @@ def processes(workers: int) -> Executor:
 
     In a script the sweep then stands under `if __name__ == "__main__"`.
     """
-    workers = check_positive_int("workers", workers)
+    workers = errors.check_positive_int("workers", workers)
     context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
     threads = max(1, torch.get_num_threads() // workers)
     return ProcessPoolExecutor(workers, context, _start_worker, [threads])

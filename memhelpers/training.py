@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from memhelpers import errors
 from memhelpers.data import Dataset
 from memhelpers.engine import loop, packing
 from memhelpers.engine.ensemble import Ensemble
@@ -24,17 +25,7 @@ from memhelpers.engine.perturbations import Perturbation, dropout, gaussian_nois
 from memhelpers.engine.probes import Probe, Readings, as_probe, correct_on, parameters, weight_norm
 from memhelpers.engine.templates import INITIALIZATIONS, check_template
 from memhelpers.engine.trajectories import KINDS, Trajectories
-from memhelpers.errors import (
-    ArgumentError,
-    as_list,
-    check_choice,
-    check_fraction,
-    check_function,
-    check_instance,
-    check_integer,
-    check_positive_int,
-    check_seed,
-)
+from memhelpers.errors import ArgumentError, as_list
 
 PARTS = ("validation", "test")
 
@@ -62,7 +53,7 @@ class History:
 
     def only(self, row: int) -> "History":
         """What was seen of one network, as if it had been the only one."""
-        check_integer("row", row, 0, len(self.members) - 1)
+        errors.check_integer("row", row, 0, len(self.members) - 1)
         tables = [t[t["member"] == row].reset_index(drop=True) for t in (self.members, self.epochs)]
         pages = {kind: array[row : row + 1] for kind, array in self.trajectories.arrays.items()}
         readings = {name: reading.only(row) for name, reading in self.probes.items()}
@@ -138,10 +129,10 @@ def fit(
     datasets = one_each("data", data, seeds, Dataset, "Dataset, as `load` gives it")
     _check_alike(network, datasets)
     visited = _visited(subsets, datasets, seeds)
-    epochs = check_positive_int("epochs", epochs)
-    batch_size = check_positive_int("batch_size", batch_size)
+    epochs = errors.check_positive_int("epochs", epochs)
+    batch_size = errors.check_positive_int("batch_size", batch_size)
     _check_batches(network, visited, batch_size)
-    dtype = PRECISIONS[check_choice("precision", precision, PRECISIONS)]
+    dtype = PRECISIONS[errors.check_choice("precision", precision, PRECISIONS)]
     updates = epochs * -(-max(map(len, visited)) // batch_size)
     noises = one_each("perturb", perturb, seeds, Perturbation | None, "Perturbation or None")
     evaluate = check_names("evaluate", evaluate, PARTS)
@@ -154,7 +145,7 @@ def fit(
         together = packing.networks_per_pass(network, shape, batch_size, device, precision)
     if workers is None:
         workers = packing.passes_side_by_side(device)
-    keep = check_instance("keep_networks", keep_networks, bool)
+    keep = errors.check_instance("keep_networks", keep_networks, bool)
     kept = Ensemble.empty(network, len(seeds), device, dtype) if keep else None
     settings = loop.Settings(
         network=network,
@@ -163,7 +154,7 @@ def fit(
         visited=visited,
         evaluate={name: [dataset.parts[name] for dataset in datasets] for name in evaluate},
         epochs=epochs,
-        until=np.inf if until is None else check_fraction("until", until),
+        until=np.inf if until is None else errors.check_fraction("until", until),
         batch_size=batch_size,
         hyperparameters={
             "learning_rate": _numbers("learning_rate", learning_rate, seeds),
@@ -171,7 +162,7 @@ def fit(
             "weight_decay": _numbers("weight_decay", weight_decay, seeds),
         },
         factors=_factors(schedule, epochs),
-        init=check_choice("init", init, INITIALIZATIONS),
+        init=errors.check_choice("init", init, INITIALIZATIONS),
         perturb=strengths_by_kind(noises, network),
         loss=None if loss is None else check_function("loss", loss),
         attack=None if attack is None else check_function("attack", attack),
@@ -179,13 +170,13 @@ def fit(
         precision=precision,
         trajectories=Trajectories.empty(record, len(seeds), epochs, examples),
         networks=kept,
-        progress=check_function("progress", progress or (lambda done, total: None)),
+        progress=errors.check_function("progress", progress or (lambda done, total: None)),
     )
     logs = packing.run(
         settings.groups(),
         partial(loop.train, settings),
-        together=check_positive_int("together", together),
-        workers=check_positive_int("workers", workers),
+        together=errors.check_positive_int("together", together),
+        workers=errors.check_positive_int("workers", workers),
         stop=settings.stopped.set,
     )
     return _history(settings, logs)
@@ -193,7 +184,7 @@ def fit(
 
 def halve_every(epochs: int) -> Callable[[int], float]:
     """Schedule that halves the learning rate every `epochs` epochs (Arpit et al. 2017: 15)."""
-    check_positive_int("epochs", epochs)
+    errors.check_positive_int("epochs", epochs)
     return lambda epoch: 0.5 ** (epoch // epochs)
 
 
@@ -215,7 +206,7 @@ def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
     """The seeds as a list; an `ArgumentError` if there is none, or one is no whole number."""
-    checked = [check_seed("seeds", seed) for seed in as_list(seeds) or ()]
+    checked = [errors.check_seed("seeds", seed) for seed in as_list(seeds) or ()]
     if not checked:
         raise ArgumentError("seeds", seeds, "whole numbers, one a network, such as range(10)")
     return checked
@@ -228,7 +219,7 @@ def check_names(
     names = as_list([given] if isinstance(given, str) else given)
     if names is None or len(names) < least:
         raise ArgumentError(argument, given, f"names, of {', '.join(allowed)}")
-    return [str(check_choice(argument, name, allowed)) for name in names]
+    return [str(errors.check_choice(argument, name, allowed)) for name in names]
 
 
 def _check_alike(network: nn.Module, datasets: list[Dataset]) -> None:
@@ -291,7 +282,7 @@ def _factors(schedule: Callable[[int], float] | None, epochs: int) -> list[float
     """The factor on the learning rate in each epoch."""
     if schedule is None:
         return [1.0] * epochs
-    factors = [check_function("schedule", schedule)(epoch) for epoch in range(epochs)]
+    factors = [errors.check_function("schedule", schedule)(epoch) for epoch in range(epochs)]
     for epoch, factor in enumerate(factors):
         if not isinstance(factor, Real) or not 0 <= factor < np.inf:
             raise ArgumentError(f"schedule({epoch})", factor, "a finite number of at least 0")

@@ -296,15 +296,6 @@ def test_an_axis_up_begins_at_a_round_value_and_has_four_at_most():
     assert up["title"] is None
 
 
-def test_each_seed_has_a_thin_line_within_the_axis():
-    each = pd.concat([curves().assign(seed=k, accuracy=0.5 + k / 2) for k in range(3)])
-    found = charts.lines(curves(), "epoch", "accuracy", "condition", each=each, **XY).to_dict()
-    thin = found["layer"].pop(0)
-    assert thin["encoding"]["detail"]["field"] == "seed"
-    assert thin["mark"]["strokeWidth"] < 1
-    assert line_of(found)["encoding"]["y"]["scale"]["domain"][1] >= 1.5
-
-
 def test_tooltips_stand_at_the_nearest_point_and_say_words():
     spec = chart().to_dict()
     (near,) = [one for one in spec["params"] if one["name"] == "nearest"]
@@ -563,6 +554,14 @@ def test_jupyter_loads_the_major_versions_that_altair_writes_for():
         assert f'npm/{package}@{version.split(".")[0]}"' in shown
 
 
+def test_percent_signs_stand_apart_whatever_format_gave_them():
+    chart = charts.lines(ending({"real": 0.1}), "x", "y", "name", **XY)
+    text = dict(title="10% of [5%, 15%]", subtitle="", caption="A 95 % band: 0.5%.", alt="10%.")
+    shown = charts.Figure(chart, **text)
+    assert (shown.title, shown.caption) == ("10 % of [5 %, 15 %]", "A 95 % band: 0.5 %.")
+    assert shown.alt.startswith("10 %. ")
+
+
 def test_the_alt_text_ends_with_the_values_that_stand_in_the_chart():
     table = pd.concat([ending({"real": 0.1}, k=1), ending({"real": 0.9, "randX": 0.5}, k=2)])
     options = {"controls": [charts.slider("k", [1, 2])], **XY}
@@ -614,31 +613,6 @@ def test_intervals_of_several_series_stand_apart():
     assert dot["encoding"]["shape"]["scale"]["range"][:2] == ["circle", "square"]
     assert drawn.data["interval"][0].startswith("real\n")
     assert picture(charts.Figure(drawn, **TEXT))
-
-
-def cells() -> pd.DataFrame:
-    rows = itertools.product(["real", "randX"], range(3), range(3))
-    table = pd.DataFrame(rows, columns=["data", "row", "column"])
-    return table.assign(value=range(1, len(table) + 1))
-
-
-NAMES = {"row_title": "class", "column_title": "example", "value_title": "sensitivity"}
-
-
-def test_matrices_share_one_logarithmic_colour_scale():
-    pair = charts.matrices(cells(), "data", "row", "column", value="value", **NAMES)
-    specs = [one.to_dict() for one in pair]
-    assert [spec["title"] for spec in specs] == ["real", "randX"]
-    for spec in specs:
-        scale = spec["encoding"]["color"]["scale"]
-        assert scale["domain"] == [1, 18]
-        assert scale["type"] == "log"
-
-
-def test_a_matrix_of_zeros_is_drawn():
-    table = cells().assign(value=0.0)
-    for chart in charts.matrices(table, "data", "row", "column", value="value", **NAMES):
-        assert chart.to_dict()["encoding"]["color"]["scale"]["domain"] == [-0.5, 0.5]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -212,3 +212,9 @@ def test_errors_name_the_argument_at_once(changed, argument):
         given.pop("networks")
         with pytest.raises(ArgumentError, match=rf"^{argument}: given"):
             critical.probe(**given)
+
+
+def test_a_probe_refuses_at_once_what_a_search_does_not_take():
+    with pytest.raises(ArgumentError, match="given 'step_size'; allowed: one of 'steps', 'step'"):
+        critical.probe(IMAGE, [0.1], step_size=1)
+    critical.probe(IMAGE, [0.1], noise=0, progress=None)

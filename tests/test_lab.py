@@ -16,7 +16,7 @@ from toys import toy_data
 
 from memhelpers import charts, claims, lab, stats
 from memhelpers.claims import Claim
-from memhelpers.errors import ArgumentError
+from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import machine, records
 from memhelpers.stats import interval
 from tests import chapters
@@ -436,8 +436,9 @@ def test_packed_answers_come_back(networks):
     assert len(packed) == 7
     assert all(len(text) == 2 * -(-networks // 8) for text in packed)
     np.testing.assert_array_equal(lab.unpack_answers(packed, networks), right)
-    with pytest.raises(ValueError, match="cannot reshape"):
-        lab.unpack_answers(packed, networks + 8)
+    for wrong in (packed, " ".join(packed), [12] * 7, ["zz"] * 7, ["f"], None, 5):
+        with pytest.raises(ArgumentError, match="texts: given"):
+            lab.unpack_answers(wrong, networks + 8)
 
 
 # Controls
@@ -520,6 +521,14 @@ def test_a_damaged_record_does_not_stop_a_recording(notebook, empty_book, name):
     save(name)
     (empty_book / "data" / SLUG / name / "provenance.json").write_text("{")
     assert records.load(SLUG, tool.record(notebook, preset="paper").name).tables
+
+
+def test_a_name_that_is_too_long_is_refused_before_anything_is_trained(notebook):
+    edit(notebook, "table = pd.DataFrame(", "raise RuntimeError('trained')\ntable = pd.DataFrame(")
+    with pytest.raises(RecordError, match=r"name: given 'paper-.*; allowed: .* up to 100"):
+        tool.record(notebook, {"width": list(range(100))}, preset="paper")
+    with pytest.raises(RuntimeError, match="trained"):
+        tool.record(notebook, {"width": [1]}, preset="paper")
 
 
 def test_a_chapter_that_hands_nothing_over_is_not_recorded(notebook, empty_book):

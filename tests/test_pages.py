@@ -48,6 +48,8 @@ def test_each_term_is_linked_once_where_it_is_a_word_of_its_own():
     assert links[2:] == [("epochs", "g#epoch"), ("Loss", "g#loss")]
     assert not anchors
     assert [n.astext() for n in page.linked("the sgd", {"SGD": "g#sgd"})] == ["the sgd"]
+    assert [n.astext() for n in page.linked("claim L1.2", {"L1": "g#l1"})] == ["claim L1.2"]
+    assert len(list(page.linked("by L1.", {"L1": "g#l1"}))) == 3
 
 
 def test_names_of_one_entry_are_linked_once():

@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pandas as pd
@@ -8,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap as scipy_bootstrap
-from scipy.stats import norm, sem, t
+from scipy.stats import norm, t
 
 from memhelpers import stats
 from memhelpers.errors import ArgumentError
@@ -60,7 +59,7 @@ def test_an_impossible_interval_is_refused(arguments, named):
         Interval(*arguments)
 
 
-# interval, paired, coverage and sign_test
+# interval, paired and coverage
 
 SAMPLES = {  # draws of a shape, and their mean
     "normal": (lambda rng, shape: rng.normal(size=shape), 0.0),
@@ -181,11 +180,11 @@ def test_diverged_seeds_are_counted_in_the_error(bad):
         (lambda: stats.interval([[1, 2], [3, 4]]), "values"),
         (lambda: stats.interval(["1", "2"]), "values"),
         (lambda: stats.interval(np.ma.masked_equal([1, 2, 9], 9)), "values"),
-        (lambda: stats.sign_test([]), "values"),
         (lambda: stats.coverage(0), "n"),
-        (lambda: stats.jackknife([], extremes), "correct"),
-        (lambda: stats.jackknife([[0.5, 1]], extremes), "correct"),
-        (lambda: stats.jackknife(draws(8, 9, 1), lambda groups: 0.5), "statistic"),
+        (lambda: stats.overdispersion([[0.5, 1]]), "correct"),
+        (lambda: stats.overdispersion(draws(8, 9, 1), groups=np.ones((2, 7))), "groups"),
+        (lambda: stats.overdispersion(draws(8, 9, 1), groups="all"), "groups"),
+        (lambda: stats.overdispersion(draws(8, 9, 1), groups=np.eye(8)), "correct"),
         (lambda: stats.overdispersion(draws(8, 9, 1), labels=[0, 1]), "labels"),
         (lambda: stats.overdispersion(draws(8, 9, 1), labels=range(9)), "correct"),
         (lambda: stats.paired([1, 2], [1, 2, 3]), "b"),
@@ -253,26 +252,7 @@ def test_a_constant_factor_comes_back_from_the_ratio(n, factor, seed):
     assert ends == pytest.approx([factor] * 3, abs=1e-9)
 
 
-def test_signs_are_counted_and_a_coin_would_rarely_give_as_many():
-    assert stats.sign_test(np.arange(1, 21)) == "20 of 20 seeds above, p < 0.001"
-    assert stats.sign_test(np.arange(1, 7)) == "6 of 6 seeds above, p = 0.031"  # 2 / 2**6
-    assert stats.sign_test([3, 4, 5, 1, 2, 2], 2) == "3 of 6 seeds above, p = 0.62"
-    assert stats.sign_test([0.0, 0.0]) == "0 of 2 seeds above, p = 1"
-
-
-# overdispersion, jackknife
-
-
-def spread(right: object) -> object:
-    return stats.overdispersion(right, 16)
-
-
-def extremes(right: object) -> object:
-    """The share of examples that at most a fifth of the networks get right, or wrong."""
-    groups = right if isinstance(right, stats.Groups) else stats.Groups(right)
-    rates = groups.members @ groups.right / groups.members.sum(1, keepdims=True)
-    share = (abs(rates - 0.5) >= 0.3 - 1e-9).mean(1)
-    return share if groups is right else share[0]
+# overdispersion
 
 
 def test_binomial_draws_have_overdispersion_one():
@@ -330,12 +310,6 @@ def test_diverged_networks_are_counted_in_the_error():
     right[2] = np.nan
     with pytest.raises(ArgumentError, match="10 of 60 values NaN"):
         stats.overdispersion(right)
-    with pytest.raises(ArgumentError, match="10 of 60 values NaN"):
-        stats.jackknife(right, stats.overdispersion)
-
-
-def rate(groups: stats.Groups) -> np.ndarray:
-    return groups.members @ groups.right.mean(1) / groups.members.sum(1)
 
 
 def test_within_labels_overdispersion_is_the_weighted_mean_over_labels():
@@ -356,119 +330,21 @@ def test_labels_that_explain_all_of_the_difficulty_leave_an_overdispersion_of_on
     assert stats.overdispersion(right, labels=labels) == pytest.approx(1, abs=0.2)
 
 
-@pytest.mark.parametrize("networks", [4, 12])
-def test_the_jackknife_of_a_mean_is_students_interval(networks):
-    right = draws(networks, 40, 1)
-    interval = stats.jackknife(right, rate)
-    means = right.mean(1)
-    low, high = t.interval(0.95, networks - 1, means.mean(), sem(means))
-    found = interval.low, interval.estimate, interval.high
-    assert found == pytest.approx((low, means.mean(), high))
-    assert (interval.n, interval.unit) == (networks, "networks")
-
-
-LABELS = np.arange(1000) % 10
-
-
-@pytest.mark.parametrize(
-    ("spread", "labels"),
-    [(1, None), (1.1, None), (2, None), (10, None), (80, None), (1.1, LABELS), (10, LABELS)],
-    ids=lambda value: "within labels" if np.ndim(value) else str(value),
-)
-def test_the_jackknife_covers_the_overdispersion_of_other_networks(spread, labels):
-    rng = np.random.default_rng(3)
-    both = 99 / max(spread - 1, 1e-9) - 1  # the two parameters of the beta distribution, added
-    odds = np.log(1 / rng.beta(0.3 * both, 0.7 * both, 1000).clip(1e-9, 1 - 1e-9) - 1)
-
-    def interval() -> Interval:
-        skill = 0.2 * rng.normal(size=(100, 1))
-        right = rng.random((100, 1000)) < 1 / (1 + np.exp(odds - skill))
-        return stats.jackknife(right, lambda groups: stats.overdispersion(groups, 100, labels))
-
-    found = [interval() for _ in range(100)]
-    estimates = np.array([i.estimate for i in found])
-    assert np.mean([i.low <= estimates.mean() <= i.high for i in found]) > 0.9
-    half_widths = [(i.high - i.low) / 2 / 1.984 for i in found]
-    # 1 within 3 standard errors; where the spread is 1, the plain jackknife is 1.41 times too wide.
-    assert np.mean(half_widths) / np.std(estimates) == pytest.approx(1, abs=0.22)
-
-
-def test_the_variances_of_conditions_add():
-    a, b = draws(20, 200, 2, seed=1), draws(16, 200, 0.5, seed=2)
-
-    def difference(first: stats.Groups, second: stats.Groups) -> np.ndarray:
-        return stats.overdispersion(first, 20) - stats.overdispersion(second, 20)
-
-    both = stats.jackknife([a, b], difference)
-    alone = [stats.jackknife(rows, lambda r: stats.overdispersion(r, 20)) for rows in (a, b)]
-    assert both.n == 16
-    assert both.low > 0
-    assert both.estimate == pytest.approx(alone[0].estimate - alone[1].estimate)
-    widths = [(i.high - i.low) / q for i, q in zip(alone, (2.0930, 2.1314), strict=True)]
-    assert (both.high - both.low) / 2.1314 == pytest.approx(math.hypot(*widths), rel=1e-3)
-
-
-def spread_ratio(above: stats.Groups, below: stats.Groups) -> np.ndarray:
-    return stats.overdispersion(above, 100) / stats.overdispersion(below, 100)
-
-
-def test_a_ratio_on_the_log_scale_is_as_wide_downwards_as_upwards():
-    real, noise = draws(60, 300, 2, seed=1), draws(60, 300, 0, seed=2)
-    up = stats.jackknife([real, noise], spread_ratio, log=True)
-    down = stats.jackknife([noise, real], spread_ratio, log=True)
-    assert up.estimate / up.low == pytest.approx(up.high / up.estimate)
-    inverse = [1 / down.high, 1 / down.estimate, 1 / down.low]
-    assert [up.low, up.estimate, up.high] == pytest.approx(inverse)
-    assert 1 < up.low < up.high < math.inf
-
-
-def test_a_ratio_to_what_may_be_zero_has_no_ends():
-    few_networks = np.eye(4, 40)  # never right together: their overdispersion for 100 is below 0
-    interval = stats.jackknife([draws(60, 40, 2), few_networks], spread_ratio, log=True)
-    assert (interval.low, interval.high) == (-math.inf, math.inf)
-    assert interval.estimate < 0
-
-
-@pytest.mark.parametrize(
-    "statistic", [spread, extremes, lambda r: stats.overdispersion(r, 16, np.arange(60) % 3)]
-)
-def test_each_group_of_networks_has_the_value_of_its_rows(statistic):
+@pytest.mark.parametrize("labels", [None, np.arange(60) % 3])
+def test_each_group_of_networks_has_the_overdispersion_of_its_rows(labels):
     right = draws(9, 60, 2)
-    members = np.random.default_rng(0).permuted(np.tile(np.arange(9) < 4, (20, 1)), axis=1)
-    together = statistic(stats.Groups(right, members.astype(float)))
-    assert together == pytest.approx([statistic(right[one]) for one in members], rel=1e-12)
-    assert statistic(stats.Groups(right)) == pytest.approx([statistic(right)], rel=1e-12)
-
-
-def test_the_groups_are_all_networks_all_without_one_and_all_without_two():
-    sizes = stats._left_out(9).sum(1)
-    assert sizes.tolist() == [9] + 9 * [8] + 36 * [7]
-    assert stats._left_out(9)[1:10].sum(0).tolist() == [8] * 9
+    groups = np.random.default_rng(0).permuted(np.tile(np.arange(9) < 4, (20, 1)), axis=1)
+    together = stats.overdispersion(right, 16, labels, groups)
+    alone = [stats.overdispersion(right[one], 16, labels) for one in groups]
+    assert together == pytest.approx(alone, rel=1e-12)
+    every = stats.overdispersion(right, 16, labels, np.ones((1, 9)))
+    assert every == pytest.approx([stats.overdispersion(right, 16, labels)], rel=1e-12)
 
 
 def test_a_group_on_which_nothing_varies_is_as_one_of_equally_hard_examples():
     right = np.array([[1, 1], [1, 1], [0, 1], [1, 0]])
-    groups = stats.Groups(right, np.array([[1, 1, 0, 0], [0, 0, 1, 1]]))
-    first, second = stats.overdispersion(groups)
+    first, second = stats.overdispersion(right, groups=[[1, 1, 0, 0], [0, 0, 1, 1]])
     assert first == 1 != second
-    assert stats.jackknife(np.ones((8, 9)), stats.overdispersion).estimate == 1
-
-
-def test_three_networks_are_too_few_to_leave_any_out():
-    interval = stats.jackknife(draws(3, 20, 1), extremes)
-    assert (interval.low, interval.high, interval.n) == (-math.inf, math.inf, 3)
-
-
-def test_all_intervals_of_a_chapter_take_two_seconds():
-    rng = np.random.default_rng(0)
-    right, values = rng.random((100, 1000)) < 0.3, rng.normal(1, 0.1, (20, 20))
-    started = time.process_time()
-    for _ in range(32):  # claims of four runs
-        stats.jackknife(right, lambda groups: stats.overdispersion(groups, 100, LABELS))
-    for row in values:
-        stats.interval(row)
-        stats.paired(row, row[::-1], "ratio")
-    assert time.process_time() - started < 4  # on two cores, with a margin for a busy machine
 
 
 # band

@@ -11,6 +11,7 @@ import html
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,8 @@ class Figure(Display):
         charts = list(chart) if isinstance(chart, list | tuple) else [chart]
         if not charts or not all(hasattr(one, "to_dict") for one in charts):
             raise ArgumentError("chart", chart, "an Altair chart or a sequence of them")
-        self.caption, self.title, self.subtitle = _text("caption", caption), title, subtitle
+        self.caption = _text("caption", caption)
+        self.title, self.subtitle = spaced(title), spaced(subtitle)
         self.specs = [_spec(one) for one in charts]
         said = [spec["usermeta"]["memhelpers"].pop("said", "") for spec in self.specs]
         self.alt = " ".join(filter(None, [_text("alt", alt), *said]))
@@ -344,7 +346,12 @@ def _cell(value: Any) -> str:
 def _text(argument: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(argument, value, "a text that is not empty")
-    return " ".join(value.split())
+    return spaced(" ".join(value.split()))
+
+
+def spaced(text: str) -> str:
+    """The text with "93 %" for the "93%" that Python's formats give."""
+    return re.sub(r"(?<=\d)%", " %", text)
 
 
 def _id(content: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memhelpers.errors import RecordError
+from memhelpers.errors import ArgumentError, RecordError, as_list
 from memhelpers.runs import files, machine
 
 FORMAT = 2
@@ -72,8 +72,11 @@ def pack_answers(right: np.ndarray) -> list[str]:
 
 def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
     """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
-    packed = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8)
-    packed = packed.reshape(len(texts), -(-networks // 8))
+    listed, digits = as_list(texts), 2 * -(-networks // 8)
+    packed = [t for t in listed or () if isinstance(t, str) and re.fullmatch("[0-9a-f]*", t)]
+    if listed is None or [len(text) for text in packed] != [digits] * len(listed):
+        raise ArgumentError("texts", texts, f"a list of texts, each of {digits} hexadecimal digits")
+    packed = np.frombuffer(bytes.fromhex("".join(packed)), np.uint8).reshape(-1, digits // 2)
     return np.unpackbits(packed, axis=1, count=networks).T == 1
 
 
