@@ -556,7 +556,7 @@ def test_jupyter_loads_the_major_versions_that_altair_writes_for():
 
 def test_percent_signs_stand_apart_whatever_format_gave_them():
     chart = charts.lines(ending({"real": 0.1}), "x", "y", "name", **XY)
-    text = dict(title="10% of [5%, 15%]", subtitle="", caption="A 95 % band: 0.5%.", alt="10%.")
+    text = {"title": "10% of [5%, 15%]", "caption": "A 95 % band: 0.5%.", "alt": "10%."}
     shown = charts.Figure(chart, **text)
     assert (shown.title, shown.caption) == ("10 % of [5 %, 15 %]", "A 95 % band: 0.5 %.")
     assert shown.alt.startswith("10 %. ")

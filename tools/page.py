@@ -127,7 +127,7 @@ def linked(text: str, anchors: dict[str, str]) -> Iterator[nodes.Node]:
 
 
 def pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """Match any of the words, the longest first, also as a plural; not within an id such as L1.2."""
+    """Match any of the words, the longest first, also as a plural; not in an id such as L1.2."""
     choice = "|".join(spelled(word) for word in sorted(words, key=len, reverse=True))
     return re.compile(rf"(?<![\w-])(?:{choice})(?![\w-]|\.\d)")
 

@@ -1,6 +1,5 @@
 (() => {
   if (document.querySelector('script[src*="memhelpers.js"]')) return;
-  const figure = document.getElementById("%(id)s");
   const load = (url) => new Promise((resolve, reject) => {
     const script = Object.assign(document.createElement("script"), {src: url});
     script.onload = resolve;
@@ -11,7 +10,7 @@
     if (window.vegaEmbed) return Promise.resolve();
     const define = window.define;
     window.define = undefined;
-    return %(urls)s.reduce((before, url) => before.then(() => load(url)), Promise.resolve())
+    return URLS.reduce((before, url) => before.then(() => load(url)), Promise.resolve())
       .finally(() => { window.define = define; });
   };
   const label = (panel, labels) => Object.entries(labels).forEach(([name, texts]) => {
@@ -20,7 +19,7 @@
     ["input", "change"].forEach((event) => input.addEventListener(event, show));
     show();
   });
-  const draw = async () => {
+  const draw = async (figure) => {
     await window.memhelpersVega;
     const panels = [];
     for (const spec of JSON.parse(figure.querySelector(".mem-spec").textContent)) {
@@ -29,7 +28,7 @@
       title.style.fontWeight = "bold";
       title.textContent = spec.title || "";
       delete spec.title;
-      panel.style.width = "100%%";
+      panel.style.width = "100%";
       figure.querySelector(".mem-chart").append(title, panel);
       await window.vegaEmbed(panel, spec, {actions: false, renderer: "svg", mode: "vega-lite"});
       label(panel, ((spec.usermeta || {}).memhelpers || {}).labels || {});
@@ -38,9 +37,12 @@
     if (panels.length) figure.querySelector(".mem-still")?.remove();
   };
   window.memhelpersVega = window.memhelpersVega || vega();
-  new ResizeObserver((_, watch) => {  // a panel that is not chosen has no width yet
-    if (!figure.clientWidth) return;
-    watch.disconnect();
-    draw().catch((error) => console.warn("the chart stays a picture:", error.message));
-  }).observe(figure);
+  for (const figure of document.querySelectorAll(".mem-figure:not([data-watched])")) {
+    figure.dataset.watched = true;
+    new ResizeObserver((_, watch) => {  // a panel that is not chosen has no width yet
+      if (!figure.clientWidth) return;
+      watch.disconnect();
+      draw(figure).catch((error) => console.warn("the chart stays a picture:", error.message));
+    }).observe(figure);
+  }
 })();

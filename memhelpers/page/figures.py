@@ -90,10 +90,11 @@ _PACKAGES = {"vega": alt.VEGA_VERSION, "vega-lite": alt.VEGALITE_VERSION}
 _PACKAGES["vega-embed"] = alt.VEGAEMBED_VERSION
 # The major versions that this Altair writes for.
 _CDN = [f"https://cdn.jsdelivr.net/npm/{k}@{v.split('.')[0]}" for k, v in _PACKAGES.items()]
-# Runs where the book's own script is absent; %-format, with id and urls. Vega's files must not see
-# an AMD loader (classic notebooks have one): they would register there and leave no `vegaEmbed`.
-_DRAW_FROM_CDN = (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
-_DRAW_FROM_CDN = "\n".join(map(str.strip, f"\n{_DRAW_FROM_CDN}".split("\n")))  # in every figure
+# Runs where the book's own script is absent. Vega's files must not see an AMD loader (classic
+# notebooks have one): they would register there and leave no `vegaEmbed`.
+_DRAWING = (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
+_DRAWING = "\n".join(map(str.strip, _DRAWING.replace("URLS", json.dumps(_CDN)).split("\n")))
+_DRAWING = f"<script>\n{_DRAWING}</script>\n"  # at the end of what is displayed at once
 
 
 # Where the book's style sheet is absent; weaker than anything in it.
@@ -148,7 +149,6 @@ class Figure(Display):
     def html(self, still: bool = True) -> str:
         """A `figure` element: title, specifications, the picture until drawn, and the caption."""
         specs = json.dumps(self.specs, separators=(",", ":")).replace("<", "\\u003c")
-        script = _DRAW_FROM_CDN % {"id": self.id, "urls": json.dumps(_CDN)}
         text, picture = html.escape(self.alt), self.png() if still else None
         shown = f'<p class="mem-still">{text}</p>'
         if picture is not None:
@@ -158,8 +158,7 @@ class Figure(Display):
             f'<figure class="mem-figure" id="{self.id}">\n{_heading(self.title, self.subtitle)}'
             f'<div class="mem-chart" role="img" aria-label="{text}">{shown}</div>\n'
             f'<script type="application/json" class="mem-spec">{specs}</script>\n'
-            f"<figcaption>{html.escape(self.caption)}</figcaption>\n"
-            f"<script>{script}</script>\n</figure>"
+            f"<figcaption>{html.escape(self.caption)}</figcaption>\n</figure>\n{_DRAWING}"
         )
 
     def png(self) -> bytes | None:
@@ -213,7 +212,7 @@ class Page(Display):
 
     def html(self, still: bool = True) -> str:
         """The parts' HTML, in their order."""
-        return "\n".join(part.html(still) for part in self.parts)
+        return _drawn_at_once("\n".join(part.html(still) for part in self.parts))
 
     def __repr__(self) -> str:
         return "\n".join(filter(None, map(repr, self.parts)))
@@ -248,8 +247,8 @@ class Switch(Display):
             for name in self.panels
         )
         panels = "".join(f"<div>{panel}</div>\n" for panel in shown)
-        return (
-            f'<div class="mem-switch" id="{id}">\n<style>{_SWITCHING}</style>\n'
+        return _drawn_at_once(
+            f'<div class="mem-switch" id="{id}">\n<style>{_switching(len(shown))}</style>\n'
             f'<fieldset role="radiogroup" aria-label="Run">\n{choices}</fieldset>\n'
             f'<div class="mem-switched">\n{panels}</div>\n</div>'
         )
@@ -260,13 +259,16 @@ class Switch(Display):
         return "\n".join(shown)
 
 
-# Hides the panels that are not chosen, of up to twelve.
-_SWITCHING = "@supports selector(:has(*)) {{ {} {{ display: none }} }}".format(
-    ", ".join(
-        f".mem-switch:not(:has(> fieldset > :nth-child({k}) > :checked)) > div > :nth-child({k})"
-        for k in range(1, 13)
-    )
-)
+def _switching(panels: int) -> str:
+    """Hides the panels that are not chosen, without a script."""
+    chosen = ":not(:has(> fieldset > :nth-child({0}) > :checked)) > div > :nth-child({0})"
+    hidden = ", ".join(f".mem-switch{chosen.format(k)}" for k in range(1, panels + 1))
+    return f"@supports selector(:has(*)) {{ {hidden} {{ display: none }} }}"
+
+
+def _drawn_at_once(shown: str) -> str:
+    """One script for all the figures in it, in place of one for each."""
+    return shown.replace(_DRAWING, "") + _DRAWING * (_DRAWING in shown)
 
 
 def images(
