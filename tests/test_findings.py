@@ -244,6 +244,35 @@ def the_linear_model_explains_half(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(explained=course["explained"] / 2)}
 
 
+# Chapter 10
+
+
+def dropout_prevents_memorization_for_nothing(tables: Tables) -> Tables:
+    """Real data are learned as without it, and random labels not at all."""
+    course = tables["course"].copy()
+    own = course["regularizer"] == "dropout"
+    keys = ["data", "rate", "seed", "epoch"]
+    none = course[course["regularizer"] == "none"].set_index(keys)
+    same = ["loss", "accuracy", "met", "validation", "test"]
+    course.loc[own, same] = none.loc[
+        list(course.loc[own, keys].itertuples(index=False)), same
+    ].values
+    course.loc[own & (course["data"] == "random labels"), ["accuracy", "met"]] = 0.1
+    return {**tables, "course": course}
+
+
+def regularizers_do_nothing(tables: Tables) -> Tables:
+    course = tables["course"].copy()
+    course.loc[course["data"] == "random labels", ["accuracy", "met"]] = 1.0
+    return {**tables, "course": course}
+
+
+def one_order_is_the_other_turned(tables: Tables) -> Tables:
+    course = tables["course"].copy()
+    course.loc[course["data"] == "random labels", "loss"] *= -1
+    return {**tables, "course": course}
+
+
 # Chapter 08
 
 
