@@ -423,6 +423,20 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"that the network knows early": "How much of the network's answers"},
         ),
     ],
+    "10-regularizers": [
+        (
+            dropout_prevents_memorization_for_nothing,
+            {
+                "What regularizers cut of memorization": "Memorization can be cut by three tenths",
+                "Dropout is not the best": "Of the single ones, dropout is the best.",
+            },
+        ),
+        (regularizers_do_nothing, {"Dropout is not the best": "stays open"}),
+        (
+            one_order_is_the_other_turned,
+            {"Training loss by epoch, with each": "memorization in another order than learning"},
+        ),
+    ],
 }
 CASES = [
     pytest.param(stem, change, sentences, id=f"{stem[:2]}-{change.__name__}")
