@@ -555,12 +555,16 @@ ONE = ("dropout", "input dropout", "input noise", "hidden noise", "weight decay"
 ALL = (*ONE, "adversarial")
 
 
+GROUPED: list = [None, {}]  # the table seen last, and its networks
+
+
 def regularized(tables, setting, seed, data="random labels", rate="halved"):
     """What was seen of one network, by epoch."""
-    rows = tables["course"]
-    rows = rows[(rows["setting"] == setting) & (rows["seed"] == seed)]
-    rows = rows[(rows["data"] == data) & (rows["rate"] == rate)]
-    return rows.set_index("epoch").sort_index()
+    if GROUPED[0] is not tables["course"]:
+        groups = tables["course"].groupby(["setting", "seed", "data", "rate"])
+        found = {key: rows.set_index("epoch").sort_index() for key, rows in groups}
+        GROUPED[:] = tables["course"], found
+    return GROUPED[1][setting, seed, data, rate]
 
 
 def ends_lower(tables, setting, seed, column="accuracy", rate="halved"):
