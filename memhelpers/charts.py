@@ -484,7 +484,8 @@ def _styles(data: pd.DataFrame, series: str | None) -> dict[Any, tuple[str, tupl
     if series is not None and is_numeric_dtype(data[series]):
         step = (len(RAMP) - 1) / max(1, len(names) - 1)
         return {name: (RAMP[round(i * step)], _SOLID) for i, name in enumerate(names)}
-    spare = itertools.cycle(zip(READER, _READER_DASHES, strict=True))
+    rounds = itertools.product(range(4), range(4))  # the next colour; then again, dashed otherwise
+    spare = itertools.cycle((READER[i], _READER_DASHES[(i + shift) % 4]) for shift, i in rounds)
     return {name: CONDITIONS[name] if name in CONDITIONS else next(spare) for name in names}
 
 

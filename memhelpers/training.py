@@ -76,6 +76,8 @@ def fit(
     subsets: Sequence[Tensor] | None = None,
     init: str = "glorot_uniform",
     perturb: Perturbation | Sequence[Perturbation | None] | None = None,
+    loss: Callable[..., Tensor] | None = None,
+    attack: Callable[[Ensemble, Tensor, int], Tensor] | None = None,
     evaluate: Sequence[str] = ("validation",),
     record: Sequence[str] = (),
     probes: Mapping[str, Probe | Callable | str] | None = None,
@@ -104,6 +106,12 @@ def fit(
         perturb: noise in the forward pass of training, for all members or one a member, such as
             `[dropout(0.5), dropout(0.2, where="input") + gaussian_noise(0.1), None]`. Training
             losses, accuracies and trajectories are those with noise; evaluation has none.
+        loss: what to descend instead of the cross-entropy, for all members; called as `loss(logits,
+            y, batch=..., kept=...)` with logits [m, b, classes], labels [m, b], the positions of
+            the examples [m, b] and a dict, empty at first, in which it may keep tensors [m, ...]
+            from update to update. It returns losses [m, b], which training then reports.
+        attack: called before each update with the m networks, their images [m, b, C, H, W] and the
+            number of the update; returns the images to train on instead.
         evaluate: clean parts to evaluate after each epoch, of `validation` and `test`.
         record: per-example quantities to keep, of `loss`, `correct` and `margin`.
         probes: by name; a `Probe`, or a function of a `Snapshot` to call after each epoch, from 0.
@@ -156,6 +164,8 @@ def fit(
         factors=_factors(schedule, epochs),
         init=errors.check_choice("init", init, INITIALIZATIONS),
         perturb=strengths_by_kind(noises, network),
+        loss=None if loss is None else errors.check_function("loss", loss),
+        attack=None if attack is None else errors.check_function("attack", attack),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
         trajectories=Trajectories.empty(record, len(seeds), epochs, examples),

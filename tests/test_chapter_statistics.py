@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
 from memhelpers import claims, lab
 from memhelpers.runs import records
@@ -549,6 +549,133 @@ def least(tables, column, levels, late):
 OF_LINEAR = {"network": "logistic regression"}
 
 
+# Chapter 10: `course` has one row for each network and time.
+
+ONE = ("dropout", "input dropout", "input noise", "hidden noise", "weight decay")
+ALL = (*ONE, "adversarial")
+
+
+GROUPED: list = [None, {}]  # the table seen last, and its networks
+
+
+def regularized(tables, setting, seed, data="random labels", rate="halved"):
+    """What was seen of one network, by epoch."""
+    if GROUPED[0] is not tables["course"]:
+        groups = tables["course"].groupby(["setting", "seed", "data", "rate"])
+        found = {key: rows.set_index("epoch").sort_index() for key, rows in groups}
+        GROUPED[:] = tables["course"], found
+    return GROUPED[1][setting, seed, data, rate]
+
+
+def ends_lower(tables, setting, seed, column="accuracy", rate="halved"):
+    """How much less of the random labels is fitted than without a regularizer."""
+    none, own = (regularized(tables, one, seed, rate=rate)[column].iloc[-1]
+                 for one in ("none", setting))  # fmt: skip
+    return none - own
+
+
+def when_best(tables, setting, seed, column="validation", data="real"):
+    rows = regularized(tables, setting, seed, data)
+    return rows.loc[rows["validation"].idxmax(), column]
+
+
+def settings_with(tables, names):
+    rows = tables["course"]
+    return list(dict.fromkeys(rows.loc[rows["regularizer"].isin(names), "setting"]))
+
+
+def seeds_of(tables):
+    return sorted(tables["course"]["seed"].unique())
+
+
+def for_others(tables, seed, number, setting):
+    """The mean of a number of (setting, seed) over the other seeds."""
+    return np.mean([number(tables, setting, other) for other in seeds_of(tables) if other != seed])
+
+
+def picked(tables, seed, names, column="accuracy"):
+    """The setting that the other seeds choose: the largest cut at a cost of at most .01."""
+    best, most = "none", 0.0
+    usual = for_others(tables, seed, when_best, "none")
+    for setting in settings_with(tables, names):
+        lower = for_others(tables, seed, lambda *one: ends_lower(*one, column), setting)
+        cost = usual - for_others(tables, seed, when_best, setting)
+        if cost <= 0.01 + 1e-9 and lower > most:
+            best, most = setting, lower
+    return best
+
+
+def lower_at(tables, names, column="accuracy", rate="halved"):
+    """The cut at the setting that the others choose, by seed."""
+    return np.array([
+        ends_lower(tables, picked(tables, seed, names, column), seed, column, rate)
+        for seed in seeds_of(tables)
+    ])  # fmt: skip
+
+
+def loss_of_accuracy_at_a_cut(tables):
+    found = []
+    for seed in seeds_of(tables):
+        rows = [
+            (for_others(tables, seed, ends_lower, setting),
+             for_others(tables, seed, when_best, setting), setting)
+            for setting in settings_with(tables, ALL)
+        ]  # fmt: skip
+        needed = min(0.3, max(lower for lower, _, _ in rows)) - 1e-9
+        setting = max((well, name) for lower, well, name in rows if lower >= needed)[1]
+        two = [when_best(tables, one, seed, "test") for one in (setting, "none")]
+        found.append(two[0] - two[1])
+    return np.mean(found)
+
+
+def slowed_down(tables):
+    found = []
+    for seed in seeds_of(tables):
+        none = regularized(tables, "none", seed, rate="constant")["accuracy"].mean()
+        for name in ALL:
+            setting = picked(tables, seed, [name])
+            own = regularized(tables, setting, seed, rate="constant")["accuracy"].mean()
+            found.append(none - own)
+    return np.mean(found)
+
+
+def other_order(tables):
+    """Kendall's tau within the two kinds of data (the lower) minus that across, both ways."""
+    names, seeds, found = settings_with(tables, ALL), seeds_of(tables), []
+    loss = {
+        data: np.array([[regularized(tables, name, seed, data)["loss"].mean() for name in names]
+                        for seed in seeds])
+        for data in ("real", "random labels")
+    }  # fmt: skip
+    for k in range(len(seeds)):
+        rest = {data: np.delete(values, k, 0).mean(0) for data, values in loss.items()}
+        tau = {(a, b): kendalltau(loss[a][k], rest[b]).statistic for a in loss for b in loss}
+        same = min(tau[data, data] for data in loss)
+        found.append(same - np.mean([tau[pair] for pair in tau if pair[0] != pair[1]]))
+    return np.mean(found)
+
+
+def at_the_end(tables, setting, seed, column="test"):
+    return regularized(tables, setting, seed, "partly random labels")[column].iloc[-1]
+
+
+def tested(tables, name):
+    """Test accuracy at the end with partly random labels, by seed."""
+    found = []
+    for seed in seeds_of(tables):
+        validated = {
+            setting: for_others(tables, seed, lambda *one: at_the_end(*one, "validation"), setting)
+            for setting in settings_with(tables, [name])
+        }
+        found.append(at_the_end(tables, max(validated, key=validated.get), seed))
+    return np.array(found)
+
+
+def stopped_early(tables):
+    partly = "partly random labels"
+    return np.array([when_best(tables, "none", s, "test", partly) for s in seeds_of(tables)])
+
+
 # Chapter 11: `networks` has one row for each network, with a text of one number for each image.
 
 
@@ -741,6 +868,17 @@ STATISTICS = {
     "N1.1": lambda t: least(t, "explained", (0, *SHARES), 0),
     "N1.2": lambda t: least(t, "explained", (0,), 1),
     "N1.3": lambda t: least(t, "kappa", SHARES, 1),
+    "C10.1a": lambda t: lower_at(t, ALL).mean(),
+    "C10.1b": lambda t: lower_at(t, ALL, "met").mean(),
+    "C10.1c": loss_of_accuracy_at_a_cut,
+    "C10.1d": lambda t: lower_at(t, ALL, rate="constant").mean(),
+    "C10.2a": lambda t: (lower_at(t, ONE[:1]) - lower_at(t, ONE[1:])).mean(),
+    "C10.2b": lambda t: (lower_at(t, ALL[-1:]) - lower_at(t, ONE)).mean(),
+    "C10.3": slowed_down,
+    "C11.1": other_order,
+    "L2.1": lambda t: (tested(t, "early learning") - tested(t, "none")).mean(),
+    "L2.2": lambda t: (tested(t, "early learning") - stopped_early(t)).mean(),
+    "S1.1": lambda t: (tested(t, "label smoothing") - tested(t, "none")).mean(),
     "T11.1": kept,
     "T11.2a": forgotten_more,
     "T11.2b": told_apart,

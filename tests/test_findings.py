@@ -244,6 +244,35 @@ def the_linear_model_explains_half(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(explained=course["explained"] / 2)}
 
 
+# Chapter 10
+
+
+def dropout_prevents_memorization_for_nothing(tables: Tables) -> Tables:
+    """Real data are learned as without it, and random labels not at all."""
+    course = tables["course"].copy()
+    own = course["regularizer"] == "dropout"
+    keys = ["data", "rate", "seed", "epoch"]
+    none = course[course["regularizer"] == "none"].set_index(keys)
+    same = ["loss", "accuracy", "met", "validation", "test"]
+    course.loc[own, same] = none.loc[
+        list(course.loc[own, keys].itertuples(index=False)), same
+    ].values
+    course.loc[own & (course["data"] == "random labels"), ["accuracy", "met"]] = 0.1
+    return {**tables, "course": course}
+
+
+def regularizers_do_nothing(tables: Tables) -> Tables:
+    course = tables["course"].copy()
+    course.loc[course["data"] == "random labels", ["accuracy", "met"]] = 1.0
+    return {**tables, "course": course}
+
+
+def one_order_is_the_other_turned(tables: Tables) -> Tables:
+    course = tables["course"].copy()
+    course.loc[course["data"] == "random labels", "loss"] *= -1
+    return {**tables, "course": course}
+
+
 # Chapter 11
 
 
@@ -434,6 +463,20 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             the_linear_model_explains_half,
             {"that the network knows early": "How much of the network's answers"},
+        ),
+    ],
+    "10-regularizers": [
+        (
+            dropout_prevents_memorization_for_nothing,
+            {
+                "What regularizers cut of memorization": "Memorization can be cut by three tenths",
+                "Dropout is not the best": "Of the single ones, dropout is the best.",
+            },
+        ),
+        (regularizers_do_nothing, {"Dropout is not the best": "stays open"}),
+        (
+            one_order_is_the_other_turned,
+            {"Training loss by epoch, with each": "memorization in another order than learning"},
         ),
     ],
     "11-loss-trajectories": [

@@ -89,6 +89,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "examples": 60},
     ],
+    "10-regularizers": [
+        {"hidden": [32]},
+        {"strengths": {"weight decay": [0.01], "adversarial": [[0.5, 0.2]]}},
+        {"seeds": 2, "wrong": 1.0, "evaluations": 2},
+        {"data": OWN},
+        {"data": VECTORS, "momentum": 0.0},
+        {"data": FEW, "batch_size": 10},
+    ],
     "11-loss-trajectories": [
         {"hidden": [32]},
         {"noise_levels": [0.5], "seeds": 2, "other_hidden": [24, 16, 8]},
@@ -98,6 +106,8 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": FEW, "examples": 60},
     ],
 }
+FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
+FEWER |= {"label smoothing": [0.3], "early learning": [3]}
 SENSITIVITY = {"epochs": 8, "examples": 100, "batch_size": 20, "evaluations": 5, "seeds": 5}
 FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning": 2, "seeds": 3}
 FILTERS |= {"batch_size": 10}
@@ -127,6 +137,8 @@ QUICKER: dict[str, dict[str, object]] = {
     },
     "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5},
     "09-patterns-first": {"examples": 100, "epochs": 6, "searched": 20, "seeds": 5},
+    "10-regularizers": {"examples": 60, "epochs": 6, "seeds": 5, "images": 30}
+    | {"strengths": FEWER, "evaluations": 3},
     "11-loss-trajectories": {
         "examples": 100,
         "epochs": 6,
@@ -171,6 +183,26 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"fewer": [80, 1]},
         {"fixed": 0},
         {"batch_sizes": [0, 20]},
+    ],
+    "10-regularizers": [
+        {"strengths": {"maxout": [0.5]}},
+        {"strengths": {"dropout": [0.5, 1.0]}},
+        {"strengths": {"input dropout": [0]}},
+        {"strengths": {"input noise": [-1]}},
+        {"strengths": {"weight decay": ["strong"]}},
+        {"strengths": {"adversarial": [0.5]}},
+        {"strengths": {"adversarial": [[0.5, 1.2]]}},
+        {"strengths": {"label smoothing": [0.1]}},
+        {"strengths": [0.1]},
+        {"wrong": 1.5},
+        {"radius": 0},
+        {"steps": 0},
+        {"images": 0},
+        {"evaluations": 1},
+        {"seeds": 1},
+        {"halve": 0},
+        {"network": "large"},
+        {"hidden": [64, -1]},
     ],
     "11-loss-trajectories": [
         {"noise_levels": [0.2, 1.2]},

@@ -228,6 +228,15 @@ def _new_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "validation")
 
 
+def _with_dropout(tables: Tables) -> pd.DataFrame:
+    """Training accuracy on real data and random labels with dropout of medium strength."""
+    rows = tables["course"].query("regularizer == 'dropout' and rate == 'halved'")
+    strength = rows["strength"].sort_values().iloc[len(rows) // 2]
+    rows = rows[rows["strength"] == strength].replace({"data": {"random labels": "randY"}})
+    rows = rows[rows["data"].isin(COLOURS)].rename(columns={"data": "condition"})
+    return _mean(rows, "epoch", "accuracy")
+
+
 def _last_fifth(tables: Tables) -> pd.DataFrame:
     """The images that another network on the same data learned last."""
     names = {"clean labels": "real", "random labels": "randY"}
@@ -260,6 +269,8 @@ ENTRIES = {
            "critical sample ratio by epoch", _critical, True),
     "09": ("Does a network learn patterns before it learns exceptions by heart?",
            "accuracy on new images by epoch, 40 % noise", _new_images, True),
+    "10": ("Can memorization be prevented, and at what cost?",
+           "training accuracy with dropout by epoch", _with_dropout, True),
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
 }  # fmt: skip

@@ -13,13 +13,17 @@ from torch.nn.functional import cross_entropy
 from memhelpers.engine.ensemble import Ensemble, Weights
 from memhelpers.engine.perturbations import Noise, all_perturbed
 from memhelpers.engine.templates import is_plain_mlp
+from memhelpers.errors import ArgumentError
 
 # Gradients of each member's mean loss, parameter by parameter; each may be changed at once.
 NamedGradients = Iterator[tuple[str, Tensor]]
 # Losses [m, b] in nats, logits [m, b, classes], and the gradients.
 Found = tuple[Tensor, Tensor, NamedGradients]
-# Of an ensemble of m, images [m, b, C, H, W], labels [m, b], and the noise of this update.
-Gradients = Callable[[Ensemble, Tensor, Tensor, Noise], Found]
+# Of logits [m, b, classes] and labels [m, b], the losses [m, b] whose mean each member descends.
+Loss = Callable[[Tensor, Tensor], Tensor]
+# Of an ensemble of m, images [m, b, C, H, W], labels [m, b], the noise of this update, and a loss
+# other than the cross-entropy.
+Gradients = Callable[[Ensemble, Tensor, Tensor, Noise, Loss | None], Found]
 
 # Not in PyTorch's documented interface, hence `None` where a version or a platform lacks it.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -38,13 +42,25 @@ def example_losses(logits: Tensor, y: Tensor) -> Tensor:
     return flat.view(y.shape)
 
 
+def checked_losses(loss: Loss, logits: Tensor, y: Tensor) -> Tensor:
+    """What a caller's loss gives for logits in the precision of losses; an `ArgumentError` if it is
+    not a number an example."""
+    losses = loss(logits if logits.dtype == torch.float64 else logits.float(), y)
+    if not isinstance(losses, Tensor) or losses.shape != y.shape:
+        allowed = f"a function that returns the losses of all examples, {list(y.shape)}"
+        raise ArgumentError("loss", getattr(losses, "shape", losses), allowed)
+    return losses
+
+
 def by_autograd(precision: str) -> Gradients:
     """Gradients of any network, through one stacked forward pass."""
 
-    def gradients(ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise) -> Found:
+    def gradients(
+        ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise, loss: Loss | None = None
+    ) -> Found:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = ensemble(x, training=True, noise=noise)
-        losses = example_losses(logits, y)
+        losses = checked_losses(loss or example_losses, logits, y)
         weights = ensemble.parameters
         # The sum keeps the members apart: no gradient of one depends on another's loss.
         total, trained = losses.mean(1).sum(), list(weights.values())
@@ -73,7 +89,9 @@ class MlpGradients:
         self.room: dict[tuple, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise) -> Found:
+    def __call__(
+        self, ensemble: Ensemble, x: Tensor, y: Tensor, noise: Noise, loss: Loss | None = None
+    ) -> Found:
         """See `Gradients`; what is returned is overwritten by the next call."""
         if ensemble is not self.ensemble:
             self.ensemble, self.room = ensemble, {}
@@ -88,7 +106,7 @@ class MlpGradients:
                 with torch.enable_grad():  # for the noise alone, which keeps a graph
                     a = all_perturbed(relu.requires_grad_(bool(noise)), layer, noise)
                 activations.append((relu, a))
-        losses, signal = _softmax_losses(z, y)
+        losses, signal = _losses_by_logits(loss, z, y) if loss else _softmax_losses(z, y)
         return losses, z, self._backward(activations, signal.to(z.dtype))
 
     @torch.no_grad()
@@ -146,6 +164,14 @@ def _softmax_losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     signal = log_p.exp_()
     signal.scatter_add_(-1, labels, signal.new_full(labels.shape, -1.0))
     return losses, signal.div_(y.shape[1])
+
+
+def _losses_by_logits(loss: Loss, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for any loss; autograd goes no further back than the logits."""
+    with torch.enable_grad():
+        logits = logits.detach().requires_grad_()
+        losses = checked_losses(loss, logits, y)
+        return losses.detach(), torch.autograd.grad(losses.mean(1).sum(), logits)[0]
 
 
 def onednn_is_faster(a: Tensor, b: Tensor) -> bool:

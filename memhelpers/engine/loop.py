@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from memhelpers.engine.perturbations import Noise
 from memhelpers.engine.probes import Probe, Snapshot
 from memhelpers.engine.templates import is_plain_mlp
 from memhelpers.engine.trajectories import Trajectories, margin
+from memhelpers.errors import ArgumentError
 from memhelpers.seeding import generator
 
 TELL_EVERY = 0.1  # seconds between calls of `progress` within an epoch
@@ -53,6 +55,8 @@ class Settings:
     trajectories: Trajectories
     networks: Ensemble | None  # room for the final ones
     progress: Callable[[float, float], None]
+    loss: Callable[..., Tensor] | None = None  # the cross-entropy
+    attack: Callable[..., Tensor] | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -123,6 +127,7 @@ class Pass:
         self.gradients = gradients_for(network, settings.precision)
         self.rates = {k: [v[m] for m in members] for k, v in settings.hyperparameters.items()}
         self.velocity: Weights = {}
+        self.kept: Weights = {}  # what a loss keeps from update to update
         self.noise: Noise = {}  # that of the first update
         for kind, each in settings.perturb.items():
             own = [each[m] for m in members]
@@ -156,8 +161,21 @@ class Pass:
         """Per-example losses [m, b], logits [m, b, classes], labels [m, b], and the gradients."""
         x, y = _take(self.images, self.which_x, batch), _take(self.y, self.which_y, batch)
         noise = perturbations.at_update(self.update, self.noise)
-        losses, logits, gradients = self.gradients(self.ensemble, x, y, noise)
+        loss = self.settings.loss
+        if loss is not None:
+            loss = partial(loss, batch=batch, kept=self.kept)
+        if self.settings.attack is not None:
+            x = self._attacked(x)
+        losses, logits, gradients = self.gradients(self.ensemble, x, y, noise, loss)
         return losses, logits, y, gradients
+
+    def _attacked(self, x: Tensor) -> Tensor:
+        """The images [m, b, C, H, W] that take the place of those of the batch."""
+        found = self.settings.attack(self.ensemble, x, self.update)
+        if not isinstance(found, Tensor) or found.shape != x.shape:
+            allowed = f"a function that returns as many images, {list(x.shape)}"
+            raise ArgumentError("attack", getattr(found, "shape", found), allowed)
+        return found.detach()
 
     @torch.no_grad()
     def sgd_step(self, gradients: NamedGradients, factor: float) -> None:
@@ -211,6 +229,7 @@ class Pass:
         there = rows.to(self.settings.device)
         self.ensemble = self.ensemble.select(there)
         self.velocity = {name: v[there] for name, v in self.velocity.items()}
+        self.kept = {name: v[there] for name, v in self.kept.items()}
         self.noise = {kind: (first[there], s[there]) for kind, (first, s) in self.noise.items()}
         self.which_x, self.which_y = self.which_x[there], self.which_y[there]
 
