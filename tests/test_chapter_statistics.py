@@ -659,7 +659,7 @@ def at_the_end(tables, setting, seed, column="test"):
     return regularized(tables, setting, seed, "partly random labels")[column].iloc[-1]
 
 
-def tested(tables, name):
+def on_test_images(tables, name):
     """Test accuracy at the end with partly random labels, by seed."""
     found = []
     for seed in seeds_of(tables):
@@ -876,9 +876,9 @@ STATISTICS = {
     "C10.2b": lambda t: (lower_at(t, ALL[-1:]) - lower_at(t, ONE)).mean(),
     "C10.3": slowed_down,
     "C11.1": other_order,
-    "L2.1": lambda t: (tested(t, "early learning") - tested(t, "none")).mean(),
-    "L2.2": lambda t: (tested(t, "early learning") - stopped_early(t)).mean(),
-    "S1.1": lambda t: (tested(t, "label smoothing") - tested(t, "none")).mean(),
+    "L2.1": lambda t: (on_test_images(t, "early learning") - on_test_images(t, "none")).mean(),
+    "L2.2": lambda t: (on_test_images(t, "early learning") - stopped_early(t)).mean(),
+    "S1.1": lambda t: (on_test_images(t, "label smoothing") - on_test_images(t, "none")).mean(),
     "T11.1": kept,
     "T11.2a": forgotten_more,
     "T11.2b": told_apart,

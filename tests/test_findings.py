@@ -386,7 +386,7 @@ TURNS = {
 }
 CLOSE = {
     "or random labels, many more images are critical": "Share of critical images while",
-    "close to far more images": "How often does a small change lead to another class?",
+    "leave far more images close to": "How often does a small change lead to another class?",
 }
 EVERY_RADIUS = {"more critical images at every radius": "Share of critical images at the end"}
 FULL = {"more critical images at every radius": "From a radius of 8, all images are critical"}
