@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import sem, t
+from scipy.stats import binom, sem, t
 
 from memhelpers import stats
 from memhelpers.errors import ArgumentError
@@ -103,6 +103,23 @@ def test_the_groups_are_all_networks_all_without_one_and_all_without_two():
     sizes = left_out(9).sum(1)
     assert sizes.tolist() == [9] + 9 * [8] + 36 * [7]
     assert left_out(9)[1:10].sum(0).tolist() == [8] * 9
+
+
+def test_what_lies_at_the_ends_is_the_share_beyond_the_binomial():
+    right = np.zeros((20, 100), bool)
+    right[:, :40] = True  # 40 always right
+    right[:10, 40:90] = True  # 50 in the middle
+    right[:1, 90:] = True  # 10 at p = .05, which is at an end
+    p = right.mean()
+    expected = binom.cdf(1, 20, p) + binom.sf(18, 20, p)
+    assert at_the_ends(right)[0] == pytest.approx(0.5 - expected)
+
+
+def test_no_more_binomial_draws_lie_at_the_ends():
+    right = np.random.default_rng(0).random((20, 4000)) < 0.9
+    expected = binom.cdf(1, 20, 0.9) + binom.sf(18, 20, 0.9)
+    assert expected > 0.3
+    assert abs(at_the_ends(right)[0]) < 0.03
 
 
 def test_where_nothing_varies_examples_are_equally_hard():
