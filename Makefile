@@ -38,6 +38,11 @@ chapter: $(READY)  ## run one chapter and record it: N=04 PRESET=paper SET="hidd
 	@test -n "$(N)" || { echo 'Which chapter? make chapter N=04 PRESET=paper SET="hidden=32,32 seeds=5"' >&2; exit 2; }
 	@$(PY) -m tools.chapter $(N) --preset $(PRESET) $(if $(SET),--set $(SET)) --record
 
+claim: PRESET = quick
+claim: $(READY)  ## run the experiment behind a claim, compare with its record: ID=C3.1a PRESET=quick
+	@test -n "$(ID)" || { echo 'Which claim? make claim ID=C3.1a PRESET=quick' >&2; exit 2; }
+	@$(PY) -m tools.claim $(ID) --preset $(PRESET) $(if $(RUN),--run $(RUN))
+
 record: $(READY)  ## record what is missing at the paper's scale, as far as MINUTES=9 go; again goes on
 	@$(PY) -m tools.plan --minutes $(MINUTES)
 

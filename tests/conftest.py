@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 import yaml
@@ -55,3 +56,19 @@ def ledger(declare) -> Ledger:
     mnist = [judge("C3.1", interval(0.01, 0.05, n=10))]
     recorded = {"Recorded: MNIST, 2 x 16 units": mnist, "Recorded: CIFAR-10": None}
     return Ledger(here, recorded, title="This page: digits")
+
+
+@pytest.fixture
+def chapter(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a notebook whose stored outputs are the given ledgers."""
+
+    def write(name: str, *ledgers: Ledger, title: str = "A chapter") -> Path:
+        cells = [nbformat.v4.new_markdown_cell(f"# {title}\n\ntext")]
+        for ledger in ledgers:
+            output = nbformat.v4.new_output("display_data", data=ledger._repr_mimebundle_())
+            cells.append(nbformat.v4.new_code_cell("# a comment\nledger", outputs=[output]))
+        path = tmp_path / name
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        return path
+
+    return write

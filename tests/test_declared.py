@@ -5,92 +5,110 @@ first of the recorded runs that it judges, or the claim says `added_after_data`.
 """
 
 import json
-import subprocess
-from collections.abc import Mapping
-from datetime import datetime
-from functools import cache
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-FILE = "book/claims.yml"
-ROOT = Path(__file__).parents[1]
-DECIDES = ("direction", "threshold", "seeds")
+from tools import declared
+from tools.notebooks import ROOT
 
-Version = tuple[datetime, Mapping[str, Mapping[str, Any]]]
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-
-
-def history() -> list[Version]:
-    """Each version of the claims with the time at which it was written, newest first."""
-    commits = [
-        line.split()
-        for line in git("log", "--full-history", "--format=%H %aI", "--", FILE).splitlines()
-    ]
-    return [
-        (datetime.fromisoformat(when), by_id(git("show", f"{commit}:{FILE}")))
-        for commit, when in commits
-    ]
-
-
-def by_id(text: str) -> dict[str, Mapping[str, Any]]:
-    return {claim["id"]: claim for claim in yaml.safe_load(text)}
-
-
-def declared(claim: Mapping[str, Any], versions: list[Version]) -> datetime | None:
-    """When the claim got the test that it has now; None if it stands in no version.
-
-    A version without the claim says nothing: chapters are written side by side.
-    """
-    found = None
-    for when, version in sorted(versions, key=lambda version: version[0], reverse=True):
-        before = version.get(claim["id"], claim)
-        if any(before.get(name) != claim.get(name) for name in DECIDES):
-            break
-        found = when if claim["id"] in version else found
-    return found
-
-
-@cache
-def first_record(chapter: str) -> datetime | None:
-    """When the first of a chapter's recorded runs was made."""
-    files = (ROOT / "data").glob(f"{chapter}-*/*/provenance.json")
-    made = [json.loads(path.read_text(encoding="utf-8"))["created"] for path in files]
-    return min(map(datetime.fromisoformat, made), default=None)
-
-
-CLAIMS = by_id((ROOT / FILE).read_text(encoding="utf-8"))
+CLAIMS = declared.by_id((ROOT / declared.FILE).read_text(encoding="utf-8"))
+CLAIM = {"id": "C1", "chapter": "01", "direction": "above", "threshold": 1, "seeds": 5}
+DAYS = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
-def versions() -> list[Version]:
-    if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") != "false\n":
+def versions() -> list[declared.Version]:
+    if not declared.is_complete(ROOT):
         pytest.skip("the history of the repository is not here")
-    return history()
+    return declared.history(ROOT)
+
+
+def judged_too_early(claim: dict, versions: list[declared.Version], data: Path) -> str:
+    """Why a claim is not older than the first run that it judges; empty where it is."""
+    recorded = declared.first_record(data, claim["chapter"])
+    if recorded is None or claim.get("added_after_data"):
+        return ""
+    since = declared.fixed(claim, versions)
+    if since is None:
+        return "commit the claim before it is measured"
+    first = f"fixed at {since.written}, first measured at {recorded}"
+    return "" if since.written < recorded else first
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_a_claim_is_older_than_the_first_run_that_it_judges(claim, versions):
-    recorded = first_record(claim["chapter"])
-    if recorded is None or claim.get("added_after_data"):
-        return
-    since = declared(claim, versions)
-    assert since is not None, "commit the claim before it is measured"
-    assert since < recorded, f"declared at {since}, first measured at {recorded}"
+    assert judged_too_early(claim, versions, ROOT / "data") == ""
 
 
-def test_a_changed_threshold_counts_from_its_change():
-    claim = {"id": "C1", "direction": "above", "threshold": 1, "seeds": 5}
-    days = [datetime(2026, 11, day) for day in (1, 2, 3)]
-    texts = [{"C1": {**claim, "threshold": 2}}, {"C1": claim}, {"C1": {**claim, "short": "new"}}]
-    assert declared(claim, list(zip(days, texts, strict=True))) == days[1]
-    assert declared({**claim, "seeds": 6}, list(zip(days, texts, strict=True))) is None
-    assert declared({**claim, "id": "C2"}, [(days[0], {"C1": claim})]) is None
-    assert declared(claim, [(days[0], {"C1": claim}), (days[1], {})]) == days[0]
+def test_what_is_kept_is_what_the_history_says(versions):
+    kept = declared.kept(ROOT)
+    assert kept.keys() == CLAIMS.keys()
+    for id, claim in CLAIMS.items():
+        since = declared.fixed(claim, versions)
+        assert kept[id] == {"commit": since.commit, "date": since.written.isoformat()}, id
+
+
+def commit(root: Path, claim: dict, day: datetime) -> None:
+    """Commits a file of one claim."""
+    path = root / declared.FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump([claim]), encoding="utf-8")
+    if not (root / ".git").exists():
+        declared.git(root, "init", "--quiet")
+    declared.git(root, "add", ".")
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    date = f"--date={day.isoformat()}"
+    declared.git(root, *who, "commit", "--quiet", "--allow-empty", date, "-m", "claims")
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A repository whose claim was declared on day 1 and first measured on day 2."""
+    commit(tmp_path, CLAIM, DAYS[0])
+    folder = tmp_path / "data" / "01-toy" / "quick-digits"
+    folder.mkdir(parents=True)
+    told = json.dumps({"created": DAYS[1].isoformat()})
+    (folder / "provenance.json").write_text(told, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("changed", [{"threshold": 2}, {"direction": "below"}, {"seeds": 6}])
+def test_a_threshold_that_is_moved_after_the_run_is_found(measured, changed):
+    assert judged_too_early(CLAIM, declared.history(measured), measured / "data") == ""
+    moved = CLAIM | changed
+    uncommitted = judged_too_early(moved, declared.history(measured), measured / "data")
+    assert uncommitted == "commit the claim before it is measured"
+    commit(measured, moved, DAYS[2])
+    found = judged_too_early(moved, declared.history(measured), measured / "data")
+    assert found == f"fixed at {DAYS[2]}, first measured at {DAYS[1]}"
+    late = moved | {"added_after_data": True}
+    assert judged_too_early(late, declared.history(measured), measured / "data") == ""
+
+
+def test_another_wording_leaves_a_claim_as_old_as_it_was(measured):
+    reworded = CLAIM | {"short": "new"}
+    commit(measured, reworded, DAYS[2])
+    assert judged_too_early(reworded, declared.history(measured), measured / "data") == ""
+    declared.write(measured)
+    first = declared.history(measured)[-1].commit
+    assert declared.kept(measured) == {"C1": {"commit": first, "date": DAYS[0].isoformat()}}
+
+
+def test_a_branch_without_the_claim_says_nothing_of_it():
+    versions = [
+        declared.Version(DAYS[1], "b", {}),
+        declared.Version(DAYS[0], "a", {"C1": CLAIM}),
+    ]
+    assert declared.fixed(CLAIM, versions).commit == "a"
+    assert declared.fixed({**CLAIM, "id": "C2"}, versions) is None
+
+
+def test_a_copy_without_history_keeps_what_it_has(measured, tmp_path):
+    declared.write(measured)
+    before = declared.kept(measured)
+    (measured / ".git").rename(measured / "elsewhere")
+    declared.write(measured)
+    assert declared.kept(measured) == before != {}

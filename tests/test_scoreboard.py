@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 
 from memhelpers import claims
@@ -19,22 +18,6 @@ from tests.toy_claims import ENTRY, OTHER, SECOND, Page, interval
 from tools import front, notebooks, scoreboard
 
 NO_ENDS = Interval(0.3, -math.inf, math.inf, 0.95, 1)
-
-
-@pytest.fixture
-def chapter(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a notebook whose stored outputs are the given ledgers."""
-
-    def write(name: str, *ledgers: Ledger, title: str = "A chapter") -> Path:
-        cells = [nbformat.v4.new_markdown_cell(f"# {title}\n\ntext")]
-        for ledger in ledgers:
-            output = nbformat.v4.new_output("display_data", data=ledger._repr_mimebundle_())
-            cells.append(nbformat.v4.new_code_cell("# a comment\nledger", outputs=[output]))
-        path = tmp_path / name
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-        return path
-
-    return write
 
 
 def edit(path: Path, change: Callable[[dict], None]) -> None:
@@ -138,7 +121,7 @@ def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter):
         "Recorded: MNIST, 2 x 16 units: ✗ contradicted 0.030 [0.010, 0.050], 10 seeds"
         "Recorded: CIFAR-10: not recorded at paper scale",
     ]
-    assert shown.texts["td"][4].endswith("Declared after the data were seen.")
+    assert "Declared after the data were seen." in shown.texts["td"][4]
 
 
 def test_the_text_tells_the_verdicts(ledger, chapter):

@@ -23,7 +23,7 @@ import yaml
 from memhelpers import claims
 from memhelpers.errors import ClaimError
 from memhelpers.runs import machine
-from tools import front, notebooks, scoreboard, stage, vega_bundle
+from tools import crate, declared, front, notebooks, scoreboard, stage, story, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
@@ -48,11 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     what = "execute nothing; render the stored outputs into _build/stored"
     which.add_argument("--stored", action="store_true", help=what)
     asked = parser.parse_args(arguments)
-    config = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text())
-    address = stage.source_to_install(config)
+    address = stage.source_to_install(configured())
     if asked.stored:
         return int(not render_stored(address))
     return build(address, write_back=asked.outputs)
+
+
+def configured() -> dict:
+    """Return what the book's configuration says."""
+    return yaml.safe_load((notebooks.ROOT / "_config.yml").read_text())
 
 
 def build(address: str, *, write_back: bool) -> int:
@@ -95,12 +99,16 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
     """Lay the claims of the staged chapters into the staged pages; None where they do not fit."""
     paths = [one for one in notebooks.paths(source / "book") if notebooks.is_chapter(one)]
     try:
-        board = scoreboard.gather(paths)
+        if write_back:
+            declared.write(notebooks.ROOT)
+        board = scoreboard.gather(paths, stage.address(configured()))
         scoreboard.write(board, source)
         front.write(board, source, paths)
+        story.write(board, source)
         kept = machine.data_folder() / claims.KEPT
         if write_back:
             scoreboard.write_verdicts(board, kept)
+            crate.write(machine.data_folder())
         elif kept.exists():
             scoreboard.check_verdicts(board, kept)
     except ClaimError as error:

@@ -102,12 +102,35 @@ def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def environment(device: object, precision: str) -> dict[str, object]:
-    """What `machine.environment` says, and the code: its commit, and whether it differs from that.
+    """What `machine.environment` says, the GPU's driver, the pinned versions, and the code.
 
-    Both are None where the code lies in no checkout with a commit.
+    The code is its commit, and whether it differs from that; both are None where it lies in no
+    checkout with a commit. `constraints` is the SHA-256 of constraints.txt, None where that is not.
     """
     commit, dirty = _commit()
-    return {**machine.environment(device, precision), "commit": commit, "dirty": dirty}
+    return {
+        **machine.environment(device, precision),
+        "driver": _driver() if str(device).startswith("cuda") else None,
+        "constraints": _constraints(),
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver, which torch does not tell."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.splitlines()[0].strip() if told.stdout else None
+
+
+def _constraints() -> str | None:
+    root = machine.repository_root()
+    path = root / "constraints.txt" if root else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
 
 
 def _commit() -> tuple[str | None, bool | None]:

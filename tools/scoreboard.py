@@ -9,14 +9,14 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
 from memhelpers.page import ledger
-from tools import notebooks
+from tools import judging, notebooks, trail
 
 PAGE = "book/scoreboard.md"
 PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
@@ -35,6 +35,8 @@ class Scoreboard:
     claims: Mapping[str, Claim]  # by id
     chapters: Mapping[str, tuple[str, str]]  # stem of the file and title, by the two digits
     ledgers: Mapping[str, Ledger]  # by the id of each claim that stands in them
+    code: Mapping[str, str] = field(default_factory=dict)  # of the statistic, by id
+    repository: str = ""  # its address, where it is known
 
     def __str__(self) -> str:
         """Return all of it as plain text."""
@@ -111,7 +113,7 @@ class Scoreboard:
                 f'<p class="mem-score-chapter"><span>{int(number)}</span> '
                 f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
             )
-            shown += "".join(_line(row, columns, self._to(row[0])) for row in group)
+            shown += "".join(_line(row, columns, self.link(row[0])) for row in group)
         return f'<div class="mem-score mem-wide" style="--runs:{len(columns)}">\n{shown}</div>'
 
     def table(self) -> str:
@@ -129,13 +131,17 @@ class Scoreboard:
         late = " Declared after the data were seen." if claim.added_after_data else ""
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
-            f'<tr><th scope="row"><a{self._to(claim)}>{claim.id}</a></th>'
-            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
+            f'<tr id="{claim.id}"><th scope="row"><a{self.link(claim)}>{claim.id}</a></th>'
+            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small>"
+            f"<small>{trail.links(*self._rests_on(claim), self.repository)}</small></td>"
             f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}</td></tr>\n"
         )
 
-    def _to(self, claim: Claim) -> str:
-        """The link to the card of a claim, as an attribute; empty where there is none."""
+    def _rests_on(self, claim: Claim) -> tuple[Claim, str, str | None]:
+        return claim, self.chapters.get(claim.chapter, ("",))[0], self.code.get(claim.id)
+
+    def link(self, claim: Claim) -> str:
+        """Return the link to the card of a claim, as an attribute; empty where there is none."""
         if claim.id not in self.ledgers:
             return ""
         return f' href="{self.chapters[claim.chapter][0]}.html#claim-{claim.id}"'
@@ -152,7 +158,8 @@ class Scoreboard:
         found = self.ledgers.get(claim.id)
         told = found.data() if found else {"rows": [], "missing": []}
         rows = [row for row in told["rows"] if row.pop("id") == claim.id]
-        return {**asdict(claim), "verdicts": rows, "not_recorded": told["missing"]}
+        about = asdict(claim) | trail.trail(*self._rests_on(claim))
+        return {**about, "verdicts": rows, "not_recorded": told["missing"]}
 
     def verdicts(self) -> dict[tuple[str, str, str], Verdict]:
         """Return every verdict by chapter, title of the run and id."""
@@ -164,7 +171,7 @@ class Scoreboard:
         }
 
 
-def gather(paths: Iterable[Path]) -> Scoreboard:
+def gather(paths: Iterable[Path], repository: str = "") -> Scoreboard:
     """Read the verdicts of chapters from the outputs that are stored in them.
 
     Each stored interval is judged again against the declared threshold, and each card drawn again
@@ -174,19 +181,20 @@ def gather(paths: Iterable[Path]) -> Scoreboard:
         ClaimError: An id that is not declared, or stands in two outputs, or in a chapter that it
             was not declared for; a stored verdict or card that differs from what the claims give.
     """
-    declared = claims.load()
-    chapters, ledgers, shown_in = {}, {}, {}
+    known = claims.load()
+    chapters, ledgers, shown_in, code = {}, {}, {}, {}
     for path in paths:
         notebook = notebooks.read(path)
         chapters[path.name[:2]] = (path.stem, title(notebook))
+        code |= judging.statistics(path)
         for output in tables(notebook):
-            found = _restored(output, declared, path.name)
+            found = _restored(output, known, path.name)
             for claim, *_ in found.rows():
                 if claim.id in ledgers:
                     both = f"{shown_in[claim.id]} and {path.name}"
                     raise ClaimError(f"claim {claim.id} stands in two outputs: {both}")
                 ledgers[claim.id], shown_in[claim.id] = found, path.name
-    return Scoreboard(declared, chapters, ledgers)
+    return Scoreboard(known, chapters, ledgers, code, repository)
 
 
 def tables(notebook: notebooks.NotebookNode) -> list[Mapping]:
@@ -261,12 +269,12 @@ def check_verdicts(board: Scoreboard, path: Path) -> None:
         raise ClaimError(f"{path.name} differs from the chapters, such as {what}: run make outputs")
 
 
-def _restored(output: Mapping, declared: Mapping[str, Claim], name: str) -> Ledger:
+def _restored(output: Mapping, known: Mapping[str, Claim], name: str) -> Ledger:
     """The claims that an output shows, from the data beside them."""
     stored = output[claims.MIME]
     title, here, recorded = "", [], {}
     for row in stored["rows"]:
-        verdict = _verdict(row, claims.get(row["id"], declared), name)
+        verdict = _verdict(row, claims.get(row["id"], known), name)
         if row["recorded"]:
             recorded.setdefault(row["run"], []).append(verdict)
         else:
@@ -309,9 +317,13 @@ def _by_data(row: ledger.Row) -> dict[tuple[str, str], Verdict]:
     found: dict[tuple[str, str], Verdict] = {}
     for place, runs in zip((HERE, RECORDED), row[1:], strict=True):
         for run, verdict in ledger.judged([], runs):
-            data = (run.partition(": ")[2] or run).split(",")[0]  # of "Recorded: MNIST, bf16"
-            found.setdefault((place, data), verdict)
+            found.setdefault((place, data_of(run)), verdict)
     return found
+
+
+def data_of(run: str) -> str:
+    """Return the data of a run by its title, such as "Recorded: MNIST, bf16"."""
+    return (run.partition(": ")[2] or run).split(",")[0]
 
 
 def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str:
