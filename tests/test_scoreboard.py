@@ -105,7 +105,10 @@ def test_a_second_run_on_the_same_data_gets_no_mark(declare, chapter):
     assert board.counts().startswith("3 claims. In the largest recorded run of each, 1 is support")
 
 
-def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter):
+def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter, monkeypatch):
+    since = {"C3.1": {"commit": "ab" * 20, "date": "2026-11-01T10:00"}}
+    monkeypatch.setattr(scoreboard.trail, "_fixed", lambda: since)
+    fixed = "test fixed in ababababab on 2026-11-01"
     page = scoreboard.gather([chapter("04-a.ipynb", ledger, title="Loss <sensitivity>")]).table()
     shown = Page(page)
     assert shown.texts["th"] == [
@@ -119,7 +122,7 @@ def test_the_table_has_full_sentences_and_every_verdict(ledger, chapter):
         "Gini, real minus randX: supported if above 0.1. Paper 2017, Fig. 3.",
         "This page: digits: ✓ supported 0.33 [0.30, 0.36], 5 seeds"
         "Recorded: MNIST, 2 x 16 units: ✗ contradicted 0.030 [0.010, 0.050], 10 seeds"
-        "Recorded: CIFAR-10: not recorded at paper scale",
+        f"Recorded: CIFAR-10: not recorded at paper scale{fixed}",
     ]
     assert "Declared after the data were seen." in shown.texts["td"][4]
 

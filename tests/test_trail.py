@@ -54,16 +54,19 @@ def test_the_trail_leads_into_the_repository_where_that_is_known(monkeypatch):
     here = trail.links(TOY, "04-a", "gap(x < 1)", "")
     assert here == (
         '<a href="04-a.html#how-it-is-judged">code</a> <code>gap(x &lt; 1)</code>; '
-        "records <code>paper-mnist</code>; test fixed in <code>ababababab</code> on 2026-11-01"
+        "test fixed in <code>ababababab</code> on 2026-11-01"
     )
+    assert trail.record_links("04-a", "") == "records <code>paper-mnist</code>"
     there = trail.links(TOY, "04-a", None, "https://example.org/o/n")
-    assert "https://example.org/o/n/tree/HEAD/data/04-a/paper-mnist" in there
+    recorded = trail.record_links("04-a", "https://example.org/o/n")
+    assert '<a href="https://example.org/o/n/tree/HEAD/data/04-a/paper-mnist">' in recorded
     assert f"https://example.org/o/n/commit/{'ab' * 20}" in there
 
 
 def test_a_chapter_that_is_not_written_has_no_trail():
     assert trail.trail(TOY, "", None)["notebook"] is None
     assert trail.trail(TOY, "", None)["records"] == []
+    assert trail.record_links("", "") == ""
 
 
 def test_every_field_of_the_data_is_documented(board):

@@ -118,13 +118,15 @@ class Scoreboard:
 
     def table(self) -> str:
         """Return all of it with the full sentences, as an HTML table."""
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "Sentence", "Verdicts"))
+        names = ("Claim", "Sentence", "Verdicts")
+        columns = "".join(f'<th scope="col">{name}</th>' for name in names)
         body = ""
         for number, rows in self.groups().items():
-            link = self._link(number)
-            body += f'<tbody>\n<tr><th scope="rowgroup" colspan="3">{link}</th></tr>\n'
+            stem = self.chapters.get(number, ("",))[0]
+            head = f"{self._link(number)}<small>{trail.record_links(stem, self.repository)}</small>"
+            body += f'<tbody>\n<tr><th scope="rowgroup" colspan="3">{head}</th></tr>\n'
             body += "".join(map(self._row, rows)) + "</tbody>\n"
-        return f'<table class="mem-scores">\n<thead><tr>{head}</tr></thead>\n{body}</table>'
+        return f'<table class="mem-scores">\n<thead><tr>{columns}</tr></thead>\n{body}</table>'
 
     def _row(self, row: ledger.Row) -> str:
         claim, here, recorded = row
@@ -132,9 +134,9 @@ class Scoreboard:
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
             f'<tr id="{claim.id}"><th scope="row"><a{self.link(claim)}>{claim.id}</a></th>'
-            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small>"
-            f"<small>{trail.links(*self._rests_on(claim), self.repository)}</small></td>"
-            f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}</td></tr>\n"
+            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
+            f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}"
+            f"<small>{trail.links(*self._rests_on(claim), self.repository)}</small></td></tr>\n"
         )
 
     def _rests_on(self, claim: Claim) -> tuple[Claim, str, str | None]:

@@ -2,7 +2,6 @@
 
 import html
 from functools import cache
-from pathlib import PurePosixPath
 
 from memhelpers.claims import Claim
 from memhelpers.runs import machine, records
@@ -28,22 +27,26 @@ def trail(claim: Claim, stem: str, code: str | None) -> dict[str, object]:
 
 
 def links(claim: Claim, stem: str, code: str | None, repository: str) -> str:
-    """Return the trail of a claim as HTML; it leads into the repository where that is known."""
-    found = trail(claim, stem, code)
+    """Return code and commit of a claim as HTML; with links into the repository if known."""
     parts = []
     if code:
         place = f"{stem}.html#how-it-is-judged"
         parts.append(f'<a href="{place}">code</a> <code>{html.escape(code)}</code>')
-    shown = [_link(repository, "tree/HEAD", path) for path in found["records"]]
-    parts += [f"records {', '.join(shown)}"] if shown else []
-    if fixed := found["fixed"]:
+    if fixed := _fixed().get(claim.id):
         commit = _link(repository, "commit", fixed["commit"], fixed["commit"][:10])
         parts.append(f"test fixed in {commit} on {fixed['date'][:10]}")
     return "; ".join(parts)
 
 
-def _link(repository: str, kind: str, place: str, name: str = "") -> str:
-    shown = f"<code>{name or PurePosixPath(place).name}</code>"
+def record_links(stem: str, repository: str) -> str:
+    """Return the recorded runs of a chapter, on which all of its claims are judged, as HTML."""
+    names = records.available(stem) if stem else []
+    shown = [_link(repository, "tree/HEAD", f"data/{stem}/{name}", name) for name in names]
+    return f"records {', '.join(shown)}" if shown else ""
+
+
+def _link(repository: str, kind: str, place: str, name: str) -> str:
+    shown = f"<code>{name}</code>"
     return f'<a href="{repository}/{kind}/{place}">{shown}</a>' if repository else shown
 
 
