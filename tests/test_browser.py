@@ -324,6 +324,24 @@ def test_the_marks_of_the_scoreboard_lie_within_their_rows(colours, site, reques
         assert max(out) <= 0.6
 
 
+def test_the_story_takes_at_most_two_screens(wide, site):
+    """Two screens of a laptop, 1280 by 900, from the top of the page to the end of its text."""
+    with opened(wide, site, "book/reproduced") as visit:
+        text = visit.page.locator("article").bounding_box()
+    assert text["y"] + text["height"] <= 2 * 900
+
+
+def test_the_address_of_a_claim_leads_to_its_row(wide, site):
+    with opened(wide, site, "book/scoreboard") as visit:
+        visit.page.goto(f"{visit.page.url}#C3.1a")
+        row = visit.page.locator("tr:target")
+        assert "C3.1a" in row.inner_text()
+        assert 0 <= row.bounding_box()["y"] <= 200
+        places = row.locator("a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    chapter = "04-loss-sensitivity.html"
+    assert places == [f"{chapter}#claim-C3.1a", f"{chapter}#how-it-is-judged"]
+
+
 @every_page
 def test_accessibility_checker_finds_nothing_serious(page):
     from axe_playwright_python.sync_playwright import Axe
