@@ -106,6 +106,13 @@ def test_a_branch_without_the_claim_says_nothing_of_it():
     assert declared.fixed({**CLAIM, "id": "C2"}, versions) is None
 
 
+def test_a_threshold_that_went_and_came_back_counts_from_its_return():
+    texts = [CLAIM, CLAIM | {"threshold": 2}, CLAIM]
+    days = zip(reversed(DAYS), "cba", texts, strict=True)
+    versions = [declared.Version(day, name, {"C1": text}) for day, name, text in days]
+    assert declared.fixed(CLAIM, versions).commit == "c"
+
+
 def test_a_copy_without_history_keeps_what_it_has(measured, tmp_path):
     declared.write(measured)
     before = declared.kept(measured)

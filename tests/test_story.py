@@ -37,6 +37,7 @@ def test_the_prose_gets_the_interval_of_the_largest_run(board, tmp_path):
     shown = Page(path.read_text(encoding="utf-8").splitlines()[0])
     assert shown.texts["mem-pill"] == ["C3.1 ✓supported 0.25 [0.20, 0.30], MNIST"]
     assert shown.values("a", "href") == ["04-a.html#claim-C3.1"]
+    assert "<p>1 claims of the paper" in path.read_text(encoding="utf-8")  # C1.1a is of another
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def test_close_verdicts_agree_if_their_intervals_overlap():
     assert claim.agree(sure, judge(TOY, interval(0.3, 0.5)))
     assert not claim.agree(sure, other)
     assert not claim.agree(sure, judge(TOY, interval(-0.2, -0.1)))
+    assert not claim.agree(sure, judge(TOY, interval(0.1, 0.4, n=2)))  # too few seeds, not close
     assert claim.agree(None, None)
     assert not claim.agree(sure, None)
 

@@ -96,9 +96,8 @@ def _file(crate: ROCrate, data: Path, path: Path) -> ContextEntity:
 
 
 def _entity(crate: ROCrate, id: str, properties: Mapping[str, Any]) -> ContextEntity:
-    """The entity of this id, added once."""
-    known = crate.dereference(id)
-    return known or crate.add(ContextEntity(crate, id, properties=dict(properties)))
+    """The entity of this id; one that several runs share is the same each time."""
+    return crate.add(ContextEntity(crate, id, properties=dict(properties)))
 
 
 def write(data: Path) -> None:
