@@ -52,12 +52,7 @@ def run(
     Raises:
         ArgumentError: an override names no parameter.
     """
-    namespace: dict[str, Any] = {"__name__": path.stem}
-    with environment({lab.PRESET: preset}):
-        for tags, source, place in _cells(path):
-            exec(compile(source, place, "exec"), namespace)
-            if "parameters" in tags:
-                _overridden(namespace, source, overrides or {})
+    namespace, _ = _execute(path, overrides, preset)
     return namespace
 
 
@@ -140,13 +135,26 @@ def parameters(
     Raises:
         ArgumentError: an override names no parameter.
     """
+    _, found = _execute(path, overrides, preset, whole=False)
+    if found is None:
+        raise ArgumentError("chapter", path.stem, "a notebook with a cell tagged `parameters`")
+    return found
+
+
+def _execute(
+    path: Path, overrides: Mapping[str, Any] | None, preset: str | None, *, whole: bool = True
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The namespace after the experiment, or after its parameters, and these by themselves."""
     namespace: dict[str, Any] = {"__name__": path.stem}
+    found = None
     with environment({lab.PRESET: preset}):
         for tags, source, place in _cells(path):
             exec(compile(source, place, "exec"), namespace)
             if "parameters" in tags:
-                return _overridden(namespace, source, overrides or {})
-    raise ArgumentError("chapter", path.stem, "a notebook with a cell tagged `parameters`")
+                found = _overridden(namespace, source, overrides or {})
+                if not whole:
+                    break
+    return namespace, found
 
 
 def _cells(path: Path) -> Iterator[tuple[list[str], str, str]]:
