@@ -173,8 +173,9 @@ def load(
 
     Args:
         source: "digits" (1,797 images of 8x8 from scikit-learn, no download), "mnist", "cifar10",
-            "svhn" (downloaded by torchvision where they are not there); a path ending in `.npz`,
-            also relative to the data folder; a mapping with the same keys; or a tuple (x, y). Keys:
+            "svhn" (downloaded by torchvision where they are not there); "breast_cancer" (a table
+            from scikit-learn); a path ending in `.npz`, also relative to the data folder; a mapping
+            with the same keys; or a tuple (x, y). Keys:
             `x` and `y` (a sixth each is held out for validation and test), or `x_train`, `y_train`
             and, where given, `x_validation`, `y_validation`, `x_test`, `y_test` (a part not given
             is a fifth of the training examples, drawn by a fixed shuffle); `classes` names the

@@ -5,6 +5,7 @@ own functions: a chapter that takes another norm, condition or time than its cla
 also where the verdict would be the same.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -778,6 +779,106 @@ def rises_with_share(tables, number, levels):
     return np.nan_to_num(found).mean()
 
 
+# Chapter 13: `fits` has one row for each network, `curves` the epochs of those on mixed labels.
+
+
+def epochs_to_fit(tables, data, condition):
+    return by_seed(tables["fits"], "epochs", data=data, condition=condition)
+
+
+def data_sets(tables):
+    return list(tables["sets"]["data"])
+
+
+def guess(tables, data):
+    (classes,) = tables["sets"][tables["sets"]["data"] == data]["classes"]
+    return 1 / classes
+
+
+def mixed(tables, data):
+    """The epochs of each network on mixed labels, seed by seed."""
+    rows = tables["curves"][tables["curves"]["data"] == data]
+    return [rows[rows["seed"] == seed].set_index("epoch") for seed in seeds_13(tables)]
+
+
+def seeds_13(tables):
+    return sorted(tables["fits"]["seed"].unique())
+
+
+def worst_mean(tables, values, side=-1):
+    """The mean of the data set whose end on one side is the furthest out."""
+    found = {d: np.asarray(values(d), float) for d in data_sets(tables)}
+    t = 2.262 if len(seeds_13(tables)) == 10 else 2.776
+    ends = {d: side * v.mean() + t * v.std(ddof=1) / len(v) ** 0.5 for d, v in found.items()}
+    return found[max(ends, key=ends.get)].mean()
+
+
+def worst_ratio(tables, times):
+    """The ratio of means of the data set with the lowest lower end, on the log scale."""
+    ends, ratios = {}, {}
+    for data in data_sets(tables):
+        a, b = (np.asarray(one, float) for one in times(data))
+        spread = (a / a.mean() - b / b.mean()).std(ddof=1) / len(a) ** 0.5
+        ratios[data] = a.mean() / b.mean()
+        ends[data] = math.log(ratios[data]) - 2.262 * spread
+    return ratios[min(ends, key=ends.get)]
+
+
+def half_way(tables, data, kind):
+    """The first epoch at which accuracy on a kind of labels is half way from a guess to 1."""
+    middle, limit = (1 + guess(tables, data)) / 2, tables["sets"]["limit"].iloc[0]
+    times = [one[kind][one[kind] >= middle].index for one in mixed(tables, data)]
+    return np.array([min(met, default=limit) for met in times], float)
+
+
+def peaks(tables, data):
+    """The row of each network at its peak of validation accuracy."""
+    return [one.loc[one["validation"].idxmax()] for one in mixed(tables, data)]
+
+
+def above_guess(tables, data, condition):
+    chance = guess(tables, data)
+    test = by_seed(tables["fits"], "test", data=data, condition=condition)
+    return (test - chance) / (1 - chance)
+
+
+def times_random(tables, data):
+    return epochs_to_fit(tables, data, "randY") / epochs_to_fit(tables, data, "real")
+
+
+def largest_over_smallest(tables):
+    logs = {d: np.log(times_random(tables, d)) for d in data_sets(tables)}
+    found = []
+    for seed in range(len(seeds_13(tables))):
+        others = {d: np.delete(v, seed).mean() for d, v in logs.items()}
+        top, low = max(others, key=others.get), min(others, key=others.get)
+        found.append(logs[top][seed] - logs[low][seed])
+    return math.exp(np.mean(found))
+
+
+def orders_agree(tables):
+    def ratio_of_stages(data):
+        return half_way(tables, data, "wrong") / half_way(tables, data, "right")
+
+    measures = [
+        lambda d: times_random(tables, d),
+        ratio_of_stages,
+        lambda d: above_guess(tables, d, "real"),
+    ]
+    values = [np.array([measure(d) for d in data_sets(tables)]).round(9) for measure in measures]
+    pairs = list(itertools.combinations(range(len(data_sets(tables))), 2))
+    found = []
+    for seed in range(len(seeds_13(tables))):
+        for one, other in itertools.combinations(values, 2):
+            a, b = one[:, seed], other[:, seed]
+            found.append(np.mean([np.sign((a[i] - a[j]) * (b[i] - b[j])) for i, j in pairs]))
+    return np.mean(found)
+
+
+def slower_13(tables, condition):
+    return worst_ratio(tables, lambda d: [epochs_to_fit(tables, d, c) for c in (condition, "real")])
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -905,6 +1006,22 @@ STATISTICS = {
     "S11.2": lambda t: rises_with_share(
         t, lambda level, s: median_of(t, level, s)[1], (*SHARES, 1)
     ),
+    "S13.1": lambda t: slower_13(t, "randY"),
+    "S13.2": largest_over_smallest,
+    "S13.3": orders_agree,
+    "S13.4a": lambda t: worst_mean(
+        t, lambda d: [peak["right"] - peak["wrong"] for peak in peaks(t, d)]
+    ),
+    "S13.4b": lambda t: worst_ratio(t, lambda d: [half_way(t, d, k) for k in ("wrong", "right")]),
+    "S13.5": lambda t: worst_mean(
+        t,
+        lambda d: [
+            p["test"] - one["test"].iloc[-1]
+            for p, one in zip(peaks(t, d), mixed(t, d), strict=True)
+        ],
+    ),
+    "S13.6": lambda t: slower_13(t, "shuffled per image"),
+    "S13.7": lambda t: worst_mean(t, lambda d: above_guess(t, d, "shuffled per image"), 1),
 }
 
 

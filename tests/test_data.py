@@ -802,6 +802,18 @@ def test_svhn_is_read_by_torchvision(tmp_path, monkeypatch, no_network):
     assert torch.equal(data.test.x, expected)
 
 
+def test_the_table_of_tumours_needs_no_file(tmp_path, no_network):
+    data = load("breast_cancer", root=tmp_path, scale="standard")
+    assert [len(part) for part in data.parts.values()] == [381, 94, 94]
+    assert data.shape == (1, 1, 30)
+    assert data.classes == ("malignant", "benign")
+    assert data.train.x.std(0, correction=0).flatten().numpy() == pytest.approx(
+        np.ones(30), abs=1e-5
+    )
+    radius, (malignant, benign) = data.train.x[:, 0, 0, 0], (data.train.y == k for k in (0, 1))
+    assert radius[malignant].mean() > radius[benign].mean()  # labels belong to their rows
+
+
 def test_an_altered_file_of_svhn_is_said(tmp_path, monkeypatch):
     fake_svhn(tmp_path, monkeypatch)
     (tmp_path / "test_32x32.mat").write_bytes(b"altered")

@@ -309,6 +309,41 @@ def accuracy_does_not_fall(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(test=best)}
 
 
+# Chapter 13
+
+
+def with_epochs_of(tables: Tables, condition: str, other: str) -> Tables:
+    """One condition takes as long as another, network by network."""
+    fits = tables["fits"].copy()
+    for _, rows in fits.groupby(["data", "seed"]):
+        (same,) = rows.loc[rows["condition"] == other, "epochs"]
+        fits.loc[rows.index[rows["condition"] == condition], "epochs"] = same
+    return {**tables, "fits": fits}
+
+
+def random_labels_take_no_longer(tables: Tables) -> Tables:
+    return with_epochs_of(tables, "randY", "real")
+
+
+def right_labels_are_learned_last(tables: Tables) -> Tables:
+    swapped = {"right": "wrong", "wrong": "right"}
+    return {**tables, "curves": tables["curves"].rename(columns=swapped)}
+
+
+def shuffled_inputs_tell_nothing(tables: Tables) -> Tables:
+    classes = tables["fits"]["data"].map(tables["sets"].set_index("data")["classes"])
+    shuffled = tables["fits"]["condition"] == "shuffled per image"
+    test = tables["fits"]["test"].mask(shuffled, 1 / classes)
+    return {**tables, "fits": tables["fits"].assign(test=test)}
+
+
+def the_table_is_noise_by_every_measurement(tables: Tables) -> Tables:
+    fits, curves = tables["fits"].copy(), tables["curves"].copy()
+    fits.loc[fits["data"] == "breast_cancer", "test"] = 0.5
+    curves.loc[curves["data"] == "breast_cancer", "wrong"] = curves["right"]
+    return {**tables, "fits": fits, "curves": curves}
+
+
 # Chapter 08
 
 
@@ -513,6 +548,27 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"Right labels are learned first": "Right and wrong labels learned for good, by"},
         ),
         (accuracy_does_not_fall, STOPPING),
+    ],
+    "13-data-sets-differ": [
+        (
+            random_labels_take_no_longer,
+            {
+                "In every data set random labels take longer": "Time for random and for wrong",
+                "take longer to fit than true ones": "random labels take:",
+            },
+        ),
+        (
+            right_labels_are_learned_last,
+            {"Right labels are ahead of wrong ones least": "Accuracy on right and on wrong labels"},
+        ),
+        (
+            shuffled_inputs_tell_nothing,
+            {"still tell the class on": "inputs keep no pattern in any data set"},
+        ),
+        (
+            the_table_is_noise_by_every_measurement,
+            {"depends on the measurement if all": "agree on which data are most like noise"},
+        ),
     ],
 }
 CASES = [

@@ -1,16 +1,18 @@
 """A reader changes a chapter's parameters, and the chapter still runs to the end."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from memhelpers import claims
 from memhelpers.engine import loop
-from memhelpers.errors import ArgumentError
+from memhelpers.errors import ArgumentError, DataError
 from memhelpers.runs import records
 from tests import chapters, reader
-from tools import notebooks, scoreboard
+from tests.test_data import fake_svhn
+from tools import chapter, notebooks, scoreboard
 
 # Stand for the paths of the files that `own_data` makes.
 OWN, VECTORS, FEW = "own images", "vectors of two kinds", "few examples of a class"
@@ -105,6 +107,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "examples": 60},
     ],
+    "13-data-sets-differ": [
+        {"hidden": [32]},
+        {"beside": [], "learning_rate": 0.05},
+        {"seeds": 2, "noise_level": 0.7, "momentum": 0.0},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "beside": ["digits"]},
+        {"data": FEW, "examples": 15},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -147,6 +157,7 @@ QUICKER: dict[str, dict[str, object]] = {
         "channels": None,
         "seeds": 5,
     },
+    "13-data-sets-differ": {"examples": 60, "epochs": 12, "seeds": 5, "evaluated": 40},
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
 MISTAKES: dict[str, list[dict[str, object]]] = {
@@ -215,6 +226,19 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"epochs": 1},
         {"evaluated": 0},
         {"pictured": 0},
+    ],
+    "13-data-sets-differ": [
+        {"beside": "mnist"},
+        {"beside": ["breast_cancer", "digits"]},
+        {"noise_level": 1.2},
+        {"noise_level": 1.0},
+        {"noise_level": 0},
+        {"examples": 4},
+        {"examples": 300},
+        {"hidden": [64, 0]},
+        {"epochs": 0},
+        {"evaluated": 5},
+        {"seeds": 1},
     ],
 }
 
@@ -323,6 +347,32 @@ def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name
     monkeypatch.setattr(loop, "train", None)
     with pytest.raises(ArgumentError, match=rf"^{next(iter(mistake))}: given "):
         reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", wrong)
+
+
+# Chapter 13 takes several data sets, of which one may lie nowhere.
+SIDE_BY_SIDE = notebooks.BOOK / "13-data-sets-differ.ipynb"
+
+
+def test_street_view_numbers_stand_beside_the_digits(tmp_path, monkeypatch):
+    fake_svhn(tmp_path, monkeypatch)
+    monkeypatch.setenv("MEMHELPERS_DATA", str(tmp_path))
+    small = {"beside": ["svhn"], "examples": 20, "epochs": 3, "seeds": 2, "evaluated": 10}
+    tables = chapter.run(SIDE_BY_SIDE, small, preset="quick")["chapter"].tables
+    assert tables["sets"]["data"].tolist() == ["digits", "svhn"]
+    assert tables["sets"]["numbers"].tolist() == [64, 3072]
+    assert tables["fits"].groupby("data").size().tolist() == [12, 12]
+
+
+@pytest.mark.parametrize("nowhere", ["svhn", "own.npz"])
+def test_a_data_set_that_lies_nowhere_is_never_replaced(nowhere, tmp_path, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setenv("MEMHELPERS_DATA", str(tmp_path))
+    monkeypatch.setattr(loop, "train", None)
+    with pytest.raises(DataError, match=rf"{nowhere}.*{re.escape(str(tmp_path))}"):
+        chapter.run(SIDE_BY_SIDE, {"beside": ["breast_cancer", nowhere]}, preset="quick")
 
 
 @pytest.fixture

@@ -244,6 +244,14 @@ def _last_fifth(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
 
 
+def _by_data_set(tables: Tables) -> pd.DataFrame:
+    """Epochs to fit over those of real, the data sets in the order of randY."""
+    mean = tables["fits"].groupby(["data", "condition"])["epochs"].mean().unstack()
+    ratios = mean.div(mean["real"], axis=0)[list(COLOURS)].sort_values("randY")
+    rows = ratios.reset_index(drop=True).rename_axis("x").reset_index()
+    return rows.melt("x", var_name="condition", value_name="y")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -273,4 +281,6 @@ ENTRIES = {
            "training accuracy with dropout by epoch", _with_dropout, True),
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
+    "13": ("Do all data sets differ from noise in the same way?",
+           "time to fit over that of real, by data set", _by_data_set, False),
 }  # fmt: skip

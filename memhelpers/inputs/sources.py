@@ -113,6 +113,15 @@ def _digits(folder: Path, download: bool) -> Source:
     return Source("digits", arrays, divisor=16, held_out={"validation": 297, "test": 300})
 
 
+def _breast_cancer(folder: Path, download: bool) -> Source:
+    """A table that comes with scikit-learn: 30 measurements of 569 tumours, in two classes."""
+    with _explained("breast_cancer needs scikit-learn, which carries it", "Install it"):
+        from sklearn.datasets import load_breast_cancer
+    table = load_breast_cancer()
+    arrays = {"x": table.data, "y": table.target, "classes": table.target_names}
+    return Source("breast_cancer", arrays)
+
+
 def _mnist(folder: Path, download: bool) -> Source:
     raw = folder / "MNIST" / "raw"
     if not all((raw / name).is_file() for name in MNIST_FILES):
@@ -159,3 +168,4 @@ def _three_parts(x: Any, y: Any, x_test: Any, y_test: Any) -> dict[str, Any]:
 
 
 NAMED = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10, "svhn": _svhn}
+NAMED["breast_cancer"] = _breast_cancer
