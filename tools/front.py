@@ -244,6 +244,13 @@ def _last_fifth(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
 
 
+def _updates_by_depth(tables: Tables) -> pd.DataFrame:
+    """Tuned networks of equal width."""
+    names = {"equal width, real labels": "real", "equal width": "randY"}
+    rows = tables["networks"].query("arm in @names")
+    return _mean(rows.assign(condition=rows["arm"].map(names)), "depth", "updates")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -273,4 +280,6 @@ ENTRIES = {
            "training accuracy with dropout by epoch", _with_dropout, True),
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
+    "12": ("Does a deeper network memorize faster, and does it generalize better?",
+           "updates to fit by depth, equal width", _updates_by_depth, True),
 }  # fmt: skip
