@@ -105,6 +105,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "examples": 60},
     ],
+    "12-depth": [
+        {"width": 16},
+        {"depths": [1, 3], "seeds": 2, "reference": 2},
+        {"learning_rates": [0.05, 0.2], "momentum": 0.0, "epochs": 30},
+        {"data": OWN},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 60},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -146,6 +154,16 @@ QUICKER: dict[str, dict[str, object]] = {
         "other_hidden": [16],
         "channels": None,
         "seeds": 5,
+    },
+    "12-depth": {
+        "examples": 40,
+        "depths": [1, 2],
+        "width": 8,
+        "epochs": 10,
+        "tuned_on": 1,
+        "seeds": 5,
+        "batch_size": 10,
+        "larger_batch": 20,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -215,6 +233,22 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"epochs": 1},
         {"evaluated": 0},
         {"pictured": 0},
+    ],
+    "12-depth": [
+        {"depths": [0, 1, 2]},
+        {"depths": 0},
+        {"depths": [2]},
+        {"depths": [1, 2.5]},
+        {"width": 0},
+        {"width": 16.5},
+        {"reference": 0},
+        {"learning_rates": [0.1]},
+        {"learning_rates": [0.1, -1]},
+        {"batch_size": 0},
+        {"batch_size": 1000},
+        {"larger_batch": 20},
+        {"tuned_on": 0},
+        {"seeds": 0},
     ],
 }
 
