@@ -309,6 +309,30 @@ def accuracy_does_not_fall(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(test=best)}
 
 
+# Chapter 12
+
+
+def updates_by(tables: Tables, change: Callable[[pd.DataFrame], pd.Series]) -> Tables:
+    """Networks that all fit in time, after a number of updates of their own."""
+    networks = tables["networks"].assign(fitted=True)
+    return {**tables, "networks": networks.assign(updates=change(networks))}
+
+
+def deeper_is_faster(tables: Tables) -> Tables:
+    return updates_by(tables, lambda rows: (400 + rows["seed"]) / rows["depth"])
+
+
+def depth_changes_nothing(tables: Tables) -> Tables:
+    """Times that differ by seed and depth, but not from depth to depth."""
+    return updates_by(tables, lambda rows: 400 + 9 * ((rows["seed"] + rows["depth"]) % 2))
+
+
+def deeper_generalizes_better(tables: Tables) -> Tables:
+    networks = tables["networks"]
+    test = 0.7 + 0.02 * np.log2(networks["depth"]) + 0.001 * networks["seed"]
+    return {**tables, "networks": networks.assign(train=1.0, test=test)}
+
+
 # Chapter 08
 
 
