@@ -420,6 +420,22 @@ RISES = {
 }
 EVERY_SEARCH = {"Whichever search is used": "The ratio at the end, by search"}
 
+FASTER = {
+    "Deeper networks memorize more slowly": "Deeper networks memorize random labels in fewer",
+    "A deeper network does not memorize faster": "A deeper network memorizes faster, if tuned",
+}
+TUNING = {
+    "need their own learning rate and He's": "Updates by initialization and tuning, by depth",
+}
+NO_DEPTH = {
+    "Deeper networks memorize more slowly": "Updates until random labels are memorized, by",
+    "A deeper network does not memorize faster": "Does a deeper network memorize faster?",
+}
+NEW_IMAGES = {
+    "Deeper networks generalize worse": "Deeper networks generalize better",
+    "the deeper ones generalize worse": "the deeper ones generalize better",
+}
+
 DOUBLED = {
     "nor at the last is a doubling sure": "Both are more than a doubling",
     "in 0 of 4 readings": "in 4 of 4 readings",
@@ -537,6 +553,11 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"Right labels are learned first": "Right and wrong labels learned for good, by"},
         ),
         (accuracy_does_not_fall, STOPPING),
+    ],
+    "12-depth": [
+        (deeper_is_faster, FASTER | TUNING),
+        (depth_changes_nothing, NO_DEPTH),
+        (deeper_generalizes_better, NEW_IMAGES),
     ],
 }
 CASES = [
