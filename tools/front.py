@@ -244,11 +244,11 @@ def _last_fifth(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
 
 
-def _updates_by_depth(tables: Tables) -> pd.DataFrame:
+def _epochs_by_depth(tables: Tables) -> pd.DataFrame:
     """Tuned networks of equal width."""
     names = {"equal width, real labels": "real", "equal width": "randY"}
     rows = tables["networks"].query("arm in @names")
-    return _mean(rows.assign(condition=rows["arm"].map(names)), "depth", "updates")
+    return _mean(rows.assign(condition=rows["arm"].map(names)), "depth", "epochs")
 
 
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -281,5 +281,5 @@ ENTRIES = {
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
     "12": ("Does a deeper network memorize faster, and does it generalize better?",
-           "updates to fit by depth, equal width", _updates_by_depth, True),
+           "epochs to fit by hidden layers", _epochs_by_depth, True),
 }  # fmt: skip
