@@ -95,8 +95,9 @@ def work(parameters: Mapping[str, Any]) -> float | None:
 
     Args:
         parameters: of a chapter: `data`, `epochs`, `hidden`, the `widths` of networks of two
-            equal layers or the `depths` of those of one `width`, `examples` (None: all), `side` (None: as it is), and `networks` or
-            `seeds`; with `channels` or a `network` it trains a CNN.
+            equal layers or the `depths` of those of one `width`, `examples` (None: all), `side`
+            (None: as it is), and `networks` or `seeds`; with `channels` or a `network` it trains a
+            CNN.
 
     Returns:
         None where the data are none of `DATASETS`, a parameter is missing, or a CNN is trained.
