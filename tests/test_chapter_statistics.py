@@ -779,6 +779,37 @@ def rises_with_share(tables, number, levels):
     return np.nan_to_num(found).mean()
 
 
+# Chapter 12: the table `networks` has one row for each network of an arm and depth.
+
+REAL = ", real labels"
+
+
+def layers(tables):
+    return sorted(set(tables["networks"]["depth"]))
+
+
+def took(tables, arm, depth):
+    return np.log(by_seed(tables["networks"], "updates", arm=arm, depth=depth))
+
+
+def grows_with_depth(tables, arm, other=None):
+    found = exponents([took(tables, arm, depth) for depth in layers(tables)], layers(tables))
+    return found.mean() - (0 if other is None else grows_with_depth(tables, other))
+
+
+def times_as_long(tables, one, other):
+    return math.exp((took(tables, *one) - took(tables, *other)).mean())
+
+
+def wider_gap(tables, arm):
+    depths = layers(tables)
+    trained, tested = (
+        np.transpose([by_seed(tables["networks"], name, arm=arm, depth=one) for one in depths])
+        for name in ("train", "test")
+    )
+    return np.mean([np.polyfit(np.log2(depths), gaps, 1)[0] for gaps in trained - tested])
+
+
 # Chapter 13: `fits` has one row for each network, `curves` the epochs of those on mixed labels.
 
 
@@ -1006,6 +1037,20 @@ STATISTICS = {
     "S11.2": lambda t: rises_with_share(
         t, lambda level, s: median_of(t, level, s)[1], (*SHARES, 1)
     ),
+    "D12.1a": lambda t: grows_with_depth(t, "equal width"),
+    "D12.1b": lambda t: grows_with_depth(t, "equal parameters"),
+    "D12.2a": lambda t: times_as_long(
+        t, ("equal width", layers(t)[1]), ("equal width", layers(t)[0])
+    ),
+    "D12.2b": lambda t: times_as_long(
+        t, ("equal width", layers(t)[-1]), ("equal width", layers(t)[-2])
+    ),
+    "D12.3": lambda t: grows_with_depth(t, "equal width", "equal width" + REAL),
+    "D12.4a": lambda t: times_as_long(t, ("Glorot", layers(t)[-1]), ("He", layers(t)[-1])),
+    "D12.4b": lambda t: grows_with_depth(t, "untuned", "equal width"),
+    "D12.5a": lambda t: wider_gap(t, "equal width" + REAL),
+    "D12.5b": lambda t: wider_gap(t, "equal parameters" + REAL),
+    "D12.6": lambda t: grows_with_depth(t, "larger batches", "equal width"),
     "S13.1": lambda t: slower_13(t, "randY"),
     "S13.2": largest_over_smallest,
     "S13.3": orders_agree,

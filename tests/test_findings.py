@@ -309,6 +309,30 @@ def accuracy_does_not_fall(tables: Tables) -> Tables:
     return {**tables, "course": course.assign(test=best)}
 
 
+# Chapter 12
+
+
+def updates_by(tables: Tables, change: Callable[[pd.DataFrame], pd.Series]) -> Tables:
+    """Networks that all fit in time, after a number of updates of their own."""
+    networks = tables["networks"].assign(fitted=True)
+    return {**tables, "networks": networks.assign(updates=change(networks))}
+
+
+def deeper_is_faster(tables: Tables) -> Tables:
+    return updates_by(tables, lambda rows: (400 + rows["seed"]) / rows["depth"])
+
+
+def depth_changes_nothing(tables: Tables) -> Tables:
+    """Times that differ by seed and depth, but not from depth to depth."""
+    return updates_by(tables, lambda rows: 400 + 9 * ((rows["seed"] + rows["depth"]) % 2))
+
+
+def deeper_generalizes_better(tables: Tables) -> Tables:
+    networks = tables["networks"]
+    test = 0.7 + 0.02 * np.log2(networks["depth"]) + 0.001 * networks["seed"]
+    return {**tables, "networks": networks.assign(train=1.0, test=test)}
+
+
 # Chapter 13
 
 
@@ -431,6 +455,22 @@ RISES = {
 }
 EVERY_SEARCH = {"Whichever search is used": "The ratio at the end, by search"}
 
+FASTER = {
+    "Deeper networks memorize more slowly": "Deeper networks memorize random labels in fewer",
+    "A deeper network does not memorize faster": "A deeper network memorizes faster, if tuned",
+}
+TUNING = {
+    "need their own learning rate and He's": "Updates by initialization and tuning, by depth",
+}
+NO_DEPTH = {
+    "Deeper networks memorize more slowly": "Updates until random labels are memorized, by",
+    "A deeper network does not memorize faster": "Does a deeper network memorize faster?",
+}
+NEW_IMAGES = {
+    "Deeper networks generalize worse": "Deeper networks generalize better",
+    "the deeper ones generalize worse": "the deeper ones generalize better",
+}
+
 DOUBLED = {
     "nor at the last is a doubling sure": "Both are more than a doubling",
     "in 0 of 4 readings": "in 4 of 4 readings",
@@ -548,6 +588,11 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"Right labels are learned first": "Right and wrong labels learned for good, by"},
         ),
         (accuracy_does_not_fall, STOPPING),
+    ],
+    "12-depth": [
+        (deeper_is_faster, FASTER | TUNING),
+        (depth_changes_nothing, NO_DEPTH),
+        (deeper_generalizes_better, NEW_IMAGES),
     ],
     "13-data-sets-differ": [
         (

@@ -126,6 +126,12 @@ def test_the_work_of_a_row_of_widths_is_that_of_its_networks():
     assert plan.work(widths | {"widths": (8, 32)}) == one + two
 
 
+def test_the_work_of_a_row_of_depths_is_that_of_its_networks():
+    depths = {key: value for key, value in PARAMETERS.items() if key != "hidden"}
+    one, three = (plan.work(PARAMETERS | {"hidden": (8,) * depth}) for depth in (1, 3))
+    assert plan.work(depths | {"depths": (1, 3), "width": 8}) == one + three
+
+
 def test_work_that_cannot_be_counted_is_none():
     assert plan.work(PARAMETERS | {"data": "mine.npz"}) is None
     assert plan.work(PARAMETERS | {"channels": (4, 8)}) is None

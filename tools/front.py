@@ -244,6 +244,13 @@ def _last_fifth(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
 
 
+def _epochs_by_depth(tables: Tables) -> pd.DataFrame:
+    """Tuned networks of equal width."""
+    names = {"equal width, real labels": "real", "equal width": "randY"}
+    rows = tables["networks"].query("arm in @names")
+    return _mean(rows.assign(condition=rows["arm"].map(names)), "depth", "epochs")
+
+
 def _by_data_set(tables: Tables) -> pd.DataFrame:
     """Epochs to fit over those of real, the data sets in the order of randY."""
     mean = tables["fits"].groupby(["data", "condition"])["epochs"].mean().unstack()
@@ -281,6 +288,8 @@ ENTRIES = {
            "training accuracy with dropout by epoch", _with_dropout, True),
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
+    "12": ("Does a deeper network memorize faster, and does it generalize better?",
+           "epochs to fit by hidden layers", _epochs_by_depth, True),
     "13": ("Do all data sets differ from noise in the same way?",
            "time to fit over that of real, by data set", _by_data_set, False),
 }  # fmt: skip

@@ -94,9 +94,10 @@ def work(parameters: Mapping[str, Any]) -> float | None:
     How many conditions there are, and what is measured, is alike within a chapter.
 
     Args:
-        parameters: of a chapter: `data`, `epochs`, `hidden` or the `widths` of networks of two
-            equal layers, `examples` (None: all), `side` (None: as it is), and `networks` or
-            `seeds`; with `channels` or a `network` it trains a CNN.
+        parameters: of a chapter: `data`, `epochs`, `hidden`, the `widths` of networks of two
+            equal layers or the `depths` of those of one `width`, `examples` (None: all), `side`
+            (None: as it is), and `networks` or `seeds`; with `channels` or a `network` it trains a
+            CNN.
 
     Returns:
         None where the data are none of `DATASETS`, a parameter is missing, or a CNN is trained.
@@ -104,6 +105,7 @@ def work(parameters: Mapping[str, Any]) -> float | None:
     networks = parameters.get("networks") or parameters.get("seeds") or 1
     layers = [parameters["hidden"]] if "hidden" in parameters else []
     layers = layers or [(width, width) for width in parameters.get("widths", ())]
+    layers = layers or [(parameters["width"],) * n for n in parameters.get("depths", ())]
     convolutional = parameters.get("channels") or parameters.get("network")
     if parameters.get("data") not in DATASETS or "epochs" not in parameters or convolutional:
         return None
