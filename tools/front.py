@@ -231,8 +231,9 @@ def _new_images(tables: Tables) -> pd.DataFrame:
 def _with_dropout(tables: Tables) -> pd.DataFrame:
     """Training accuracy on real data and random labels with dropout of medium strength."""
     rows = tables["course"].query("regularizer == 'dropout' and rate == 'halved'")
-    strength = rows["strength"].sort_values().iloc[len(rows) // 2]
-    rows = rows[rows["strength"] == strength].replace({"data": {"random labels": "randY"}})
+    settings = rows["setting"].unique()  # in the order of the parameters, from weak to strong
+    medium = rows["setting"] == settings[len(settings) // 2]
+    rows = rows[medium].replace({"data": {"random labels": "randY"}})
     rows = rows[rows["data"].isin(COLOURS)].rename(columns={"data": "condition"})
     return _mean(rows, "epoch", "accuracy")
 
