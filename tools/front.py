@@ -244,6 +244,12 @@ def _last_fifth(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["labels"].map(names)), "epoch", "loss")
 
 
+def _labels_fitted(tables: Tables) -> pd.DataFrame:
+    """Share of random labels that SGD fits, images, by width."""
+    rows = tables["binary"].query("network == 'SGD'")
+    return _mean(rows.assign(condition="randY"), "width", "accuracy")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -273,4 +279,6 @@ ENTRIES = {
            "training accuracy with dropout by epoch", _with_dropout, True),
     "11": ("When is each image learned, and when is it forgotten again?",
            "loss by epoch, what another network learned last", _last_fifth, True),
+    "14": ("How small can a network be that knows every label by heart?",
+           "random labels fitted by SGD, by width", _labels_fitted, True),
 }  # fmt: skip
