@@ -910,6 +910,46 @@ def slower_13(tables, condition):
     return worst_ratio(tables, lambda d: [epochs_to_fit(tables, d, c) for c in (condition, "real")])
 
 
+# Chapter 14: `binary` has one row for each network, width and seed.
+
+
+def largest_error(tables, precision):
+    rows = tables["real"]
+    return np.mean([math.log10(error) for error in rows[rows["tested"]][precision]])
+
+
+def random_over_true(tables, column="slope"):
+    of = {kind: by_seed(tables["labels"], column, labels=kind) for kind in ("random", "true")}
+    return of["random"].mean() / of["true"].mean()
+
+
+def above_guesses(tables):
+    answers = [by_seed(tables["labels"], column, labels="true") for column in ("test", "guesses")]
+    return (answers[0] - answers[1]).mean()
+
+
+def slope_exponent(tables):
+    found = []
+    for _, rows in tables["real"].groupby("seed"):
+        x, y = np.log(rows["points"].to_numpy(float)), np.log(rows["slope"].to_numpy())
+        found.append(((x - x.mean()) * y).sum() / ((x - x.mean()) ** 2).sum())
+    return np.mean(found)
+
+
+def fitted_where_all_are_held(tables, network):
+    least = min(w for w, holds in tables["binary"][["width", "holds"]].to_numpy() if holds)
+    return by_seed(tables["binary"], "accuracy", network=network, width=least).mean()
+
+
+def memorized_share(tables, network):
+    below = tables["binary"][~tables["binary"]["holds"]]
+    widths = [
+        by_seed(below, "accuracy", network=network, width=width)
+        for width in sorted(set(below["width"]))
+    ]
+    return np.mean([np.maximum(0, 2 * accuracy - 1) for accuracy in widths])
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1067,6 +1107,15 @@ STATISTICS = {
     ),
     "S13.6": lambda t: slower_13(t, "shuffled per image"),
     "S13.7": lambda t: worst_mean(t, lambda d: above_guess(t, d, "shuffled per image"), 1),
+    "Y14.1": lambda t: largest_error(t, "float64"),
+    "Y14.2": lambda t: t["classes"]["wrong"].sum() / len(t["classes"]),
+    "Y14.3": random_over_true,
+    "Y14.4": above_guesses,
+    "Y14.5": slope_exponent,
+    "Y14.6": lambda t: largest_error(t, "float32"),
+    "Y14.7a": lambda t: fitted_where_all_are_held(t, "SGD"),
+    "Y14.7b": lambda t: fitted_where_all_are_held(t, "SGD, on a line"),
+    "Y14.8": lambda t: memorized_share(t, "SGD") - memorized_share(t, "SGD, one layer"),
 }
 
 

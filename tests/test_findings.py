@@ -402,6 +402,24 @@ def one_search_turns_the_order(tables: Tables) -> Tables:
     return {**tables, "searches": searches}
 
 
+# Chapter 14
+
+
+def sgd_fits_the_points_on_a_line(tables: Tables) -> Tables:
+    binary = tables["binary"].copy()
+    binary.loc[binary["network"] == "SGD, on a line", "accuracy"] = 1.0
+    return {**tables, "binary": binary}
+
+
+def single_precision_is_enough(tables: Tables) -> Tables:
+    real = tables["real"]
+    return {**tables, "real": real.assign(float32=real["float64"])}
+
+
+def some_points_are_wrong(tables: Tables) -> Tables:
+    return {**tables, "classes": tables["classes"].assign(wrong=3)}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}
@@ -615,6 +633,17 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             the_table_is_noise_by_every_measurement,
             {"depends on the measurement if all": "agree on which data are most like noise"},
         ),
+    ],
+    "14-small-relu-networks": [
+        (
+            sgd_fits_the_points_on_a_line,
+            {"SGD on a line fewer": "Random labels memorized, by construction and by SGD"},
+        ),
+        (
+            single_precision_is_enough,
+            {"real targets, float32 does not": "Largest error over all points, by N and"},
+        ),
+        (some_points_are_wrong, {"without an error": "with 30 wrong"}),
     ],
 }
 CASES = [

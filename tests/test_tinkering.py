@@ -123,6 +123,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "beside": ["digits"]},
         {"data": FEW, "examples": 15},
     ],
+    "14-small-relu-networks": [
+        {"widths": [4, 7, 30]},
+        {"points": 300, "sizes": [50, 90, 200], "dimensions": 2, "directions": 1},
+        {"large": [500, 3], "large_seeds": 6, "momentum": 0.0, "seeds": 2},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "examples": 100},
+        {"data": FEW, "examples": 60, "batch_size": 10},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -176,6 +184,17 @@ QUICKER: dict[str, dict[str, object]] = {
         "larger_batch": 20,
     },
     "13-data-sets-differ": {"examples": 60, "epochs": 12, "seeds": 5, "evaluated": 40},
+    "14-small-relu-networks": {
+        "examples": 80,
+        "points": 400,
+        "large": [400, 4],
+        "sizes": [100, 200],
+        "widths": [4],
+        "directions": 2,
+        "epochs": 3,
+        "seeds": 5,
+        "large_seeds": 5,
+    },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
 MISTAKES: dict[str, list[dict[str, object]]] = {
@@ -273,6 +292,19 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"epochs": 0},
         {"evaluated": 5},
         {"seeds": 1},
+    ],
+    "14-small-relu-networks": [
+        {"points": 1},
+        {"dimensions": 0},
+        {"directions": 2.5},
+        {"large": 10_000},
+        {"large": [100, 1]},
+        {"sizes": [10_000]},
+        {"sizes": [100, 0]},
+        {"widths": [2.5]},
+        {"widths": [64, 128]},
+        {"seeds": 0},
+        {"large_seeds": 0},
     ],
 }
 

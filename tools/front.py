@@ -260,6 +260,12 @@ def _by_data_set(tables: Tables) -> pd.DataFrame:
     return rows.melt("x", var_name="condition", value_name="y")
 
 
+def _labels_fitted(tables: Tables) -> pd.DataFrame:
+    """Share of random labels that SGD fits, images, by width."""
+    rows = tables["binary"].query("network == 'SGD'")
+    return _mean(rows.assign(condition="randY"), "width", "accuracy")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -293,4 +299,6 @@ ENTRIES = {
            "epochs to fit by hidden layers", _epochs_by_depth, True),
     "13": ("Do all data sets differ from noise in the same way?",
            "time to fit over that of real, by data set", _by_data_set, False),
+    "14": ("How small can a network be that knows every label by heart?",
+           "random labels fitted by SGD, by width", _labels_fitted, True),
 }  # fmt: skip
