@@ -5,6 +5,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,20 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
     """
     path = Path(path or machine.book_file("claims.yml"))
     try:
-        entries = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path.name} cannot be read as YAML: {error}") from None
+    return dict(_parsed(path.name, text))
+
+
+@lru_cache(maxsize=1)  # a chapter asks for each of its claims
+def _parsed(name: str, text: str) -> Mapping[str, Claim]:
+    try:
+        entries = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ClaimError(f"{name} cannot be read as YAML: {error}") from None
     if not isinstance(entries, list) or not entries:
-        raise ClaimError(f"{path.name}: given {type(entries).__name__}; allowed: a list of claims")
+        raise ClaimError(f"{name}: given {type(entries).__name__}; allowed: a list of claims")
     claims: dict[str, Claim] = {}
     for position, entry in enumerate(entries, start=1):
         named = entry.get("id") if isinstance(entry, dict) else None
@@ -118,7 +128,7 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
             if claim.id in claims:
                 raise ArgumentError("id", claim.id, "an id that is not declared twice")
         except ArgumentError as error:
-            where = f"{path.name}: claim {named or f'number {position}'}"
+            where = f"{name}: claim {named or f'number {position}'}"
             raise ClaimError(f"{where}, field {error}") from None
         claims[claim.id] = claim
     return claims

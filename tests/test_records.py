@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from memhelpers import lab
 from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine, records
-from tools import recording
+from tools import notebooks, recording
 
 OLD = {"curve": pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25]})}
 NEW = {
@@ -452,3 +453,22 @@ def test_records_need_neither_scipy_nor_yaml():
     code = "import sys, memhelpers.runs.records as r; print({'scipy', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_run_tells_which_versions_were_pinned_and_on_a_gpu_its_driver(monkeypatch):
+    pinned = (notebooks.ROOT / "constraints.txt").read_bytes()
+    here = recording.environment("cpu", "fp32")
+    assert here["constraints"] == hashlib.sha256(pinned).hexdigest()
+    assert here["driver"] is None
+    monkeypatch.setattr(machine, "environment", lambda device, precision: {})
+    told = SimpleNamespace(stdout="570.86.15\n570.86.15\n")
+    monkeypatch.setattr(recording.subprocess, "run", lambda *_, **__: told)
+    assert recording.environment("cuda:0", "fp32")["driver"] == "570.86.15"
+
+    def missing(*_, **__):
+        raise FileNotFoundError("nvidia-smi")
+
+    monkeypatch.setattr(recording.subprocess, "run", missing)
+    assert recording.environment("cuda", "fp32")["driver"] is None
+    monkeypatch.setattr(machine, "repository_root", lambda: None)
+    assert recording.environment("cpu", "fp32")["constraints"] is None
