@@ -558,8 +558,9 @@ def test_percent_signs_stand_apart_whatever_format_gave_them():
     chart = charts.lines(ending({"real": 0.1}), "x", "y", "name", **XY)
     text = {"title": "10% of [5%, 15%]", "caption": "A 95 % band: 0.5%.", "alt": "10%."}
     shown = charts.Figure(chart, **text)
-    assert (shown.title, shown.caption) == ("10 % of [5 %, 15 %]", "A 95 % band: 0.5 %.")
-    assert shown.alt.startswith("10 %. ")
+    assert shown.title == "10_% of [5_%, 15_%]".replace("_", "\u00a0")
+    assert shown.caption == "A 95_% band: 0.5_%.".replace("_", "\u00a0")
+    assert shown.alt.startswith("10\u00a0%. ")
 
 
 def test_the_alt_text_ends_with_the_values_that_stand_in_the_chart():

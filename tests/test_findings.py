@@ -668,7 +668,7 @@ def told(stem: str, name: str, change: Callable[[Tables], Tables], digits) -> st
         titled = isinstance(shown, Figure)
         around = html.unescape(re.sub("<[^>]+>", " ", shown.html())) if not titled else ""
         parts += [shown.title, shown.subtitle, shown.caption] if titled else [around]
-    return "\n".join(parts)
+    return "\n".join(parts).replace("\u00a0", " ")
 
 
 @pytest.fixture(autouse=True)

@@ -260,9 +260,9 @@ def _by_data_set(tables: Tables) -> pd.DataFrame:
     return rows.melt("x", var_name="condition", value_name="y")
 
 
-def _labels_fitted(tables: Tables) -> pd.DataFrame:
-    """Share of random labels that SGD fits, images, by width."""
-    rows = tables["binary"].query("network == 'SGD'")
+def _labels_held(tables: Tables) -> pd.DataFrame:
+    """The share of random labels that the construction holds."""
+    rows = tables["binary"].query("network == 'construction'")
     return _mean(rows.assign(condition="randY"), "width", "accuracy")
 
 
@@ -300,5 +300,5 @@ ENTRIES = {
     "13": ("Do all data sets differ from noise in the same way?",
            "time to fit over that of real, by data set", _by_data_set, False),
     "14": ("How small can a network be that knows every label by heart?",
-           "random labels fitted by SGD, by width", _labels_fitted, True),
+           "random labels held by the construction, by width", _labels_held, True),
 }  # fmt: skip

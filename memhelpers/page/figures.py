@@ -352,8 +352,8 @@ def _text(argument: str, value: object) -> str:
 
 
 def spaced(text: str) -> str:
-    """The text with "93 %" for the "93%" that Python's formats give."""
-    return re.sub(r"(?<=\d)%", " %", text)
+    """The text with "93 %" for the "93%" that Python's formats give; no line breaks within."""
+    return re.sub(r"(?<=\d) ?%", "\u00a0%", text)
 
 
 def _id(content: str) -> str:
