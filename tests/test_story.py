@@ -73,6 +73,15 @@ def test_only_claims_of_the_paper_are_counted_and_drawn(board):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("source", "own"),
+    [("Sec. 4.2", True), ("Sec. 4.2 (read here for every data set)", False)],
+)
+def test_what_is_read_for_other_data_is_no_claim_of_the_paper(source, own):
+    claim = claims.Claim(**{**ENTRY, "source": f"{story.PAPER}, {source}"})
+    assert story.is_of_paper(claim) is own
+
+
 def test_an_inconclusive_run_opposes_nothing(declare, chapter):
     declare({**ENTRY, **OF_PAPER})
     here, mnist = [judge("C3.1", interval(0.2, 0.3))], [judge("C3.1", interval(0.0, 0.3))]

@@ -46,8 +46,13 @@ def write(board: scoreboard.Scoreboard, source: Path) -> None:
     known = {one.claim.id: one for one in told(board)}
     text = TOLD.sub(lambda found: pill(board, known, *found.groups()), page.read_text("utf-8"))
     page.write_text(text, encoding="utf-8")
-    of_paper = [one for one in known.values() if one.claim.source.startswith(PAPER)]
+    of_paper = [one for one in known.values() if is_of_paper(one.claim)]
     scoreboard.fill(page, {COUNTS: counts(of_paper), PICTURE: picture(board, of_paper)})
+
+
+def is_of_paper(claim: Claim) -> bool:
+    """Return whether the paper says so itself; chapter 13 reads its sentences for other data."""
+    return claim.source.startswith(PAPER) and "(read here" not in claim.source
 
 
 def told(board: scoreboard.Scoreboard) -> Iterator[Told]:
