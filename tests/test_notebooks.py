@@ -148,6 +148,15 @@ def test_begins_with_the_one_bootstrap_cell(path):
 
 
 @every_notebook
+def test_formulas_have_kept_their_backslashes(path):
+    """Where a program wrote the text, "\\t" of "\\top" may have become a tab."""
+    for cell in notebooks.read(path).cells:
+        assert not re.search(r"[\x00-\x09\x0b-\x1f]", cell.source), cell.source
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\\\\[a-zA-Z]", cell.source), cell.source
+
+
+@every_notebook
 def test_has_known_tags_only(path):
     used = {tag for cell in notebooks.read(path).cells for tag in notebooks.tags(cell)}
     assert used <= KNOWN_TAGS
