@@ -62,12 +62,12 @@ def test_only_claims_of_the_paper_are_counted_and_drawn(board):
     of_paper = known[:1]
     assert story.counts(of_paper) == (
         "<p>1 claims of the paper, each in its largest recorded run: 1 supported, 0 inconclusive, "
-        "0 contradicted. 1 of them is supported on one data set and contradicted on another.</p>"
+        "0 contradicted. 1 of them is supported in one run and contradicted in another.</p>"
     )
     drawn = Page(story.picture(board, of_paper))
     assert drawn.texts["td"] == ["C3.1≠", "", ""]
     (title,) = drawn.values("a", "title")
-    assert title == "Real digits are less <equal>: supported on MNIST; the opposite on d"
+    assert title == "Real digits are less <equal>: supported on MNIST; otherwise on d"
     assert [" ".join(one.split()) for one in drawn.texts["th"]] == [
         "Chapter", "✓ supported 1", "? inconclusive 0", "✗ contradicted 0", "4 A chapter"
     ]  # fmt: skip
@@ -75,7 +75,13 @@ def test_only_claims_of_the_paper_are_counted_and_drawn(board):
 
 @pytest.mark.parametrize(
     ("source", "own"),
-    [("Sec. 4.2", True), ("Sec. 4.2 (read here for every data set)", False)],
+    [
+        ("Sec. 4.2", True),
+        ("Sec. 4.2 (implied by Fig. 7b)", True),
+        ("Sec. 4.2 (read here for every data set)", False),
+        ("Sec. 4.2, Fig. 7b, as a rule of use", False),
+        ("Sec. 5, Fig. 10, as this book's control", False),
+    ],
 )
 def test_what_is_read_for_other_data_is_no_claim_of_the_paper(source, own):
     claim = claims.Claim(**{**ENTRY, "source": f"{story.PAPER}, {source}"})

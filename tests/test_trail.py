@@ -129,14 +129,6 @@ def test_the_record_decides_the_parameters(rerun):
     assert asked == [("07-time-to-convergence", {"examples": 2000, "seeds": 5}, "colab")] * 2
 
 
-def test_a_preset_without_a_record_is_run_and_not_compared(monkeypatch, capsys):
-    tables = next(iter(claim.records_of("07-time-to-convergence"))).tables
-    ran = {"chapter": SimpleNamespace(tables=tables)}
-    monkeypatch.setattr(claim.chapter, "run", lambda path, overrides, preset: ran)
-    assert claim.main(["C6.3a", "--preset", "paper"]) == 0
-    assert "nothing is recorded at the preset paper" in capsys.readouterr().out
-
-
 def test_close_verdicts_agree_if_their_intervals_overlap():
     sure, close = judge(TOY, interval(0.2, 0.3)), judge(TOY, interval(0.08, 0.25))
     other = judge(TOY, interval(-0.3, 0.05))
@@ -154,7 +146,11 @@ def test_close_verdicts_agree_if_their_intervals_overlap():
     ("arguments", "told"),
     [
         (["C99"], "claim 'C99' is not declared"),
-        (["C3.1a", "--preset", "huge"], "preset: given 'huge'; allowed: one of 'quick'"),
+        (["C3.1a", "--preset", "huge"], "argument --preset: invalid choice: 'huge'"),
+        (
+            ["C6.3a", "--preset", "paper"],
+            "preset: given 'paper'; allowed: colab or quick, which",
+        ),
         (["C3.1a", "--run", "x"], "run: given 'x'; allowed: one of 'paper-mnist'"),
     ],
 )

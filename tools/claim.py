@@ -25,16 +25,21 @@ def records_of(slug: str) -> list[Record]:
     return [*lab.Chapter(slug).recorded.values(), *small]
 
 
-def choose(slug: str, preset: str, name: str | None) -> Record | None:
-    """Return the record to run again: the one of a name, else the largest at a preset, if any.
+def choose(slug: str, preset: str, name: str | None) -> Record:
+    """Return the record to run again: the one of a name, else the largest at a preset.
 
     Raises:
-        ArgumentError: No record has this name.
+        ArgumentError: No record has this name, or nothing is recorded at this preset.
     """
     if name:
         found = lab.recorded(slug)
         return found[check_choice("run", name, list(found))]
-    return next((one for one in records_of(slug) if one.provenance["preset"] == preset), None)
+    known = records_of(slug)
+    presets = [one.provenance["preset"] for one in known]
+    if preset not in presets:
+        allowed = f"{' or '.join(dict.fromkeys(presets))}, which {slug} is recorded at"
+        raise ArgumentError("preset", preset, allowed)
+    return known[presets.index(preset)]
 
 
 def judge(path: Path, id: str, tables: lab.Tables) -> Verdict | None:
@@ -43,12 +48,12 @@ def judge(path: Path, id: str, tables: lab.Tables) -> Verdict | None:
     return next((one for one in found if one.claim.id == id), None)
 
 
-def again(path: Path, id: str, preset: str, record: Record | None) -> Verdict | None:
-    """Run the experiment with the parameters of a record, or as its preset has it, and judge."""
-    overrides = record.provenance["overrides"] if record else {}
-    preset = record.provenance["preset"] if record else preset
-    ran = chapter.run(path, overrides, preset=preset)["chapter"]
-    return judge(path, id, ran.tables)
+def again(path: Path, id: str, record: Record) -> Verdict | None:
+    """Run the experiment with the parameters of a record, and judge."""
+    ran = record.provenance
+    return judge(
+        path, id, chapter.run(path, ran["overrides"], preset=ran["preset"])["chapter"].tables
+    )
 
 
 def agree(here: Verdict | None, before: Verdict | None) -> bool:
@@ -91,35 +96,21 @@ def report(id: str, preset: str, name: str | None = None) -> bool:
     """Run, judge, compare and print; returns whether the run says what the record says.
 
     Raises:
-        ArgumentError: An unknown preset, or no record of this name.
+        ArgumentError: No record is of this preset, or of this name.
         ClaimError: The id is not declared.
         DataError: A data set is not here.
     """
     claim = claims.get(id)
     path = chapter.find(claim.chapter)
-    record = choose(path.stem, check_choice("preset", preset, lab.PRESETS), name)
-    other = record or next(iter(records_of(path.stem)), None)
-    print(*(textwrap.fill(line, 100, subsequent_indent=" " * 11) for line in head(claim, path)),
-          sep="\n")  # fmt: skip
-    print(f"running    {path.stem}: {record.name if record else preset}{_took(record)}", flush=True)
-    here, before = again(path, id, preset, record), other and judge(path, id, other.tables)
+    record = choose(path.stem, preset, name)
+    for line in head(claim, path):
+        print(textwrap.fill(line, 100, subsequent_indent=" " * 11))
+    seconds = record.provenance.get("cpu_seconds") or record.provenance["wall_seconds"]
+    took = f"{seconds:.0f} s of processor time when it was recorded"
+    print(f"running    {path.stem}: {record.name} ({took})", flush=True)
+    here, before = again(path, id, record), judge(path, id, record.tables)
     print(told("here", here))
-    if other is None:
-        print("recorded   nothing: there is nothing to compare with")
-        return True
-    print(told("recorded", before, described(other)))
-    if record is None:
-        print(f"compare    nothing is recorded at the preset {preset}: this is another run")
-        return True
-    return _compared(here, before)
-
-
-def _took(record: Record | None) -> str:
-    seconds = record.provenance["cpu_seconds"] if record else 0
-    return f" ({seconds:.0f} s of processor time when it was recorded)" if seconds else ""
-
-
-def _compared(here: Verdict | None, before: Verdict | None) -> bool:
+    print(told("recorded", before, described(record)))
     same = agree(here, before)
     if here and before:
         apart = abs(here.interval.estimate - before.interval.estimate)
@@ -132,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.claim", description=report.__doc__)
     parser.add_argument("id", help="of the claim, such as C3.1a")
-    parser.add_argument("--preset", default="quick", help=f"scale, one of {', '.join(lab.PRESETS)}")
+    parser.add_argument("--preset", default="quick", choices=lab.PRESETS, help="scale")
     parser.add_argument("--run", help="name of a recorded run (default: the largest of the preset)")
     given = parser.parse_args(arguments)
     try:

@@ -148,7 +148,7 @@ def _key() -> str:
         f'<span><b style="{ledger.paint(word)}">{mark}</b> {word}</span>'
         for word, mark in MARKS.items()
     )
-    return f'<p class="mem-key">{lines}. A mark a claim: {marks}</p>'
+    return f'<p class="mem-key">{lines}. Each mark is one claim: {marks}</p>'
 
 
 def _item(board: scoreboard.Scoreboard, path: Path) -> str:

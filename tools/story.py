@@ -51,8 +51,9 @@ def write(board: scoreboard.Scoreboard, source: Path) -> None:
 
 
 def is_of_paper(claim: Claim) -> bool:
-    """Return whether the paper says so itself; chapter 13 reads its sentences for other data."""
-    return claim.source.startswith(PAPER) and "(read here" not in claim.source
+    """Return whether the paper says so itself; some claims read its sentences in another way."""
+    own = claim.source.startswith(PAPER)
+    return own and not re.search(r"\(read here|, as (this|a) ", claim.source)
 
 
 def told(board: scoreboard.Scoreboard) -> Iterator[Told]:
@@ -92,8 +93,8 @@ def counts(found: list[Told]) -> str:
     words = [one.verdict.verdict for one in found]
     opposed = sum(bool(one.opposed) for one in found)
     number = [f"{words.count(word)} {word}" for word in COLUMNS]
-    turned = f" {opposed} of them {'is' if opposed == 1 else 'are'} supported on one data set and "
-    turned += "contradicted on another."
+    turned = f" {opposed} of them {'is' if opposed == 1 else 'are'} supported in one run and "
+    turned += "contradicted in another."
     return (
         f"<p>{len(found)} claims of the paper, each in its largest recorded run: "
         f"{', '.join(number)}.{turned * bool(opposed)}</p>"
@@ -129,7 +130,7 @@ def _mark(board: scoreboard.Scoreboard, one: Told) -> str:
     title = f"{one.claim.short}: {one.verdict.verdict} on {one.data}"
     sign = ""
     if one.opposed:
-        title += f"; the opposite on {' and '.join(one.opposed)}"
+        title += f"; otherwise on {' and '.join(one.opposed)}"
         sign = '<span aria-hidden="true">≠</span>'
     shown = f"{one.claim.id}{sign}"
     style = ledger.paint(one.verdict.verdict)
