@@ -478,7 +478,7 @@ FASTER = {
     "A deeper network does not memorize faster": "A deeper network memorizes faster, if tuned",
 }
 TUNING = {
-    "need their own learning rate and He's": "Updates by initialization and tuning, by depth",
+    "gain from their own rate and He's": "Updates by initialization and tuning, by depth",
 }
 NO_DEPTH = {
     "Deeper networks memorize more slowly": "Updates until random labels are memorized, by",
