@@ -33,12 +33,9 @@ def described(data: Path) -> dict[str, Any]:
     for path in sorted(data.glob("*.*")):
         if path.suffix in FORMATS and path.name != KEPT:
             _file(crate, data, path)
-    made = [
-        _run(crate, data, path.parent) for path in sorted(data.glob(f"*/*/{records.PROVENANCE}"))
-    ]
-    root["datePublished"] = max(
-        made
-    )  # rather than the time of writing: the same files, the same text
+    runs = sorted(path.parent for path in data.glob(f"*/*/{records.PROVENANCE}"))
+    # Not the time of writing, so that the same files give the same text.
+    root["datePublished"] = max((_run(crate, data, folder) for folder in runs), default="")
     return crate.metadata.generate()
 
 
