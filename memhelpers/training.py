@@ -189,7 +189,9 @@ def halve_every(epochs: int) -> Callable[[int], float]:
 
 
 def _history(settings: loop.Settings, logs: list[loop.Log]) -> History:
-    rows = pd.concat([row for log in logs for row in log.rows], ignore_index=True)
+    noted = [row for log in logs for row in log.rows]
+    full = [dict(zip(row, np.broadcast_arrays(*row.values()), strict=True)) for row in noted]
+    rows = pd.DataFrame({k: np.concatenate([row[k] for row in full]) for k in noted[0]})
     rows = rows.sort_values(["member", "epoch"], ignore_index=True)
     rows.insert(1, "seed", np.asarray(settings.seeds)[rows["member"]])
     last = rows.groupby("member").tail(1).reset_index(drop=True)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -239,7 +238,7 @@ class Log:
 
     def __init__(self, settings: Settings, members: list[int]):
         self.settings, self.members = settings, members
-        self.rows: list[pd.DataFrame] = []  # one an epoch
+        self.rows: list[dict[str, Any]] = []  # one an epoch: a number for all, or one a member
         self.counted = 0  # member-epochs
         self.readings: list[tuple[str, int, Tensor, Tensor]] = []  # probe, time, members, values
         self._start_epoch(len(members))
@@ -278,14 +277,14 @@ class Log:
         fitted = row["train_accuracy"] >= self.settings.until
         last = "epochs" if epoch == self.settings.epochs else ""  # empty: it goes on
         row["ended"] = np.select([diverged, fitted], ["diverged", "fitted"], last)
-        self.rows.append(pd.DataFrame(row))
+        self.rows.append(row)
         self.settings.trajectories.store(networks.members, epoch, self.pages)
         self.counted += len(networks.members)
         self.settings.advance(self.members, self.counted)
 
     def still_running(self, networks: Pass) -> Tensor:
         """Which members go on, [m]; the networks of the others are put aside."""
-        running = torch.tensor((self.rows[-1]["ended"] == "").tolist())
+        running = torch.from_numpy(self.rows[-1]["ended"] == "")
         kept, device = self.settings.networks, self.settings.device
         if kept is not None and not bool(running.all()):
             left = networks.ensemble.select(~running.to(device))
