@@ -4,9 +4,7 @@ import ast
 from pathlib import Path
 
 from tools import notebooks
-from tools.judging import assigned, definitions
-
-__all__ = ["CHAPTERS", "QUICK", "assigned", "definitions", "figures", "parameters"]
+from tools.judging import assigned
 
 # How tests execute a chapter: small, for a page, and on one core, since more gain nothing.
 QUICK = {"MEMHELPERS_PRESET": "quick", "MEMHELPERS_STATIC": "1", "OMP_NUM_THREADS": "1"}

@@ -18,7 +18,7 @@ from scipy.stats import kendalltau, spearmanr
 from memhelpers import claims, lab
 from memhelpers.runs import records
 from tests import chapters
-from tools import notebooks
+from tools import judging, notebooks
 
 
 def recorded_verdicts() -> Iterator:
@@ -1149,7 +1149,7 @@ def test_the_recorded_filters_have_the_low_frequency_share_of_the_course(record)
 def test_a_chapter_and_its_records_are_judged_in_a_moment(path, digits, monkeypatch):
     """In 2 s of processor time where nothing else runs; other work on the machine slows it."""
     monkeypatch.setenv("MEMHELPERS_PRESET", "quick")
-    space = chapters.definitions(path)
+    space = judging.definitions(path)
     chapter = space["chapter"]
     chapter.record(records.load(path.stem, "quick-digits").tables, data=digits)
     assert chapter.recorded  # read from the disk

@@ -5,7 +5,7 @@ from pandas.testing import assert_frame_equal
 
 from memhelpers.engine import packing
 from tests import chapters
-from tools import chapter
+from tools import chapter, judging
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def easy_examples(**overrides):
     """The tables of chapter 02, and the verdicts that its own code gives them."""
     path = chapter.find("02")
     tables = chapter.run(path, {"controls": 4, "draws": 2, "widths": (0,)} | overrides)["tables"]
-    verdicts = chapters.definitions(path)["verdicts"](tables)
+    verdicts = judging.definitions(path)["verdicts"](tables)
     return tables, {v.claim.id: (v.verdict, v.interval.estimate) for v in verdicts}
 
 

@@ -11,6 +11,7 @@ from memhelpers import lab
 from memhelpers.page import figures
 from memhelpers.runs import records
 from tests import chapters
+from tools import judging
 
 (PATH,) = [path for path in chapters.CHAPTERS if path.stem == "11-loss-trajectories"]
 
@@ -18,7 +19,7 @@ from tests import chapters
 @pytest.fixture(scope="module")
 def spec():
     """The chart of the recorded quick run."""
-    space = chapters.definitions(PATH)
+    space = judging.definitions(PATH)
     tables = records.load(PATH.stem, "quick-digits").tables
     return space["explorer"](lab.Run("This page: digits", tables)).specs[0]
 

@@ -16,6 +16,7 @@ from memhelpers import lab
 from memhelpers.page.figures import Figure
 from memhelpers.runs import records
 from tests import chapters
+from tools import judging
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -656,7 +657,7 @@ CASES = [
 def told(stem: str, name: str, change: Callable[[Tables], Tables], digits) -> str:
     """All that a chapter says around its figures of one recorded run with changed tables."""
     (path,) = (path for path in chapters.CHAPTERS if path.stem == stem)
-    space = chapters.definitions(path)
+    space = judging.definitions(path)
     chapter = space["chapter"]
     chapter.recorded = {}  # not judged here
     chapter.record(change(records.load(stem, name).tables), data=digits)

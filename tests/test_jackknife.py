@@ -10,11 +10,10 @@ from scipy.stats import binom, sem, t
 from memhelpers import stats
 from memhelpers.errors import ArgumentError
 from memhelpers.stats import Interval
-from tests import chapters
 from tests.test_stats import draws
-from tools import notebooks
+from tools import judging, notebooks
 
-CHAPTER = chapters.definitions(notebooks.BOOK / "02-easy-examples.ipynb")
+CHAPTER = judging.definitions(notebooks.BOOK / "02-easy-examples.ipynb")
 at_the_ends, jackknife, left_out, more, over, spread = (
     CHAPTER[name] for name in ("at_the_ends", "jackknife", "left_out", "more", "over", "spread")
 )

@@ -11,7 +11,7 @@ import yaml
 
 from memhelpers import claims
 from tests import chapters, minibook, prose
-from tools import build, notebooks, scoreboard
+from tools import build, judging, notebooks, scoreboard
 
 PATHS = notebooks.paths()
 CHAPTERS = chapters.CHAPTERS
@@ -169,7 +169,7 @@ def test_a_chapter_has_one_parameters_cell_of_plain_assignments(path):
     for statement in ast.parse(cell.source).body:
         assert isinstance(statement, ast.Assign), ast.unparse(statement)
         read = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} & names
-        late = read - chapters.assigned(statement) - {"pick"}
+        late = read - judging.assigned(statement) - {"pick"}
         assert not late, f"a changed parameter would not reach: {ast.unparse(statement)}"
 
 
@@ -202,7 +202,7 @@ def boilerplate(notebook: notebooks.NotebookNode) -> list[str]:
         for node in [] if "parameters" in notebooks.tags(cell) else outside_functions(tree.body):
             begins, *attributes = chain(getattr(node, "value", None))
             if begins in house and not {"sweep", "show", "say", "explore"} & set(attributes):
-                house |= chapters.assigned(node)
+                house |= judging.assigned(node)
                 counted |= set(range(node.lineno - 1, node.end_lineno))
         lines += [source[i] for i in sorted(counted) if re.match(r"\s*[^\s#]", source[i])]
     return lines

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from memhelpers import charts
-from tests import chapters
-from tools import notebooks
+from tools import judging, notebooks
 
-CHAPTER = chapters.definitions(notebooks.BOOK / "05-per-class-loss-sensitivity.ipynb")
+CHAPTER = judging.definitions(notebooks.BOOK / "05-per-class-loss-sensitivity.ipynb")
 matrices, sign_test, with_seeds = (
     CHAPTER[name] for name in ("matrices", "sign_test", "with_seeds")
 )

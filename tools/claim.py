@@ -19,22 +19,17 @@ from memhelpers.runs.records import Record
 from tools import chapter, declared, judging, notebooks
 
 
-def records_of(slug: str) -> list[Record]:
-    """Return the recorded runs of a chapter, the largest first."""
-    small = [one for one in lab.recorded(slug).values() if one.provenance["preset"] == "quick"]
-    return [*lab.Chapter(slug).recorded.values(), *small]
-
-
 def choose(slug: str, preset: str, name: str | None) -> Record:
     """Return the record to run again: the one of a name, else the largest at a preset.
 
     Raises:
         ArgumentError: No record has this name, or nothing is recorded at this preset.
     """
+    found = lab.recorded(slug)
     if name:
-        found = lab.recorded(slug)
         return found[check_choice("run", name, list(found))]
-    known = records_of(slug)
+    small = [one for one in found.values() if one.provenance["preset"] == "quick"]
+    known = [*lab.Chapter(slug).recorded.values(), *small]  # the largest first
     presets = [one.provenance["preset"] for one in known]
     if preset not in presets:
         allowed = f"{' or '.join(dict.fromkeys(presets))}, which {slug} is recorded at"
@@ -105,8 +100,9 @@ def report(id: str, preset: str, name: str | None = None) -> bool:
     record = choose(path.stem, preset, name)
     for line in head(claim, path):
         print(textwrap.fill(line, 100, subsequent_indent=" " * 11))
-    seconds = record.provenance.get("cpu_seconds") or record.provenance["wall_seconds"]
-    took = f"{seconds:.0f} s of processor time when it was recorded"
+    spent = record.provenance.get("cpu_seconds")
+    took = f"{spent or record.provenance['wall_seconds']:.0f} s"
+    took += (" of processor time" if spent else " by the clock") + " when it was recorded"
     print(f"running    {path.stem}: {record.name} ({took})", flush=True)
     here, before = again(path, id, record), judge(path, id, record.tables)
     print(told("here", here))

@@ -167,5 +167,10 @@ def _three_parts(x: Any, y: Any, x_test: Any, y_test: Any) -> dict[str, Any]:
     return parts | {"x_test": x_test, "y_test": y_test}
 
 
-NAMED = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10, "svhn": _svhn}
-NAMED["breast_cancer"] = _breast_cancer
+NAMED = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+    "svhn": _svhn,
+    "breast_cancer": _breast_cancer,
+}
