@@ -121,9 +121,9 @@ def test_hidden_layers_are_those_of_the_networks(space):
 def test_the_plane_keeps_the_distances_of_points_in_a_plane(space):
     points = np.random.default_rng(0).random((6, 2)) / 2
     apart = np.linalg.norm(points[:, None] - points, axis=2)
-    places, share = space["plane"](pd.DataFrame(1 - apart))
-    assert np.linalg.norm(places[:, None] - places, axis=2) == pytest.approx(apart)
-    assert share == pytest.approx(1)
+    places, off = space["plane"](pd.DataFrame(1 - apart))
+    assert np.linalg.norm(places[:, None] - places, axis=2) == pytest.approx(apart, abs=1e-3)
+    assert off < 1e-3
 
 
 def test_entropy_counts_grey_levels(space):
