@@ -950,6 +950,52 @@ def memorized_share(tables, network):
     return np.mean([np.maximum(0, 2 * accuracy - 1) for accuracy in widths])
 
 
+# Chapter 15: the table `pairs` has one row for each two networks of a group.
+
+LEARNERS, MEMORIZERS = "true labels", "random labels"
+STRANGERS = "different random labels"
+
+
+def pairs_mean(tables, column, kind):
+    """Mean over the groups of the mean over a group's pairs of this kind."""
+    groups = {}
+    rows = tables["pairs"]
+    for seed, found, value in zip(rows["seed"], rows["kind"], rows[column], strict=True):
+        if found == kind:
+            groups.setdefault(seed, []).append(value)
+    return sum(sum(values) / len(values) for values in groups.values()) / len(groups)
+
+
+def last_layer(tables):
+    return max(int(name.split()[1]) for name in tables["pairs"] if name.startswith("cka"))
+
+
+def beyond_half(tables, column):
+    return pairs_mean(tables, column, MEMORIZERS) - pairs_mean(tables, column, LEARNERS) / 2
+
+
+def falls_behind(tables, kind):
+    first, last = (
+        pairs_mean(tables, f"cka {layer}", LEARNERS) - pairs_mean(tables, f"cka {layer}", kind)
+        for layer in (1, last_layer(tables))
+    )
+    return last - first
+
+
+def simple_ahead(tables, mixture):
+    rows, found = tables["mixtures"], []
+    rows = rows[rows["mixture"] == mixture]
+    for seed in sorted(set(rows["seed"])):
+        own = rows[rows["seed"] == seed]
+        simple, complex_ = (
+            list(own[own["images"] == name].sort_values("epoch")["accuracy"])
+            for name in ("simple", "complex")
+        )
+        gaps = [one - other for one, other in zip(simple, complex_, strict=True)]
+        found.append(sum(gaps) / len(gaps))
+    return sum(found) / len(found)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1116,6 +1162,19 @@ STATISTICS = {
     "Y14.7a": lambda t: fitted_where_all_are_held(t, "SGD"),
     "Y14.7b": lambda t: fitted_where_all_are_held(t, "SGD, on a line"),
     "Y14.8": lambda t: memorized_share(t, "SGD") - memorized_share(t, "SGD, one layer"),
+    "G15.1": lambda t: pairs_mean(t, "kappa", LEARNERS) - pairs_mean(t, "kappa", MEMORIZERS),
+    "G15.2": lambda t: pairs_mean(t, "kappa", MEMORIZERS) - pairs_mean(t, "kappa", STRANGERS),
+    "G15.3a": lambda t: beyond_half(t, "kappa"),
+    "G15.3b": lambda t: beyond_half(t, f"cka {last_layer(t)}"),
+    "G15.3c": lambda t: beyond_half(t, f"ridge {last_layer(t)}"),
+    "G15.4a": lambda t: pairs_mean(t, "kappa", STRANGERS),
+    "G15.4b": lambda t: pairs_mean(t, "rand", STRANGERS),
+    "G15.5a": lambda t: falls_behind(t, MEMORIZERS),
+    "G15.5b": lambda t: falls_behind(t, STRANGERS),
+    "G15.6a": lambda t: pairs_mean(t, "gradient", LEARNERS),
+    "G15.6b": lambda t: pairs_mean(t, "gradient", LEARNERS) - pairs_mean(t, "gradient", MEMORIZERS),
+    "G15.7a": lambda t: simple_ahead(t, "low or high entropy"),
+    "G15.7b": lambda t: simple_ahead(t, "simple or complex kind"),
 }
 
 

@@ -421,6 +421,33 @@ def no_point_is_wrong(tables: Tables) -> Tables:
     return {**tables, "classes": tables["classes"].assign(wrong=0)}
 
 
+# Chapter 15
+
+
+def memorizers_agree_as_learners_do(tables: Tables) -> Tables:
+    pairs = tables["pairs"].copy()
+    learners, memorizers = (pairs["kind"] == kind for kind in ("true labels", "random labels"))
+    pairs.loc[memorizers, "kappa"] = pairs.loc[learners, "kappa"].to_numpy()
+    return {**tables, "pairs": pairs}
+
+
+def the_same_labels_leave_nothing(tables: Tables) -> Tables:
+    pairs = tables["pairs"].copy()
+    pairs.loc[pairs["kind"] == "random labels", "kappa"] = 0.001
+    pairs.loc[pairs["kind"] == "different random labels", "kappa"] = 0.001
+    return {**tables, "pairs": pairs}
+
+
+def memorizers_stay_alike_in_the_last_layer(tables: Tables) -> Tables:
+    pairs = tables["pairs"].copy()
+    pairs.loc[pairs["kind"].str.endswith("random labels"), "cka 3"] = 0.95
+    return {**tables, "pairs": pairs}
+
+
+def both_halves_are_fitted_alike(tables: Tables) -> Tables:
+    return {**tables, "mixtures": tables["mixtures"].assign(accuracy=0.5)}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}
@@ -645,6 +672,28 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"real targets, float32 does not": "Largest error over all points, by N and"},
         ),
         (no_point_is_wrong, {"wrong in the mean": "of 50 classes exactly"}),
+    ],
+    "15-one-way-to-learn": [
+        (
+            memorizers_agree_as_learners_do,
+            {
+                "Networks that learn lie close together": "Networks as points, by what they",
+                "Learning is far more common": "How alike are networks that learn",
+                "leave agreement, but far less": "Agreement on new images, by what two",
+            },
+        ),
+        (
+            the_same_labels_leave_nothing,
+            {"leave agreement, but far less": "Memorizers agree on new images far less"},
+        ),
+        (
+            memorizers_stay_alike_in_the_last_layer,
+            {"Learners stay alike in deep layers": "Likeness of two networks by hidden layer"},
+        ),
+        (
+            both_halves_are_fitted_alike,
+            {"are memorized first depends on": "accuracy on simple and on complex images"},
+        ),
     ],
 }
 CASES = [

@@ -131,6 +131,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 60, "batch_size": 10},
     ],
+    "15-one-way-to-learn": [
+        {"hidden": [32]},
+        {"copies": 3, "seeds": 2, "momentum": 0.0},
+        {"complex_images": "digits", "mixed": 41, "ridge": 1.0},
+        {"data": OWN, "complex_images": "digits"},
+        {"data": VECTORS, "hidden": [16, 8]},
+        {"data": FEW, "held_out": 15},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -194,6 +202,15 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 3,
         "seeds": 5,
         "large_seeds": 5,
+    },
+    "15-one-way-to-learn": {
+        "examples": 60,
+        "hidden": [16, 16],
+        "copies": 2,
+        "mixed": 40,
+        "epochs": 8,
+        "batch_size": 20,
+        "seeds": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -305,6 +322,23 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"widths": [64, 128]},
         {"seeds": 0},
         {"large_seeds": 0},
+    ],
+    "15-one-way-to-learn": [
+        {"copies": 1},
+        {"copies": 2.5},
+        {"seeds": 1},
+        {"hidden": [64, 0]},
+        {"hidden": [64, 2.5]},
+        {"hidden": []},
+        {"hidden": 64},
+        {"held_out": 5},
+        {"ridge": 0},
+        {"mixed": 3},
+        {"mixed": 10_000},
+        {"complex_images": "digits", "data": VECTORS},
+        {"complex_images": "photographs"},
+        {"epochs": 0},
+        {"batch_size": 0},
     ],
 }
 

@@ -266,6 +266,15 @@ def _labels_held(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition="randY"), "width", "accuracy")
 
 
+def _likeness(tables: Tables) -> pd.DataFrame:
+    """Linear CKA of two networks, layer by layer; random labels are the same for both."""
+    names = {"true labels": "real", "random labels": "randY"}
+    rows = tables["pairs"].assign(condition=tables["pairs"]["kind"].map(names))
+    layers = {name: int(name[4:]) for name in rows if name.startswith("cka ")}
+    rows = rows.rename(columns=layers).melt("condition", list(layers.values()), "layer", "cka")
+    return _mean(rows.dropna(), "layer", "cka")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -301,4 +310,6 @@ ENTRIES = {
            "time to fit over that of real, by data set", _by_data_set, False),
     "14": ("How small can a network be that knows every label by heart?",
            "random labels held by the construction, by width", _labels_held, True),
+    "15": ("Do networks that memorize the same labels become alike?",
+           "likeness of two networks by hidden layer", _likeness, False),
 }  # fmt: skip
