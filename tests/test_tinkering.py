@@ -131,6 +131,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "examples": 100},
         {"data": FEW, "examples": 60, "batch_size": 10},
     ],
+    "16-persistent-hidden-states": [
+        {"units": 7},
+        {"delays": [3, 1, 2], "string": 1, "symbols": 3, "seeds": 2},
+        {"window": 9, "alphabet": 5, "learning_rates": [0.05], "reverse": 2},
+        {"data": OWN, "batch_size": 7},
+        {"data": VECTORS, "tuned_on": 1},
+        {"data": FEW, "examples": 30},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -194,6 +202,21 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 3,
         "seeds": 5,
         "large_seeds": 5,
+    },
+    "16-persistent-hidden-states": {
+        "examples": 20,
+        "units": 5,
+        "symbols": 4,
+        "delays": [2, 1],
+        "recall_updates": 8,
+        "characters": 4_000,
+        "window": 6,
+        "text_updates": 4,
+        "reverse": 3,
+        "reverse_updates": 5,
+        "epochs": 3,
+        "batch_size": 8,
+        "seeds": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -305,6 +328,23 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"widths": [64, 128]},
         {"seeds": 0},
         {"large_seeds": 0},
+    ],
+    "16-persistent-hidden-states": [
+        {"units": 0},
+        {"symbols": 1},
+        {"string": 0},
+        {"delays": [0, 5]},
+        {"delays": [5]},
+        {"delays": [5, 2.5]},
+        {"reverse": 0},
+        {"reverse_updates": 3},
+        {"window": 0},
+        {"text": "nowhere.txt"},
+        {"text": str(notebooks.ROOT / "LICENSE")},  # too short for ten stretches of windows
+        {"learning_rates": [0.1, -1]},
+        {"tuned_on": 0},
+        {"seeds": 0},
+        {"seeds": 1},
     ],
 }
 

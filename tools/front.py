@@ -266,6 +266,11 @@ def _labels_held(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition="randY"), "width", "accuracy")
 
 
+def _sequences(tables: Tables) -> pd.DataFrame:
+    """Training accuracy of LSTM on true and on random labels."""
+    return _mean(tables["curves"].query("cell == 'LSTM'"), "epoch", "accuracy")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -301,4 +306,6 @@ ENTRIES = {
            "time to fit over that of real, by data set", _by_data_set, False),
     "14": ("How small can a network be that knows every label by heart?",
            "random labels held by the construction, by width", _labels_held, True),
+    "16": ("Does a recurrent network learn by heart faster when each unit keeps its meaning?",
+           "training accuracy of LSTM by epoch, sequences", _sequences, True),
 }  # fmt: skip
