@@ -967,7 +967,7 @@ def as_many(above, below):
 
 
 def longest_delay(tables, cell):
-    found = {seed: 0 for seed in tables["recall"]["seed"]}
+    found = dict.fromkeys(tables["recall"]["seed"], 0)
     for row in tables["recall"].itertuples():
         if row.cell == cell and row.reached:
             found[row.seed] = max(found[row.seed], row.delay)
