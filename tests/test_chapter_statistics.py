@@ -996,6 +996,64 @@ def simple_ahead(tables, mixture):
     return sum(found) / len(found)
 
 
+# Chapter 16: `orders` has a column for each network, a row for each sequence of a seed.
+
+
+def times_16(tables, cell):
+    return by_seed(tables["recall"], "time", cell=cell, tested=True)
+
+
+def epochs_16(tables, cell, condition="randY"):
+    where = {"cell": cell, "condition": condition, "network": "first"}
+    return by_seed(tables["fits"], "time", **where)
+
+
+def as_many(above, below):
+    return math.exp(sum(map(math.log, above)) / len(above) - sum(map(math.log, below)) / len(below))
+
+
+def longest_delay(tables, cell):
+    found = dict.fromkeys(tables["recall"]["seed"], 0)
+    for row in tables["recall"].itertuples():
+        if row.cell == cell and row.reached:
+            found[row.seed] = max(found[row.seed], row.delay)
+    return np.mean(list(found.values()))
+
+
+def minus(tables, task, cell, other, quarter=4):
+    ends = [by_seed(tables[task], "value", cell=c, quarter=quarter) for c in (cell, other)]
+    return (ends[0] - ends[1]).mean()
+
+
+def read_later(tables, cell, column):
+    rows = tables["decoder"]
+    rows = rows[(rows["cell"] == cell) & (rows["state"] == "h") & (rows["blank"] >= 2)]
+    return np.mean([rows[rows["seed"] == seed][column].mean() for seed in set(rows["seed"])])
+
+
+def slowest_factor(tables):
+    """Of the cell with the lowest lower end, by Student's t: near enough to tell which it is."""
+    found = {}
+    for cell in ("LSTM", "PRU", "PRU+"):
+        logs = np.log(epochs_16(tables, cell) / epochs_16(tables, cell, "real"))
+        fitted = tables["fits"][tables["fits"]["cell"] == cell]
+        real = fitted[(fitted["condition"] == "real") & (fitted["network"] == "first")]
+        low = logs.mean() - 2.3 * logs.std(ddof=1) / math.sqrt(len(logs))
+        found[low if real["reached"].all() else -math.inf] = math.exp(logs.mean())
+    return found[min(found)]
+
+
+def same_order(tables, other, shift=0, one="LSTM first"):
+    seeds, found = sorted(set(tables["orders"]["seed"])), []
+    for place, seed in enumerate(seeds):
+        pair = []
+        for name, which in (one, seed), (other, seeds[(place + shift) % len(seeds)]):
+            rows = tables["orders"][tables["orders"]["seed"] == which]
+            pair.append(rows.sort_values("sequence")[name])
+        found.append(spearmanr(*pair).statistic)
+    return np.mean(found)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1175,6 +1233,26 @@ STATISTICS = {
     "G15.6b": lambda t: pairs_mean(t, "gradient", LEARNERS) - pairs_mean(t, "gradient", MEMORIZERS),
     "G15.7a": lambda t: simple_ahead(t, "low or high entropy"),
     "G15.7b": lambda t: simple_ahead(t, "simple or complex kind"),
+    "P16.1a": lambda t: as_many(times_16(t, "PRU"), times_16(t, "LSTM")),
+    "P16.1b": lambda t: as_many(times_16(t, "PRU+"), times_16(t, "LSTM")),
+    "P16.2": lambda t: longest_delay(t, "PRU") - longest_delay(t, "LSTM"),
+    "P16.3a": lambda t: minus(t, "text", "PRU", "LSTM"),
+    "P16.3b": lambda t: minus(t, "text", "PRU+", "LSTM"),
+    "P16.3c": lambda t: minus(t, "text", "PRU+", "PRU"),
+    "P16.3d": lambda t: minus(t, "text", "PRU", "LSTM", quarter=1),
+    "P16.4a": lambda t: minus(t, "reverse", "PRU", "LSTM"),
+    "P16.4b": lambda t: minus(t, "reverse", "PRU+", "LSTM"),
+    "P16.4c": lambda t: minus(t, "reverse", "PRU+", "PRU"),
+    "P16.5a": lambda t: read_later(t, "LSTM", "first") - read_later(t, "LSTM", "anew"),
+    "P16.5b": lambda t: read_later(t, "PRU", "first") - read_later(t, "LSTM", "first"),
+    "P16.6a": lambda t: as_many(times_16(t, "no U"), times_16(t, "PRU")),
+    "P16.6b": lambda t: as_many(times_16(t, "elementwise"), times_16(t, "PRU")),
+    "P16.7a": lambda t: as_many(epochs_16(t, "PRU"), epochs_16(t, "LSTM")),
+    "P16.7b": lambda t: as_many(epochs_16(t, "PRU+"), epochs_16(t, "LSTM")),
+    "P16.7c": slowest_factor,
+    "P16.8a": lambda t: same_order(t, "LSTM second") - same_order(t, "LSTM first", 1),
+    "P16.8b": lambda t: same_order(t, "PRU first") - same_order(t, "PRU first", 1),
+    "P16.8c": lambda t: same_order(t, "LSTM second") - same_order(t, "PRU first"),
 }
 
 

@@ -448,6 +448,35 @@ def both_halves_are_fitted_alike(tables: Tables) -> Tables:
     return {**tables, "mixtures": tables["mixtures"].assign(accuracy=0.5)}
 
 
+# Chapter 16
+
+
+def swapped_cells(tables: Tables, *names: str) -> Tables:
+    """What PRU did stands under LSTM in these tables, and the other way round."""
+    other = {"LSTM": "PRU", "PRU": "LSTM"}
+    return tables | {name: tables[name].replace({"cell": other}) for name in names}
+
+
+def pru_is_worse_in_each_task(tables: Tables) -> Tables:
+    return swapped_cells(tables, "recall", "course", "text", "reverse", "decoder")
+
+
+def random_labels_are_fitted_as_fast(tables: Tables) -> Tables:
+    fits = tables["fits"].copy()
+    real = fits["condition"] == "real"
+    random = fits[~real & (fits["network"] == "first")]
+    fits.loc[real, ["time", "reached"]] = random[["time", "reached"]].to_numpy()
+    return {**tables, "fits": fits.astype({"time": int, "reached": bool})}
+
+
+def each_network_finds_other_sequences_hard(tables: Tables) -> Tables:
+    orders, generator = tables["orders"].copy(), np.random.default_rng(0)
+    for _, rows in orders.groupby("seed"):
+        for name in set(orders) - {"seed", "sequence"}:
+            orders.loc[rows.index, name] = generator.permutation(rows[name])
+    return {**tables, "orders": orders}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}

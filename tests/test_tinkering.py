@@ -139,6 +139,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "hidden": [16, 8]},
         {"data": FEW, "held_out": 15},
     ],
+    "16-persistent-hidden-states": [
+        {"units": 7},
+        {"delays": [3, 1, 2], "string": 1, "symbols": 3, "seeds": 2},
+        {"window": 9, "alphabet": 5, "learning_rates": [0.05], "reverse": 2},
+        {"data": OWN, "batch_size": 7},
+        {"data": VECTORS, "tuned_on": 1},
+        {"data": FEW, "examples": 30},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -210,6 +218,21 @@ QUICKER: dict[str, dict[str, object]] = {
         "mixed": 40,
         "epochs": 8,
         "batch_size": 20,
+        "seeds": 5,
+    },
+    "16-persistent-hidden-states": {
+        "examples": 20,
+        "units": 5,
+        "symbols": 4,
+        "delays": [2, 1],
+        "recall_updates": 8,
+        "characters": 4_000,
+        "window": 6,
+        "text_updates": 4,
+        "reverse": 3,
+        "reverse_updates": 5,
+        "epochs": 3,
+        "batch_size": 8,
         "seeds": 5,
     },
 }
@@ -339,6 +362,23 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"complex_images": "photographs"},
         {"epochs": 0},
         {"batch_size": 0},
+    ],
+    "16-persistent-hidden-states": [
+        {"units": 0},
+        {"symbols": 1},
+        {"string": 0},
+        {"delays": [0, 5]},
+        {"delays": [5]},
+        {"delays": [5, 2.5]},
+        {"reverse": 0},
+        {"reverse_updates": 3},
+        {"window": 0},
+        {"text": "nowhere.txt"},
+        {"text": str(notebooks.ROOT / "LICENSE")},  # too short for ten stretches of windows
+        {"learning_rates": [0.1, -1]},
+        {"tuned_on": 0},
+        {"seeds": 0},
+        {"seeds": 1},
     ],
 }
 

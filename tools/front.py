@@ -275,6 +275,11 @@ def _likeness(tables: Tables) -> pd.DataFrame:
     return _mean(rows.dropna(), "layer", "cka")
 
 
+def _sequences(tables: Tables) -> pd.DataFrame:
+    """Training accuracy of LSTM on true and on random labels."""
+    return _mean(tables["curves"].query("cell == 'LSTM'"), "epoch", "accuracy")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -312,4 +317,6 @@ ENTRIES = {
            "random labels held by the construction, by width", _labels_held, True),
     "15": ("Do networks that memorize the same labels become alike?",
            "likeness of two networks by hidden layer", _likeness, False),
+    "16": ("Does a recurrent network learn by heart faster when each unit keeps its meaning?",
+           "training accuracy of LSTM by epoch, sequences", _sequences, True),
 }  # fmt: skip
