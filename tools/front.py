@@ -266,6 +266,13 @@ def _labels_held(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition="randY"), "width", "accuracy")
 
 
+def _on_nearby_images(tables: Tables) -> pd.DataFrame:
+    """The score on the shared-structure set, of the MLP's last layer."""
+    kept = "network == 'MLP' and layer == 'last' and scored == 'shared' and strength == main"
+    rows = tables["tests"].query(kept).rename(columns={"inputs": "condition"})
+    return _mean(rows, "epoch", "observed")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -301,4 +308,6 @@ ENTRIES = {
            "time to fit over that of real, by data set", _by_data_set, False),
     "14": ("How small can a network be that knows every label by heart?",
            "random labels held by the construction, by width", _labels_held, True),
+    "17": ("Can a network learn from pure noise, and which test could tell?",
+           "score near the training images by epoch", _on_nearby_images, False),
 }  # fmt: skip
