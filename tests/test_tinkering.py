@@ -137,7 +137,7 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"strengths": [0.1, 3], "strength": 3, "ridge": 0.5, "permutations": 19},
         {"data": OWN, "classes": 3, "channels": None, "examples": 90},
         {"data": VECTORS, "channels": None},
-        {"data": FEW, "examples": 90},
+        {"data": FEW, "examples": 80},
     ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
