@@ -22,7 +22,8 @@ DIRECTIONS = ("above", "below", "within")
 NOT_RECORDED = "not recorded at paper scale"
 NOT_IN_RUN = "not measured in this run"
 # What counts independent runs: examples, or time steps of one run, share its weights.
-UNITS = ("seeds", "networks")
+UNITS = ("seeds", "networks", "cases")
+METHODS = {"networks": "jackknife, leaving out each in turn", "cases": "exact binomial interval"}
 MIN_SEEDS = 5  # their range holds the median with probability .94; that of 4 with .88
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
 SHORT = 52  # characters of a claim's short sentence
@@ -42,7 +43,7 @@ class Claim:
     unit: str  # of that number
     direction: str  # "above" or "below" the threshold, or "within" two of them
     threshold: float | tuple[float, float]
-    seeds: int  # independent units (seeds, networks) below which no verdict is given
+    seeds: int  # independent units (`UNITS`) below which no verdict is given
     short: str  # the sentence for a list, at most `SHORT` characters; "…" carries on the one above
     under: str = ""  # the choice that the verdict hangs on, such as "under this cut"
     added_after_data: bool = False  # whether its data had been seen when it was declared
@@ -264,8 +265,8 @@ class Ledger:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         counts = {(v.interval.unit, v.interval.n) for run in self._runs.values() for v in run or ()}
         methods = [f"{n} seeds: {coverage(n)}." for unit, n in sorted(counts) if unit == "seeds"]
-        if any(unit == "networks" for unit, _ in counts):
-            methods.append("Over networks: jackknife, leaving out each in turn.")
+        units = {unit for unit, _ in counts}
+        methods += [f"Over {unit}: {how}." for unit, how in METHODS.items() if unit in units]
         shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows(), methods)}
         return shown | {MIME: self.data()}
 

@@ -1054,6 +1054,39 @@ def same_order(tables, other, shift=0, one="LSTM first"):
     return np.mean(found)
 
 
+# Chapter 17: the table `tests` has one row for each network, layer, epoch, set and strength.
+
+PIXELS = {"network": "pixels", "layer": "pixels", "epoch": 0}
+
+
+def values_17(tables, column, inputs, **other) -> list[float]:
+    """A column of the last layer of the MLP after training, by seed, or of others named."""
+    table = tables["tests"]
+    wanted = {"inputs": inputs, "network": "MLP", "layer": "last", "scored": "shared"}
+    wanted |= {"epoch": max(table["epoch"]), "strength": 0.5} | other
+    found = {
+        row["seed"]: row[column]
+        for row in table.to_dict("records")
+        if all(row[name] == value for name, value in wanted.items())
+    }
+    assert len(found) == table["seed"].nunique()
+    return list(found.values())
+
+
+def mean_of(tables, column, inputs, **other):
+    return sum(values_17(tables, column, inputs, **other)) / tables["tests"]["seed"].nunique()
+
+
+def small_p(tables, inputs, **other):
+    found = values_17(tables, "p", inputs, **other)
+    return len([p for p in found if p <= 0.05]) / len(found)
+
+
+def above_null(tables, layer):
+    observed, null = (mean_of(tables, c, "randX", layer=layer) for c in ("observed", "null"))
+    return observed - null
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1253,6 +1286,19 @@ STATISTICS = {
     "P16.8a": lambda t: same_order(t, "LSTM second") - same_order(t, "LSTM first", 1),
     "P16.8b": lambda t: same_order(t, "PRU first") - same_order(t, "PRU first", 1),
     "P16.8c": lambda t: same_order(t, "LSTM second") - same_order(t, "PRU first"),
+    "N17.1": lambda t: mean_of(t, "null", "randX"),
+    "N17.2a": lambda t: small_p(t, "randX"),
+    "N17.2b": lambda t: small_p(t, "randX", network="CNN"),
+    "N17.3": lambda t: mean_of(t, "observed", "randX", scored="new"),
+    "N17.4a": lambda t: mean_of(t, "null", "real"),
+    "N17.4b": lambda t: small_p(t, "real"),
+    "N17.5": lambda t: np.mean(t["untrained"].query("network == 'MLP'")["p"] <= 0.05),
+    "N17.6": lambda t: mean_of(t, "null", "real", scored="new"),
+    "N17.7a": lambda t: mean_of(t, "null", "randX") - mean_of(t, "null", "randX", **PIXELS),
+    "N17.7b": lambda t: mean_of(t, "null", "randX") - mean_of(t, "null", "randX", epoch=0),
+    "N17.8": lambda t: small_p(t, "randY"),
+    "N17.9": lambda t: small_p(t, "randX", strength=t["tests"]["strength"].max()),
+    "N17.10": lambda t: above_null(t, "last") - above_null(t, "first"),
 }
 
 

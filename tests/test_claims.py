@@ -174,6 +174,16 @@ def test_an_interval_over_anything_but_independent_runs_is_not_judged(declare, u
     assert judge("C3.1", interval(0.5, 0.6, unit="networks")).verdict == "supported"
 
 
+def test_cards_name_the_method_of_each_kind_of_interval(declare):
+    judged = [judge("C3.1", interval(0.5, 0.6, n=10, unit="cases"))]
+    shown = Ledger(judged, title="here")._repr_mimebundle_()["text/html"]
+    assert "Over cases: exact binomial interval." in shown
+    assert "jackknife" not in shown
+    judged = [judge("C3.1", interval(0.5, 0.6, unit="networks"))]
+    shown = Ledger(judged, title="here")._repr_mimebundle_()["text/html"]
+    assert "Over networks: jackknife, leaving out each in turn." in shown
+
+
 def test_fewer_seeds_than_declared_give_no_verdict(declare):
     found = judge("C3.1", interval(0.5, 0.6, n=4))
     assert found.verdict == "inconclusive"

@@ -477,6 +477,37 @@ def each_network_finds_other_sequences_hard(tables: Tables) -> Tables:
     return {**tables, "orders": orders}
 
 
+# Chapter 17
+
+
+def tests_with(tables: Tables, which: str, **values: float) -> Tables:
+    """The tests of these rows with other results."""
+    tests = tables["tests"].copy()
+    tests.loc[tests.eval(which), list(values)] = list(values.values())
+    return {**tables, "tests": tests}
+
+
+def noise_leaves_no_trace(tables: Tables) -> Tables:
+    return tests_with(tables, "inputs == 'randX' and epoch > 0", p=0.5)
+
+
+def noise_leaves_a_trace_nearby_alone(tables: Tables) -> Tables:
+    return tests_with(tables, "inputs == 'randX' and epoch > 0 and strength > 0.5", p=0.5)
+
+
+def raw_pixels_hold_no_labels(tables: Tables) -> Tables:
+    return tests_with(tables, "network == 'pixels'", null=0.0)
+
+
+def random_labels_leave_no_trace(tables: Tables) -> Tables:
+    return tests_with(tables, "inputs == 'randY'", p=0.5)
+
+
+def p_is_ten_times_too_small(tables: Tables) -> Tables:
+    untrained = tables["untrained"]
+    return {**tables, "untrained": untrained.assign(p=untrained["p"] / 10)}
+
+
 FITTED = {"Noise is fitted, too": "Training accuracy by epoch"}
 EXACT = {"without an error": "which ones it fits is in the figure"}
 LONGER = {"as long as true ones": "the time for random labels is"}
@@ -722,6 +753,34 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             both_halves_are_fitted_alike,
             {"are memorized first depends on": "accuracy on simple and on complex images"},
+        ),
+    ],
+    "17-learning-against-memorizing": [
+        (
+            noise_leaves_no_trace,
+            {
+                "finds learning in noise, where nothing": "Observed score against its null, by",
+                "which guess on new noise": "on new noise the score is",
+                "small at every strength that was tried": "Scores and p by the strength",
+            },
+        ),
+        (
+            noise_leaves_a_trace_nearby_alone,
+            {"small at every strength that was tried": "Scores and p by the strength"},
+        ),
+        (
+            raw_pixels_hold_no_labels,
+            {
+                "Raw pixels have a higher null": "Training lifts the null above that of raw",
+            },
+        ),
+        (
+            random_labels_leave_no_trace,
+            {"a trace of the labels, not a rule": "With random labels on images p is small in"},
+        ),
+        (
+            p_is_ten_times_too_small,
+            {"Without training p is small as often": "How often p is at most u, without"},
         ),
     ],
 }

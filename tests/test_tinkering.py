@@ -147,6 +147,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "tuned_on": 1},
         {"data": FEW, "examples": 30},
     ],
+    "17-learning-against-memorizing": [
+        {"hidden": [32, 16, 8]},
+        {"seeds": 2, "classes": 10, "momentum": 0.0},
+        {"strengths": [0.1, 3], "strength": 3, "ridge": 0.5, "permutations": 19},
+        {"data": OWN, "classes": 3, "channels": None, "examples": 90},
+        {"data": VECTORS, "channels": None},
+        {"data": FEW, "examples": 80},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -234,6 +242,16 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 3,
         "batch_size": 8,
         "seeds": 5,
+    },
+    "17-learning-against-memorizing": {
+        "examples": 60,
+        "hidden": [16, 16],
+        "channels": 2,
+        "epochs": [0, 2],
+        "strengths": [0, 0.5],
+        "permutations": 20,
+        "seeds": 5,
+        "untrained": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -379,6 +397,24 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"tuned_on": 0},
         {"seeds": 0},
         {"seeds": 1},
+    ],
+    "17-learning-against-memorizing": [
+        {"channels": 8, "data": VECTORS},
+        {"channels": 0},
+        {"permutations": 18},
+        {"strengths": [0, -0.5, 0.5]},
+        {"strengths": ["weak"]},
+        {"strength": 0.3},
+        {"classes": 1},
+        {"classes": 11},
+        {"examples": 3},
+        {"ridge": 0},
+        {"hidden": [64]},
+        {"hidden": [64, 0]},
+        {"epochs": [2, 5]},
+        {"epochs": 5},
+        {"seeds": 0},
+        {"untrained": 2.5},
     ],
 }
 

@@ -280,6 +280,13 @@ def _sequences(tables: Tables) -> pd.DataFrame:
     return _mean(tables["curves"].query("cell == 'LSTM'"), "epoch", "accuracy")
 
 
+def _on_nearby_images(tables: Tables) -> pd.DataFrame:
+    """The score on the shared-structure set, of the MLP's last layer."""
+    kept = "network == 'MLP' and layer == 'last' and scored == 'shared' and strength == main"
+    rows = tables["tests"].query(kept).rename(columns={"inputs": "condition"})
+    return _mean(rows, "epoch", "observed")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -319,4 +326,6 @@ ENTRIES = {
            "likeness of two networks by hidden layer", _likeness, False),
     "16": ("Does a recurrent network learn by heart faster when each unit keeps its meaning?",
            "training accuracy of LSTM by epoch, sequences", _sequences, True),
+    "17": ("Can a network learn from pure noise, and which test could tell?",
+           "score near the training images by epoch", _on_nearby_images, False),
 }  # fmt: skip
