@@ -457,16 +457,14 @@ def swapped_cells(tables: Tables, *names: str) -> Tables:
     return tables | {name: tables[name].replace({"cell": other}) for name in names}
 
 
-def pru_is_worse_in_each_task(tables: Tables) -> Tables:
-    return swapped_cells(tables, "recall", "course", "text", "reverse", "decoder")
+def lstm_recalls_and_predicts_better(tables: Tables) -> Tables:
+    return swapped_cells(tables, "recall", "course", "text")
 
 
-def random_labels_are_fitted_as_fast(tables: Tables) -> Tables:
-    fits = tables["fits"].copy()
-    real = fits["condition"] == "real"
-    random = fits[~real & (fits["network"] == "first")]
-    fits.loc[real, ["time", "reached"]] = random[["time", "reached"]].to_numpy()
-    return {**tables, "fits": fits.astype({"time": int, "reached": bool})}
+def pru_reverses_more_strings(tables: Tables) -> Tables:
+    reverse = tables["reverse"].copy()
+    value = reverse["value"].where(reverse["cell"] != "LSTM", reverse["value"] / 2)
+    return {**tables, "reverse": reverse.assign(value=value)}
 
 
 def each_network_finds_other_sequences_hard(tables: Tables) -> Tables:
@@ -733,6 +731,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
         (no_point_is_wrong, {"wrong in the mean": "of 50 classes exactly"}),
     ],
+<<<<<<< HEAD
     "15-one-way-to-learn": [
         (
             memorizers_agree_as_learners_do,
@@ -781,6 +780,23 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             p_is_ten_times_too_small,
             {"Without training p is small as often": "How often p is at most u, without"},
+=======
+    "16-persistent-hidden-states": [
+        (
+            lstm_recalls_and_predicts_better,
+            {
+                "keep to themselves learn to recall": "Delayed recall, by cell and update",
+                "PRU masters longer delays": "PRU masters shorter delays",
+                "predicts text better than": "predicts text worse than",
+            },
+        ),
+        (pru_reverses_more_strings, {"PRU reverses fewer strings": "PRU reverses more strings"}),
+        (
+            each_network_finds_other_sequences_hard,
+            {
+                "LSTM and PRU agree on which random": "Agreement on which sequences are learned",
+            },
+>>>>>>> c16
         ),
     ],
 }
