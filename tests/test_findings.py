@@ -417,8 +417,8 @@ def single_precision_is_enough(tables: Tables) -> Tables:
     return {**tables, "real": real.assign(float32=real["float64"])}
 
 
-def no_point_is_wrong(tables: Tables) -> Tables:
-    return {**tables, "classes": tables["classes"].assign(wrong=0)}
+def some_points_are_wrong(tables: Tables) -> Tables:
+    return {**tables, "classes": tables["classes"].assign(wrong=3)}
 
 
 # Chapter 15
@@ -729,9 +729,8 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             single_precision_is_enough,
             {"real targets, float32 does not": "Largest error over all points, by N and"},
         ),
-        (no_point_is_wrong, {"wrong in the mean": "of 50 classes exactly"}),
+        (some_points_are_wrong, {"classes exactly": "classes with 3 wrong in the mean"}),
     ],
-<<<<<<< HEAD
     "15-one-way-to-learn": [
         (
             memorizers_agree_as_learners_do,
@@ -752,6 +751,23 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             both_halves_are_fitted_alike,
             {"are memorized first depends on": "accuracy on simple and on complex images"},
+        ),
+    ],
+    "16-persistent-hidden-states": [
+        (
+            lstm_recalls_and_predicts_better,
+            {
+                "keep to themselves learn to recall": "Delayed recall, by cell and update",
+                "PRU masters longer delays": "PRU masters shorter delays",
+                "predicts text better than": "predicts text worse than",
+            },
+        ),
+        (pru_reverses_more_strings, {"PRU reverses fewer strings": "PRU reverses more strings"}),
+        (
+            each_network_finds_other_sequences_hard,
+            {
+                "LSTM and PRU agree on which random": "Agreement on which sequences are learned",
+            },
         ),
     ],
     "17-learning-against-memorizing": [
@@ -780,23 +796,6 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             p_is_ten_times_too_small,
             {"Without training p is small as often": "How often p is at most u, without"},
-=======
-    "16-persistent-hidden-states": [
-        (
-            lstm_recalls_and_predicts_better,
-            {
-                "keep to themselves learn to recall": "Delayed recall, by cell and update",
-                "PRU masters longer delays": "PRU masters shorter delays",
-                "predicts text better than": "predicts text worse than",
-            },
-        ),
-        (pru_reverses_more_strings, {"PRU reverses fewer strings": "PRU reverses more strings"}),
-        (
-            each_network_finds_other_sequences_hard,
-            {
-                "LSTM and PRU agree on which random": "Agreement on which sequences are learned",
-            },
->>>>>>> c16
         ),
     ],
 }
