@@ -736,7 +736,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             memorizers_agree_as_learners_do,
             {
                 "Networks that learn lie close together": "Networks as points, by what they",
-                "Learning is far more common": "How alike are networks that learn",
+                "Networks that learn have more in common": "How alike are networks that",
                 "leave agreement, but far less": "Agreement on new images, by what two",
             },
         ),
