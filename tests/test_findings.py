@@ -774,7 +774,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             noise_leaves_no_trace,
             {
-                "finds learning in noise, where nothing": "Observed score against its null, by",
+                "the test finds learning in pure noise": "Observed score against its null, by",
                 "which guess on new noise": "on new noise the score is",
                 "small at every strength that was tried": "Scores and p by the strength",
             },
