@@ -119,7 +119,8 @@ def finding(notebook: notebooks.NotebookNode) -> str:
     outputs = [output for cell in notebooks.code_cells(notebook) for output in cell.outputs]
     pages = "".join(str(output.get("data", {}).get("text/html", "")) for output in outputs)
     found = re.search(r'<p class="mem-finding"[^>]*>(.*?)</p>', pages, re.DOTALL)
-    text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else ""
+    text = html.unescape(re.sub(r"<[^>]+>", "", found[1])) if found else ""
+    text = re.sub(r"[ \n]+", " ", text.strip())  # a number keeps its no-break space before a %
     sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", text)
     return next((one for one in sentences if re.search(r"\d", one)), sentences[0])
 
