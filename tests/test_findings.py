@@ -757,7 +757,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             lstm_recalls_and_predicts_better,
             {
-                "keep to themselves learn to recall": "Delayed recall, by cell and update",
+                "without mixing between units learn": "Delayed recall, by cell and update",
                 "PRU masters longer delays": "PRU masters shorter delays",
                 "predicts text better than": "predicts text worse than",
             },
