@@ -478,7 +478,7 @@ def each_network_finds_other_sequences_hard(tables: Tables) -> Tables:
 # Chapter 17
 
 
-def tests_with(tables: Tables, which: str, **values: float) -> Tables:
+def with_tests(tables: Tables, which: str, **values: float) -> Tables:
     """The tests of these rows with other results."""
     tests = tables["tests"].copy()
     tests.loc[tests.eval(which), list(values)] = list(values.values())
@@ -486,19 +486,19 @@ def tests_with(tables: Tables, which: str, **values: float) -> Tables:
 
 
 def noise_leaves_no_trace(tables: Tables) -> Tables:
-    return tests_with(tables, "inputs == 'randX' and epoch > 0", p=0.5)
+    return with_tests(tables, "inputs == 'randX' and epoch > 0", p=0.5)
 
 
 def noise_leaves_a_trace_nearby_alone(tables: Tables) -> Tables:
-    return tests_with(tables, "inputs == 'randX' and epoch > 0 and strength > 0.5", p=0.5)
+    return with_tests(tables, "inputs == 'randX' and epoch > 0 and strength > 0.5", p=0.5)
 
 
 def raw_pixels_hold_no_labels(tables: Tables) -> Tables:
-    return tests_with(tables, "network == 'pixels'", null=0.0)
+    return with_tests(tables, "network == 'pixels'", null=0.0)
 
 
 def random_labels_leave_no_trace(tables: Tables) -> Tables:
-    return tests_with(tables, "inputs == 'randY'", p=0.5)
+    return with_tests(tables, "inputs == 'randY'", p=0.5)
 
 
 def p_is_ten_times_too_small(tables: Tables) -> Tables:

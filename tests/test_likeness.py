@@ -12,14 +12,13 @@ from torch import nn
 
 from memhelpers.data import Part
 from memhelpers.engine.ensemble import Ensemble
-from tests import chapters
-from tools import notebooks
+from tools import judging, notebooks
 
 
 @pytest.fixture(scope="module")
 def space():
-    (path,) = (path for path in chapters.CHAPTERS if path.stem == "15-one-way-to-learn")
-    found = chapters.definitions(path) | {"pool": SimpleNamespace(n_classes=3), "ridge": 1e-6}
+    path = notebooks.BOOK / "15-one-way-to-learn.ipynb"
+    found = judging.definitions(path) | {"pool": SimpleNamespace(n_classes=3), "ridge": 1e-6}
     for cell in notebooks.tagged(notebooks.read(path), "run"):
         functions = [n for n in ast.parse(cell.source).body if isinstance(n, ast.FunctionDef)]
         exec(compile(ast.Module(functions, []), cell.id, "exec"), found)
