@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 from tools import notebooks
 from tools.judging import assigned
@@ -15,6 +16,15 @@ def parameters(path: Path) -> set[str]:
     """The names that the parameters cell of a chapter assigns."""
     (cell,) = notebooks.tagged(notebooks.read(path), "parameters")
     return {name for node in ast.parse(cell.source).body for name in assigned(node)}
+
+
+def functions(path: Path) -> dict[str, Any]:
+    """The functions of a notebook and what they import, constants apart; no cell is run."""
+    kinds, space = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom, {}
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        kept = [node for node in ast.parse(cell.source).body if isinstance(node, kinds)]
+        exec(compile(ast.Module(kept, []), path.name, "exec"), space)
+    return space
 
 
 def figures(path: Path) -> list[str]:
