@@ -72,6 +72,7 @@ def test_the_largest_recorded_run_is_drawn(monkeypatch):
         (["<p>1</p>", '<p class="mem-finding">First 1.</p><p class="mem-finding">Then 2.</p>'],
          "First 1."),
         (["<p>1</p>"], ""),
+        (['<p class="mem-finding">It is 62\u00a0%\n now.</p>'], "It is 62\u00a0% now."),
     ],
 )  # fmt: skip
 def test_the_finding_is_the_first_sentence_with_a_number(pages, said):

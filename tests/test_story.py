@@ -40,6 +40,14 @@ def test_the_prose_gets_the_interval_of_the_largest_run(board, tmp_path):
     assert "<p>1 claims of the paper" in path.read_text(encoding="utf-8")  # C1.1a is of another
 
 
+def test_a_claim_whose_task_is_not_on_these_images_names_none(board, tmp_path, monkeypatch):
+    monkeypatch.setattr(story, "OWN_DATA", ("04",))
+    path = page("It holds: <!-- C3.1 supported -->.", tmp_path)
+    story.write(board, tmp_path)
+    shown = Page(path.read_text(encoding="utf-8").splitlines()[0])
+    assert shown.texts["mem-pill"] == ["C3.1 ✓supported 0.25 [0.20, 0.30]"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
