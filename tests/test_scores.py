@@ -1,0 +1,80 @@
+"""Scores of examples: each against its definition, written out once more in loops."""
+
+import numpy as np
+import pytest
+
+from memhelpers import scores
+from memhelpers.errors import ArgumentError
+
+rng = np.random.default_rng(0)
+INSIDE = scores.balanced_subsets(23, 20, 0.7, seed=1).numpy()
+CORRECT = rng.random(INSIDE.shape) < 0.6
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.9])
+def test_of_ten_networks_in_a_row_each_example_is_seen_by_its_share(share):
+    masks = scores.balanced_subsets(37, 40, share, seed=3).numpy()
+    for start in range(0, 40, 10):
+        assert (masks[start : start + 10].sum(0) == round(10 * share)).all()
+    assert abs(masks.sum(1) - 37 * share).max() <= 4
+
+
+def test_more_members_and_another_seed():
+    few, many = scores.balanced_subsets(37, 7, 0.5), scores.balanced_subsets(37, 30, 0.5)
+    assert (many[:7] == few).all()
+    assert not (scores.balanced_subsets(37, 30, 0.5, seed=1) == many).all()
+
+
+def test_who_is_together_with_whom_is_drawn_anew():
+    masks = scores.balanced_subsets(60, 400, 0.5).double()
+    together = np.corrcoef(masks.T.numpy())
+    assert abs(together[np.triu_indices(60, 1)]).max() < 0.35
+    assert abs(np.corrcoef(masks.numpy())[:10, 10:].mean()) < 0.05
+
+
+def test_consistency_and_memorization_are_means_over_two_groups_of_networks():
+    for example in range(23):
+        seen = INSIDE[:, example]
+        out, within = CORRECT[~seen, example].mean(), CORRECT[seen, example].mean()
+        assert scores.consistency(CORRECT, INSIDE)[example] == pytest.approx(out)
+        assert scores.memorization(CORRECT, INSIDE)[example] == pytest.approx(within - out)
+
+
+def test_an_example_that_every_network_saw_has_no_number():
+    always = np.ones((3, 12), bool)
+    assert np.isnan(scores.consistency(always, always)).all()
+    assert np.isnan(scores.memorization(always, always)).all()
+
+
+def test_forgetting_counts_the_steps_from_right_to_wrong():
+    one = np.array([[0, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0], [1] * 6, [-1] * 6]).T[None]
+    assert scores.forgetting_events(one)[0, :3].tolist() == [2, np.inf, 0]
+    assert np.isnan(scores.forgetting_events(one)[0, 3])
+
+
+def test_the_area_under_the_margin_is_its_mean_over_the_epochs_that_saw_it():
+    margin = rng.normal(size=(2, 5, 3))
+    margin[1, :, 2] = np.nan
+    area = scores.area_under_margin(margin)
+    np.testing.assert_allclose(area[0], margin[0].mean(0))
+    assert np.isnan(area[1, 2])
+    assert not np.isnan(area[1, :2]).any()
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda: scores.balanced_subsets(9, 1, 0.5), "examples"),
+        (lambda: scores.balanced_subsets(20, 0, 0.5), "members"),
+        (lambda: scores.balanced_subsets(20, 1, 0.75), "share"),
+        (lambda: scores.balanced_subsets(20, 1, 1.0), "share"),
+        (lambda: scores.consistency(CORRECT, INSIDE.astype(int)), "inside"),
+        (lambda: scores.memorization(CORRECT[:, 1:], INSIDE), "correct"),
+        (lambda: scores.forgetting_events(CORRECT), "correct"),
+        (lambda: scores.area_under_margin(np.zeros((0, 1, 1))), "margin"),
+    ],
+)
+def test_bad_input_is_named(call, argument):
+    with pytest.raises(ArgumentError) as caught:
+        call()
+    assert caught.value.argument == argument
