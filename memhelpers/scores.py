@@ -5,7 +5,11 @@ networks say of it that never saw it, and what do those that did? Arrays are [me
 along training, [member, epoch, example], as `fit(..., record=...)` gives them.
 """
 
+import math
+from statistics import NormalDist
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,6 +18,7 @@ from memhelpers.errors import ArgumentError
 from memhelpers.seeding import generator
 
 BLOCK = 10  # networks over which each example is in equally many subsets
+LEVEL = 0.95
 
 
 def balanced_subsets(examples: int, members: int, share: float, *, seed: int = 0) -> Tensor:
@@ -74,6 +79,133 @@ def memorization(correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """
     correct, inside = _checked(correct, inside)
     return _mean(correct, inside) - _mean(correct, ~inside)
+
+
+def membership(log_odds: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The chance that a network that saw an example is surer of its label than one that did not.
+
+    .5: an outsider who asks the network cannot tell; 1: always. The area under the ROC curve of the
+    attack on one example, [n], from ranks over the networks.
+
+    Args:
+        log_odds: log p - log (1 - p) of the label, or anything that grows with it, [m, n].
+        inside: as in `consistency`.
+
+    Source:
+        Carlini et al. 2022 (LiRA), Sec. III; without its Gaussian.
+    """
+    log_odds, inside = _checked(log_odds, inside)
+    ranks = pd.DataFrame(log_odds).rank().to_numpy()
+    seen, unseen = inside.sum(0), (~inside).sum(0)
+    with np.errstate(invalid="ignore"):
+        return (np.where(inside, ranks, 0).sum(0) - seen * (seen + 1) / 2) / (seen * unseen)
+
+
+def influence(p: np.ndarray, inside: np.ndarray, example: int) -> pd.DataFrame:
+    """How much each other example helps or hurts one, over the networks that never saw that one.
+
+    `effect = mean p(label | other seen) - mean p(label | other not seen)`, with Student's
+    95 % interval `low`, `high` for all examples at once (pooled variance, Bonferroni). Needs scipy.
+
+    Args:
+        p: of the label of the example, by each network, [m].
+        inside: as in `consistency`.
+        example: whose.
+
+    Returns:
+        One row for each other example that was seen and not seen at least twice: `example`,
+        `effect`, `low`, `high`; the clearest first.
+
+    Source:
+        Feldman & Zhang 2020, Sec. 1.2 (influence).
+    """
+    from scipy import stats
+
+    unseen = ~inside[:, example]
+    p, seen = np.asarray(p, dtype=float)[unseen], inside[unseen].astype(float)
+    counts = np.stack([len(p) - seen.sum(0), seen.sum(0)])
+    known = np.flatnonzero((counts.min(0) > 1) & (np.arange(inside.shape[1]) != example))
+    seen, counts = seen[:, known], counts[:, known]
+    means = np.stack([p @ (1 - seen), p @ seen]) / counts
+    freedom = len(p) - 2
+    within = np.maximum(p @ p - (counts * means**2).sum(0), 1e-9) / max(1, freedom)
+    quantile = stats.t.isf((1 - LEVEL) / 2 / max(1, len(known)), max(1, freedom))
+    width, effect = quantile * np.sqrt(within * (1 / counts).sum(0)), means[1] - means[0]
+    columns = {"effect": effect, "low": effect - width, "high": effect + width}
+    table = pd.DataFrame({"example": known, **columns})
+    return table.iloc[np.argsort(-abs(effect) / width, kind="stable")].reset_index(drop=True)
+
+
+def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a share out of a count, both ends [n]."""
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def suspicion(pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How implausible a label is: 1 - its held-out probability, [n].
+
+    Args:
+        pred_probs: mean probability of each class over networks without the example, [n, K].
+        labels: of the examples, [n].
+    """
+    return 1 - pred_probs[np.arange(len(labels)), labels]
+
+
+def expected_precision(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Estimated share of wrong labels, and of those among the k most suspicious, [n] for k = 1, ...
+
+    If wrong labels are as if drawn at random from the other classes, their suspicion is known: it
+    is that of every other class of an example whose label the networks agree with, S. Right labels
+    hardly ever reach its median, so that
+
+        share = 2 P(suspicion >= median of S),
+
+    and of the first k, share * n * P(S >= suspicion of the k-th) / k are expected to be wrong. As
+    this can only fall along the ranking, the largest value from k on counts, at most 1. An example
+    that is rightly labelled and yet taken for another class by all networks cannot be told from a
+    wrong label, and counts as one. Arguments as in `suspicion`.
+    """
+    found, agreed = suspicion(pred_probs, labels), pred_probs.argmax(1) == labels
+    other = np.arange(pred_probs.shape[1]) != labels[:, None]
+    if_wrong = np.sort(1 - pred_probs[other & (agreed[:, None] | ~agreed.any())])
+    share = min(1.0, 2 * float((found >= np.median(if_wrong)).mean()))
+    above = 1 - np.searchsorted(if_wrong, -np.sort(-found)) / len(if_wrong)
+    precision = share * len(found) * above / np.arange(1, len(found) + 1)
+    return share, np.minimum(1.0, np.maximum.accumulate(precision[::-1])[::-1])
+
+
+def networks_until_stable(
+    p: np.ndarray, inside: np.ndarray, k: int, agreement: float = 0.9
+) -> float:
+    """How many times as many networks until the k most suspicious labels are stable.
+
+    Stable: two audits of other seeds would share `agreement` of them, in the mean over simulated
+    ones: to each example's suspicion comes noise of its standard error over the networks so far.
+
+    Args:
+        p: probability of its label by each network, [m, n].
+        inside: as in `consistency`.
+        k: how many of the most suspicious.
+        agreement: share of them.
+
+    Returns:
+        The factor, from 1 on; infinite where a thousand would not do, as examples tie.
+    """
+    p, inside = _checked(p, inside)
+    outside, count = ~inside, (~inside).sum(0)
+    mean = _mean(p, outside)
+    error = np.sqrt(np.where(outside, (p - mean) ** 2, 0).sum(0) / (count - 1) / count)
+    noise = np.random.default_rng(0).standard_normal((2, 20, len(mean)))
+    for factor in 1.25 ** np.arange(32):
+        noisy = mean + noise * error / math.sqrt(factor)
+        first = np.argpartition(noisy, k - 1, axis=-1)[..., :k]
+        shared = [len(np.intersect1d(*pair)) / k for pair in first.swapaxes(0, 1)]
+        if np.mean(shared) >= agreement:
+            return float(factor)
+    return math.inf
 
 
 def forgetting_events(correct: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ KEYS = (
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def _as_array(name: str, value: object) -> np.ndarray:
+def as_array(name: str, value: object) -> np.ndarray:
     """Returns `value` as a NumPy array that is not ragged, not masked, and holds no objects."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
@@ -42,7 +42,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
 
 def numbers(name: str, value: object) -> np.ndarray:
     """Returns numbers or booleans as a float64 array; an `ArgumentError` for anything else."""
-    array = _as_array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise ArgumentError(name, f"values of type {array.dtype}", "numbers")
     return array.astype(np.float64)
@@ -59,17 +59,17 @@ def check(
     if layout is not None:
         check_choice("layout", layout, ("NCHW", "NHWC"))
     keys = _keys_of_parts(source.arrays)
-    stored = {key: _as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
+    stored = {key: as_array(key, source.arrays[key]) for pair in keys.values() for key in pair}
     pixels, labels, types, shapes = {}, {}, {}, {}
     for part, (x, y) in keys.items():
-        pixels[part] = _pixels(x, stored[x], source.divisor, layout, exact=scale is not None)
-        labels[y] = _labels(y, stored[y], x, len(stored[x]))
+        pixels[part] = pixels_of(x, stored[x], source.divisor, layout, exact=scale is not None)
+        labels[y] = labels_of(y, stored[y], x, len(stored[x]))
         types[x] = "uint8 pixels" if stored[x].dtype == np.uint8 else "numbers of another type"
         shapes[x] = "x".join(map(str, pixels[part].shape[1:])) + " images"
     _check_alike(types)
     _check_alike(shapes)
     scaling = f"pixel / {source.divisor}" if "uint8 pixels" in types.values() else "as given"
-    classes, labels = _classes(source.arrays.get("classes"), labels)
+    classes, labels = classes_of(source.arrays.get("classes"), labels)
     parts = {part: (pixels[part], labels[y]) for part, (_, y) in keys.items()}
     parts, steps = _split(parts, keys["train"][0], source.held_out)
     absent = set(range(len(classes))) - set(parts["train"][1].tolist())
@@ -77,7 +77,7 @@ def check(
         given = f"class {classes[min(absent)]!r} without a training example"
         raise ArgumentError(keys["train"][1], given, "more examples of it, or parts of your own")
     if scale is not None:
-        parts, steps = _standardized(parts), (*steps, "standardized")
+        parts, steps = standardized(parts), (*steps, "standardized")
     return parts, {"classes": classes, "scaling": scaling, "steps": steps}
 
 
@@ -100,7 +100,7 @@ def _check_alike(kinds: Mapping[str, str]) -> None:
             raise ArgumentError(name, kind, f"{kinds[first]}, as in {first}")
 
 
-def _standardized(parts: Mapping[str, Pair]) -> dict[str, Pair]:
+def standardized(parts: Mapping[str, Pair]) -> dict[str, Pair]:
     """Mean 0 and deviation 1 of the training part; what is the same in all its images becomes 0."""
     x = parts["train"][0]
     axes = (0,) if min(x.shape[2:]) == 1 else (0, 2, 3)  # each number of a vector, each channel
@@ -110,7 +110,7 @@ def _standardized(parts: Mapping[str, Pair]) -> dict[str, Pair]:
     return {name: (scaled[name].astype(np.float32), y) for name, (_, y) in parts.items()}
 
 
-def _pixels(
+def pixels_of(
     name: str, x: np.ndarray, divisor: int, layout: str | None, exact: bool = False
 ) -> np.ndarray:
     """Returns finite float32 pixels (`exact`: float64) [n, C, H, W], no memory shared with `x`."""
@@ -138,7 +138,7 @@ def _pixels(
     return pixels.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
 
 
-def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
+def labels_of(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
     """Returns labels [n], whole numbers or texts."""
     if y.ndim != 1:
         raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
@@ -149,7 +149,7 @@ def _labels(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
     return y.astype(np.int64) if y.dtype.kind == "b" else y
 
 
-def _classes(
+def classes_of(
     names: object, labels: Mapping[str, np.ndarray]
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Returns the names of the classes, and the labels as int64 from 0 to K - 1.
@@ -165,7 +165,7 @@ def _classes(
         raise ArgumentError(train_key, f"a single class, {present[0]}", "at least 2 classes")
     where, known, classes = train_key, present, tuple(map(str, present.tolist()))
     if names is not None:
-        array = _as_array("classes", names)
+        array = as_array("classes", names)
         if array.ndim != 1 or array.dtype.kind != "U" or len(np.unique(array)) < len(array):
             raise ArgumentError("classes", names, "a list of names, each once, one per class")
         where, classes = "`classes`", tuple(array.tolist())

@@ -1,0 +1,457 @@
+"""Audit of one's own data: wrong labels, hard and memorized examples, and what helps or hurts them.
+
+`audit` trains one ensemble on random subsets. What the networks that never saw an example say of it
+tells whether its label is plausible; how they differ from those that did, whether it is memorized,
+and whether an outsider could tell that it was used; and which others they had seen, which examples
+help or hurt it. From a shell: `python -m memhelpers.audit data.csv --label target`.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from memhelpers import errors, scores
+from memhelpers.data import Dataset, Part
+from memhelpers.engine import packing
+from memhelpers.engine.ensemble import predict
+from memhelpers.engine.templates import check_template
+from memhelpers.errors import ArgumentError, DataError
+from memhelpers.inputs import tables
+from memhelpers.networks import mlp
+from memhelpers.page import report
+from memhelpers.runs import fingerprint, machine
+from memhelpers.scores import BLOCK
+from memhelpers.training import History, fit
+
+HIDDEN = 128  # units of the network where the reader brings none
+TRAINING = {  # short and with a strong penalty, so that wrong labels are not learned by heart
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 0.01,
+    "init": "glorot_uniform",
+    "precision": "fp32",
+}
+ABOUT = "Which labels are wrong, which examples are hard or memorized."
+FORMAT = 1  # of the files of a store
+SEEDS = 1_000_000  # so many lie between the networks of one audit and those of the next
+
+Block = dict[str, np.ndarray]  # what ten networks said
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the networks of an audit said of n examples in K classes.
+
+    Attributes:
+        data: the examples, as its training part.
+        rows: the place of each in what was given (rows with missing values may be left out), [n].
+        inside: did network m train on example i, bool [m, n].
+        right: is it right about the example at the end, bool [m, n].
+        log_odds: log p - log (1 - p) of the example's label, float16 [m, n].
+        pred_probs: mean probability of each class over the networks that never saw the example,
+            [n, K]; what cleanlab takes under this name.
+        course: one row an example, over the networks that trained on it: `difficulty`,
+            `forgetting`, `margin_area` of `table`.
+        given: the table that was given, or None.
+    """
+
+    data: Dataset
+    rows: np.ndarray
+    inside: np.ndarray
+    right: np.ndarray
+    log_odds: np.ndarray
+    pred_probs: np.ndarray
+    course: pd.DataFrame
+    given: pd.DataFrame | None
+
+    def __repr__(self) -> str:
+        wrong = f"about {self.wrong_share * len(self.rows):.0f} wrong labels"
+        return f"Audit({len(self.inside)} networks, {len(self.rows)} examples, {wrong})"
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label of each example as a place among the classes, [n]."""
+        return self.data.train.y.cpu().numpy()
+
+    @property
+    def wrong_share(self) -> float:
+        """Estimated share of wrong labels, see `scores.expected_precision`."""
+        return scores.expected_precision(self.pred_probs, self.labels)[0]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row an example, in the order given; the index is its place there.
+
+        Columns: `label`; `suggested`, the likeliest class for networks that never saw it;
+        `p_correct`, the share of these that are right, with Wilson's 95 % interval `p_low`,
+        `p_high`; `difficulty`, the share of epochs in which a network that trains on it is wrong;
+        `memorization` (see `scores.memorization`); `forgetting`, events a network, where never
+        right counts as one an epoch; `margin_area`, its mean logit above the largest other one;
+        `suspicion` that the label is wrong (see `scores.suspicion`); `rank` by it, from 1;
+        `expected_precision`, the share of wrong labels to expect among those up to this rank; and
+        `membership_risk` (see `scores.membership`).
+        """
+        p = scores.consistency(self.right, self.inside)
+        low, high = scores.wilson(p, (~self.inside).sum(0))
+        suspicion, names = scores.suspicion(self.pred_probs, self.labels), np.array(self.classes)
+        rank = 1 + np.argsort(np.argsort(-suspicion, kind="stable"))
+        precision = scores.expected_precision(self.pred_probs, self.labels)[1]
+        columns = {
+            "label": names[self.labels],
+            "suggested": names[self.pred_probs.argmax(1)],
+            "p_correct": p,
+            "p_low": low,
+            "p_high": high,
+            "difficulty": self.course["difficulty"].to_numpy(),
+            "memorization": scores.memorization(self.right, self.inside),
+            "forgetting": self.course["forgetting"].to_numpy(),
+            "margin_area": self.course["margin_area"].to_numpy(),
+            "suspicion": suspicion,
+            "rank": rank,
+            "expected_precision": precision[rank - 1],
+            "membership_risk": scores.membership(self.log_odds, self.inside),
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.rows, name="row"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.data.classes
+
+    @property
+    def p_label(self) -> np.ndarray:
+        """Each network's probability of each example's label, [m, n]."""
+        return 1 / (1 + np.exp(-self.log_odds.astype(np.float32).clip(-60, 60)))
+
+    def influence(self, row: int) -> pd.DataFrame:
+        """Which training examples help or hurt this one most, see `scores.influence`.
+
+        Args:
+            row: the example's place in what was given.
+
+        Returns:
+            A row for each other example, the clearest first: its `label`, `effect` on the
+            probability of this one's label, `low`, `high`, and `clear`: the interval excludes 0.
+            Where none is clear, more networks are needed. The index is its place.
+        """
+        places = np.flatnonzero(self.rows == errors.check_integer("row", row, 0))
+        if not len(places):
+            raise ArgumentError("row", row, "the place of an example that was audited")
+        place = places[0]
+        found = scores.influence(self.p_label[:, place], self.inside, place)
+        example = found.pop("example").to_numpy()
+        found.insert(0, "label", np.array(self.classes)[self.labels[example]])
+        found["clear"] = (found["low"] > 0) | (found["high"] < 0)
+        return found.set_index(pd.Index(self.rows[example], name="row"))
+
+    def enough(self, k: int = 50, *, agreement: float = 0.9) -> float:
+        """How many more networks until the k most suspicious are stable: a multiple of ten.
+
+        0 where they are; infinite where a thousand times as many would not do. Arguments as in
+        `scores.networks_until_stable`.
+        """
+        k = errors.check_integer("k", k, 1, len(self.rows))
+        agreement = errors.check_fraction("agreement", agreement)
+        factor = scores.networks_until_stable(self.p_label, self.inside, k, agreement)
+        more = (factor - 1) * len(self.inside) / BLOCK
+        return math.inf if math.isinf(more) else BLOCK * math.ceil(more)
+
+    def report(self, path: str | os.PathLike = "audit.html") -> Path:
+        """Write one page that needs neither Python nor a network, at most 5 MB; returns its path.
+
+        The most suspicious examples with their images or rows, and all examples as a table to sort
+        and filter; what does not fit is left out from the least suspicious on, which the page says.
+        Images need pillow.
+        """
+        told = {
+            "networks": len(self.inside),
+            "examples": len(self.rows),
+            "classes": len(self.classes),
+            "wrong": self.wrong_share * len(self.rows),
+            "more": self.enough(min(50, len(self.rows))),
+        }
+        images = None if min(self.data.shape[1:]) == 1 else self.data.train.x.cpu().numpy()
+        path = Path(path).expanduser()
+        path.write_bytes(report.page(self.table, told, images, self.given))
+        return path
+
+
+def audit(
+    x: Any,
+    y: Any = None,
+    *,
+    label: str | None = None,
+    networks: int = 100,
+    share: float = 0.7,
+    network: nn.Module | None = None,
+    missing: str | None = None,
+    layout: str | None = None,
+    seed: int = 0,
+    store: str | os.PathLike | None = None,
+    minutes: float | None = None,
+    device: str | torch.device | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    **training: Any,
+) -> Audit:
+    """Train networks on random subsets of labelled examples, and say what they tell of each.
+
+    Args:
+        x: images [n, H, W], [n, H, W, C] or [n, C, H, W]; vectors or embeddings [n, d]; a
+            DataFrame; the path of a `.csv` with a header, or of an `.npz` with `x` and `y`; or a
+            `Dataset`, of which the training part counts.
+        y: labels [n], whole numbers or texts; None where `x` has them.
+        label: of a DataFrame or a `.csv` the column of the labels, where `y` is None.
+        networks: how many, in tens.
+        share: of the examples that a network is trained on, in tenths.
+        network: template (see `networks`); by default an MLP with a hidden layer of 128 units.
+        missing: values missing in vectors or a table: None is an error; "fill" puts the column's
+            mean, or the text "missing", and adds a column that says where; "drop" leaves rows out.
+        layout: "NCHW" or "NHWC", where the shape of images leaves it open.
+        seed: of subsets and networks.
+        store: folder in which every ten finished networks are kept; the same call goes on there,
+            also with more networks.
+        minutes: start no further networks that would, at the pace so far, end after this time.
+        device: where to train; by default a GPU where there is one.
+        progress: called with (networks done, networks in all); by default a bar with time left.
+        training: of `fit`: `epochs`, `batch_size`, `learning_rate`, `momentum`, `weight_decay`,
+            `init`, `precision`. The defaults keep wrong labels from being learned by heart. How
+            much your own network memorizes, and whose membership it gives away, is what comes out
+            with its template and its training.
+
+    Raises:
+        ArgumentError: an argument, or something in the data, is outside what is allowed; nothing
+            has been trained then. Also where networks diverged.
+        DataError: a file is missing or is no table.
+
+    Source:
+        Feldman & Zhang 2020 (subsets, memorization, influence); Jiang et al. 2021 (C-score);
+        Northcutt et al. 2021 (wrong labels by held-out probability); Carlini et al. 2022.
+    """
+    if unknown := training.keys() - TRAINING.keys():
+        name = min(unknown)
+        raise ArgumentError(name, training[name], f"of training one of {', '.join(TRAINING)}")
+    if errors.check_integer("networks", networks, BLOCK) % BLOCK:
+        raise ArgumentError("networks", networks, "a multiple of 10")
+    seconds = math.inf if minutes is None else 60 * errors.check_positive("minutes", minutes)
+    seed = errors.check_integer("seed", seed, 0, SEEDS)
+    named = {"label": label, "missing": missing, "layout": layout}
+    if isinstance(x, Dataset):
+        x, y, named["classes"] = x.train.x.cpu(), x.train.y.cpu(), x.classes
+    found = tables.examples(x, y, **named)
+    data = _dataset(found).to(machine.device() if device is None else device)
+    network = mlp(data.shape, [HIDDEN], data.n_classes) if network is None else network
+    check_template(network, data.shape, data.n_classes)
+    inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
+    settings, walk = {**TRAINING, **training}, fingerprint.Walk()
+    layers = fingerprint.architecture(network, walk)
+    determined_by = {
+        "format": FORMAT,
+        "data": fingerprint.digest(data.fingerprint, *data.classes),
+        "network": fingerprint.digest(*map(str, layers)),
+        "share": share,
+        "seed": seed,
+        **settings,
+    }
+    kept = _Kept(store, determined_by)
+    progress = progress or machine.progress("audit", already=BLOCK * len(kept.blocks(networks)))
+    blocks = _train(data, network, inside, seed, settings, kept, seconds, progress)
+    return _joined(found, data, inside[: BLOCK * len(blocks)].numpy(), blocks)
+
+
+def _dataset(found: tables.Examples) -> Dataset:
+    train = Part(torch.from_numpy(found.x), torch.from_numpy(found.y))
+    none = train.take(torch.empty(0, dtype=torch.int64))
+    return Dataset("own examples", train, none, none, found.classes, "mean 0, deviation 1")
+
+
+def _train(
+    data: Dataset,
+    network: nn.Module,
+    inside: Tensor,
+    seed: int,
+    settings: dict[str, Any],
+    kept: "_Kept",
+    seconds: float,
+    progress: Callable[[float, float], None],
+) -> list[Block]:
+    """The blocks of ten networks that are there, and those for which there is time."""
+    total = len(inside) // BLOCK
+    blocks, started = kept.blocks(total), time.monotonic()
+    before, at_once = len(blocks), _blocks_at_once(network, data, settings)
+    while len(blocks) < total:
+        took = time.monotonic() - started
+        if len(blocks) > before and took * (1 + at_once / (len(blocks) - before)) > seconds:
+            break
+        some = slice(BLOCK * len(blocks), BLOCK * min(total, len(blocks) + at_once))
+        masks = inside[some]
+        history = fit(
+            network,
+            data,
+            seeds=range(SEEDS * seed + some.start, SEEDS * seed + some.stop),
+            subsets=list(masks),
+            evaluate=(),
+            record=["correct", "margin"],
+            progress=_within(progress, some, len(inside)),
+            **settings,
+        )
+        for start in range(0, len(masks), BLOCK):
+            block = _block(history, data, slice(start, start + BLOCK), masks.numpy())
+            kept.put(len(blocks), block)
+            blocks.append(block)
+    return blocks
+
+
+def _within(
+    progress: Callable[[float, float], None], some: slice, total: int
+) -> Callable[[float, float], None]:
+    """The progress of some networks as a part of all."""
+    return lambda done, of: progress(some.start + (some.stop - some.start) * done / of, total)
+
+
+def _blocks_at_once(network: nn.Module, data: Dataset, settings: dict[str, Any]) -> int:
+    """As many blocks as fill the processor."""
+    size, precision = settings["batch_size"], settings["precision"]
+    each = packing.networks_per_pass(network, data.shape, size, data.device, precision)
+    return -(-each * packing.passes_side_by_side(data.device) // BLOCK)
+
+
+def _block(history: History, data: Dataset, members: slice, masks: np.ndarray) -> Block:
+    """What ten networks said: of each about each example, and sums over those inside or outside."""
+    inside, n = masks[members], len(data.train)
+    right, log_odds = np.empty((BLOCK, n), bool), np.empty((BLOCK, n), np.float16)
+    held_out = np.zeros((n, data.n_classes), np.float32)
+    for row, member in enumerate(range(members.start, members.stop)):
+        one = history.ensemble.select(torch.tensor([member]))
+        logits = predict(one, data.train.x)[0].double().cpu()
+        if not logits.isfinite().all():
+            rate = history.members["learning_rate"][member]
+            raise ArgumentError("learning_rate", rate, "a lower one: a network has diverged")
+        own = logits.gather(1, data.train.y.cpu()[:, None])[:, 0]
+        right[row] = (logits.argmax(1) == data.train.y.cpu()).numpy()
+        others = logits.scatter(1, data.train.y.cpu()[:, None], -torch.inf).logsumexp(1)
+        log_odds[row] = (own - others).clamp(-60_000, 60_000).numpy()
+        held_out += np.where(inside[row], 0, logits.softmax(1).T.numpy()).T
+    correct, margin = (getattr(history.trajectories, k)[members] for k in ("correct", "margin"))
+    events = scores.forgetting_events(correct)
+    course = {
+        "difficulty": (correct == 0).mean(1),
+        "forgetting": np.where(np.isinf(events), correct.shape[1], events),
+        "margin_area": scores.area_under_margin(margin),
+    }
+    sums = {name: np.where(inside, values, 0).sum(0) for name, values in course.items()}
+    return {"right": right, "log_odds": log_odds, "held_out": held_out, **sums}
+
+
+def _joined(
+    found: tables.Examples, data: Dataset, inside: np.ndarray, blocks: list[Block]
+) -> Audit:
+    seen, unseen = inside.sum(0), (~inside).sum(0)
+    course = ("difficulty", "forgetting", "margin_area")
+    return Audit(
+        data=data,
+        rows=found.rows,
+        inside=inside,
+        right=np.concatenate([block["right"] for block in blocks]),
+        log_odds=np.concatenate([block["log_odds"] for block in blocks]),
+        pred_probs=sum(block["held_out"] for block in blocks) / unseen[:, None],
+        course=pd.DataFrame({k: sum(block[k] for block in blocks) / seen for k in course}),
+        given=found.table,
+    )
+
+
+class _Kept:
+    """A folder with one file for each ten networks, and one that says what determines them."""
+
+    def __init__(self, folder: str | os.PathLike | None, determined_by: dict[str, Any]):
+        self.folder = None if folder is None else Path(folder).expanduser()
+        if self.folder is None:
+            return
+        about = self.folder / "audit.json"
+        if not about.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                allowed = "a new or empty folder, or that of an audit"
+                raise ArgumentError("store", str(folder), allowed)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            about.write_text(json.dumps(determined_by))
+        held = json.loads(about.read_text())
+        if other := [key for key in determined_by if held.get(key) != determined_by[key]]:
+            given = f"{folder}, the folder of an audit with other {', '.join(other)}"
+            raise ArgumentError("store", given, "one of the same audit, or a new folder")
+
+    def blocks(self, most: int) -> list[Block]:
+        """Those that are there, from the first on, at most so many."""
+        found: list[Block] = []
+        while self.folder is not None and len(found) < most and self._path(len(found)).exists():
+            try:
+                with np.load(self._path(len(found)), allow_pickle=False) as stored:
+                    found.append(dict(stored))
+            except (OSError, ValueError, zipfile.BadZipFile):
+                told = f"{self._path(len(found))} is damaged; its networks are trained again"
+                warnings.warn(told, RuntimeWarning, stacklevel=4)
+                break
+        return found
+
+    def put(self, place: int, block: Block) -> None:
+        """Keep a block: under another name first, so that it is there as a whole or not at all."""
+        if self.folder is None:
+            return
+        fresh = self._path(place).with_suffix(".tmp")
+        with fresh.open("wb") as file:
+            np.savez(file, **block)
+        fresh.replace(self._path(place))
+
+    def _path(self, place: int) -> Path:
+        return self.folder / f"networks-{BLOCK * place:06}.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: audit a file, write a report; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m memhelpers.audit", description=ABOUT)
+    parser.add_argument("data", help="a .csv with a header, or an .npz with x and y")
+    parser.add_argument("--label", help="column of the labels, for a .csv")
+    parser.add_argument("--out", default="audit.html", help="the report (default: audit.html)")
+    parser.add_argument("--table", help="also write all scores as .csv")
+    parser.add_argument("--networks", type=int, default=100, help="in tens (default: 100)")
+    parser.add_argument(
+        "--missing", choices=["fill", "drop"], help="what to do about missing values"
+    )
+    parser.add_argument("--store", help="folder to go on from when interrupted")
+    parser.add_argument("--minutes", type=float, help="stop in time, with the networks so far")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = vars(parser.parse_args(arguments))
+    out, table, data = (chosen.pop(name) for name in ("out", "table", "data"))
+    for path in filter(None, (out, table)):
+        if not Path(path).expanduser().absolute().parent.is_dir():
+            parser.error(f"no folder to write {path} in")
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda told, *rest: sys.stderr.write(f"note: {told}\n")
+        try:
+            found = audit(data, **chosen)
+        except (ArgumentError, DataError) as error:
+            parser.exit(2, f"error: {error}\n")
+    found.report(out)
+    if table:
+        found.table.to_csv(table)
+    sys.stdout.write(f"{found}\nreport: {out}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

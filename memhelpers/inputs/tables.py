@@ -1,0 +1,215 @@
+"""From a reader's examples to numbers to learn from: images, vectors, tables, files of either.
+
+Inputs get mean 0 and deviation 1; a column of texts becomes one number for each of its values, 1
+where the row has it. Missing values are an error until the reader has chosen what to do.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from memhelpers.errors import ArgumentError, DataError, as_list, check_choice
+from memhelpers.inputs import arrays, sources
+
+LEVELS = 50  # values of a column of texts, at most
+FURTHEST = 10.0  # deviations; what lies further, as a typing error may, counts as this
+MISSING = (None, "fill", "drop")
+ROWS_OF_AN_ID = 20  # from so many rows on are whole numbers without a repetition taken for an id
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled examples, ready to learn from."""
+
+    x: np.ndarray  # float32 [n, C, H, W]; vectors and rows of a table are [n, 1, 1, d]
+    y: np.ndarray  # int64 [n], places among the classes
+    classes: tuple[str, ...]
+    rows: np.ndarray  # the place of each example in what was given, [n]
+    table: pd.DataFrame | None  # what was given, where it is one with names of columns
+
+
+def examples(
+    x: Any,
+    y: Any = None,
+    *,
+    classes: Any = None,
+    label: str | None = None,
+    missing: str | None = None,
+    layout: str | None = None,
+) -> Examples:
+    """Checked examples; arguments and errors as in `memhelpers.audit.audit`, `classes` names."""
+    check_choice("missing", missing, MISSING)
+    if isinstance(x, str | os.PathLike):
+        if y is not None:
+            raise ArgumentError("y", y, f"None, as {os.fspath(x)!r} has the labels")
+        x, y, classes = _read(x)
+    table = x.reset_index(drop=True) if isinstance(x, pd.DataFrame) else None
+    if table is not None and not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise ArgumentError("x", f"two columns {twice!r}", "columns of different names")
+    if table is not None and y is None:
+        x, y = _split_label(table, label)
+    elif label is not None:
+        raise ArgumentError("label", label, "None: only a table without y has such a column")
+    if y is None:
+        raise ArgumentError("y", None, "a label for each example")
+    named = "y" if label is None else f"label={label!r}"
+    if isinstance(x, pd.DataFrame) or np.ndim(x) == 2:
+        columns = pd.DataFrame(x if isinstance(x, pd.DataFrame) else arrays.numbers("x", x))
+        columns, y, rows = _complete(columns.reset_index(drop=True), named, y, missing)
+        x = _to_numbers(columns)[:, None, None]
+    else:
+        x, rows = _images(x, layout), np.arange(len(x))
+    y, classes = _labels(named, y, len(x), classes)
+    return Examples(x, y, classes, rows, table)
+
+
+def _images(x: Any, layout: str | None) -> np.ndarray:
+    array = arrays.as_array("x", x)
+    pixels = arrays.pixels_of("x", array, 255, layout, exact=True)
+    return arrays.standardized({"train": (pixels, None)})["train"][0]
+
+
+def _labels(named: str, y: Any, n: int, classes: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as places among the classes, and these; each has at least two examples."""
+    array = arrays.as_array(named, y)
+    if array.dtype.kind == "f" and (array == np.round(array)).all():  # as a gap makes them
+        array = array.astype(np.int64)
+    if array.shape != (n,):
+        raise ArgumentError(named, f"labels of shape {list(array.shape)}", f"{n}, one an example")
+    different, counts = np.unique(array, return_counts=True)
+    if 2 * len(different) > n or array.dtype.kind == "f":
+        given = f"{len(different)} different labels of {n} examples"
+        raise ArgumentError(named, given, "classes, each with several examples; no measured number")
+    if counts.min() < 2:
+        given = f"class {str(different[counts.argmin()])!r} with one example"
+        raise ArgumentError(named, given, "at least 2 examples of each class")
+    classes, found = arrays.classes_of(classes, {named: arrays.labels_of(named, array, "x", n)})
+    return found[named], classes
+
+
+def _read(path: str | os.PathLike) -> tuple[Any, Any, Any]:
+    """Inputs, labels and names of classes in a file; of a table no labels yet."""
+    if os.fspath(path).endswith(".csv"):
+        return _read_csv(path), None, None
+    if not os.fspath(path).endswith(".npz"):
+        raise ArgumentError("x", os.fspath(path), "the path of a .csv or an .npz file")
+    stored = sources.read(path).arrays
+    if not {"x", "y"} <= set(stored):
+        named = ", ".join(stored) or "(none)"
+        raise ArgumentError("x", f"an .npz file with the keys {named}", "one with x and y")
+    return stored["x"], stored["y"], stored.get("classes")
+
+
+def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
+    """The table of a `.csv` file; a `DataError` where it is none."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError) as error:  # also what pandas says of no table
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no table of comma-separated columns: {reason}") from error
+    if table.shape[1] < 2:
+        told = f"one column, {table.columns[0]!r}; are its columns separated by commas?"
+        raise DataError(f"{path} has {told}")
+    return table
+
+
+def _split_label(table: pd.DataFrame, label: str | None) -> tuple[pd.DataFrame, pd.Series]:
+    """The columns to learn from, and the column of labels."""
+    if label is None or label not in table.columns:
+        named = ", ".join(map(repr, table.columns[:20])) + ", ..." * (table.shape[1] > 20)
+        raise ArgumentError("label", label, f"the column of the labels, one of {named}")
+    return table.drop(columns=label), table[label]
+
+
+def _complete(
+    table: pd.DataFrame, named: str, y: Any, missing: str | None
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Columns and labels without missing values, and the places of their rows.
+
+    `missing`: "drop" leaves the rows out that lack something; "fill" puts a column's mean, or the
+    text "missing", and adds a column that says where; labels are never filled.
+    """
+    listed = as_list(y.tolist() if hasattr(y, "tolist") else y)
+    if listed is None:
+        raise ArgumentError(named, y, "a label for each row")
+    y = pd.Series(listed, dtype=object)
+    if len(y) != len(table):
+        raise ArgumentError(named, f"{len(y)} labels", f"{len(table)}, one a row")
+    table = table.replace([np.inf, -np.inf], np.nan)
+    if missing == "drop":
+        whole = (table.notna().all(axis=1) & y.notna()).to_numpy()
+        return table[whole], y.to_numpy()[whole], np.flatnonzero(whole)
+    if y.isna().any():
+        row = int(y.isna().to_numpy().argmax())
+        raise ArgumentError(named, f"no label in row {row}", 'labels, or missing="drop"')
+    lacking = [name for name in table.columns if table[name].isna().any()]
+    if lacking and missing is None:
+        count = int(table[lacking[0]].isna().sum())
+        given = f"column {lacking[0]!r} with {count} missing or infinite of {len(table)} values"
+        raise ArgumentError("x", given, 'complete columns, or missing="fill", or missing="drop"')
+    for name in lacking:
+        column, where = table[name], table[name].isna()
+        column = column if types.is_numeric_dtype(column) else column.astype(object)
+        filling = column.mean() if types.is_numeric_dtype(column) else "missing"
+        table = table.assign(**{name: column.fillna(filling), f"{name} is missing": where})
+    return table, y.to_numpy(), np.arange(len(table))
+
+
+def _to_numbers(table: pd.DataFrame) -> np.ndarray:
+    """The columns as float32 [n, d]; an `ArgumentError` names one that cannot become numbers.
+
+    Warns:
+        UserWarning: a column that looks like an id (a text or a whole number that no two rows
+            share) is left out.
+    """
+    parts = [part for name in table.columns if (part := _encoded(name, table[name])) is not None]
+    if not parts:
+        raise ArgumentError("x", "no column to learn from", "at least one that is no id")
+    numbers = np.concatenate(parts, axis=1)
+    deviation = numbers.std(0)
+    deviation[deviation <= 1e-12 * np.abs(numbers).max(0)] = 1
+    return ((numbers - numbers.mean(0)) / deviation).clip(-FURTHEST, FURTHEST).astype(np.float32)
+
+
+def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
+    """A column as float64 [n, k], or None where it is an id."""
+    different = column.nunique()
+    if types.is_numeric_dtype(column):
+        numbers = column.to_numpy(dtype=float)
+        if types.is_integer_dtype(column) and _is_id(numbers, different):
+            return _left_out(name, "whole numbers in a row, no two alike")
+        return numbers[:, None]
+    if types.is_datetime64_any_dtype(column):
+        given = f"column {str(name)!r} of dates"
+        raise ArgumentError("x", given, "numbers or texts, such as the days since a date")
+    kinds = sorted({type(value).__name__ for value in column})
+    if len(kinds) > 1:
+        given = f"column {str(name)!r} with values of the types {', '.join(kinds)}"
+        raise ArgumentError("x", given, "numbers, or texts, in one column")
+    if different > 0.9 * len(column) and different > ROWS_OF_AN_ID:
+        return _left_out(name, "texts, hardly two alike")
+    if different > LEVELS:
+        given = f"column {str(name)!r} with {different} different texts"
+        raise ArgumentError("x", given, f"at most {LEVELS} in a column, or a column left out")
+    return pd.get_dummies(column.astype(str)).to_numpy(dtype=float)
+
+
+def _is_id(numbers: np.ndarray, different: int) -> bool:
+    """Whether numbers count the rows: all different, with few gaps."""
+    n = len(numbers)
+    return n >= ROWS_OF_AN_ID and different == n and np.ptp(numbers) < 2 * n
+
+
+def _left_out(name: object, why: str) -> None:
+    told = f"column {str(name)!r} looks like an id ({why}) and is left out"
+    warnings.warn(told, UserWarning, stacklevel=5)

@@ -1,0 +1,145 @@
+"""The report of an audit: one page that holds its data, escapes it, and works without a network."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import OFFLINE, absent, chromium
+from sklearn.datasets import load_digits
+from test_audit import FAST, IMAGES, rows
+
+from memhelpers.audit import Audit, audit
+
+MARKUP = "<img src=x onerror=alert(1)>"
+LABEL = "</script><script>alert(2)</script>"
+
+
+@pytest.fixture(scope="module")
+def digits() -> Audit:
+    return audit(IMAGES, load_digits().target, **FAST)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    """The report of a table with markup in labels, texts and names of columns."""
+    table = rows().rename(columns={"target": LABEL, "size": "<b>size</b>"})
+    table = table.replace({"yes": MARKUP, "red": "</script><script>alert(3)</script>"})
+    path = tmp_path_factory.mktemp("report") / "audit.html"
+    return audit(table, label=LABEL, **FAST).report(path)
+
+
+def data_of(path: Path) -> dict:
+    return json.loads(path.read_text().partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_it_holds_the_most_suspicious_first(digits, tmp_path):
+    data = data_of(digits.report(tmp_path / "audit.html"))
+    ordered = digits.table.sort_values("rank")
+    assert data["columns"]["row"] == ordered.index.tolist()
+    assert data["columns"]["suspicion"] == ordered["suspicion"].round(3).tolist()
+    assert data["examples"] == 1797
+    assert len(data["pictures"]) == 300
+    assert data["pictures"][0].startswith("data:image/png;base64,")
+
+
+def test_what_does_not_fit_is_left_out_from_the_least_suspicious_on(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("memhelpers.page.report.LIMIT", 200_000)
+    path = digits.report(tmp_path / "audit.html")
+    assert path.stat().st_size <= 200_000
+    kept = data_of(path)["columns"]["row"]
+    assert kept == digits.table.sort_values("rank").index[: len(kept)].tolist()
+    assert 20 <= len(kept) < 1797
+
+
+def test_large_images_and_many_examples_fit(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (600, 96, 128, 3), np.uint8)
+    path = audit(images, np.arange(600) % 2, networks=10, epochs=1).report(tmp_path / "a.html")
+    assert path.stat().st_size <= 5_000_000
+
+
+def test_markup_in_the_data_stays_text(hostile):
+    text = hostile.read_text()
+    assert text.count("<script") == text.count("</script>") == 2
+    assert MARKUP not in text
+    assert set(data_of(hostile)["columns"]["label"]) == {MARKUP, "no"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent("playwright is not installed")
+    options = {"executable_path": chromium(), "args": ["--no-sandbox", OFFLINE]}
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**options)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, request) -> Iterator[object]:
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    complaints = []
+    for event in ("pageerror", "dialog", "console"):
+        page.on(event, lambda told: complaints.append(str(told)))
+    page.on("request", lambda asked: complaints.append(asked.url))
+    page.set_content(request.getfixturevalue("hostile").read_text())
+    yield page
+    page.close()
+    assert [told for told in complaints if not told.startswith("data:")] == []
+
+
+def cells(page, place: int) -> list[str]:
+    return page.locator(f"tbody td:nth-child({place})").all_inner_texts()
+
+
+def test_markup_is_shown_as_what_it_is(page):
+    assert MARKUP in cells(page, 2)
+    page.locator("tbody summary").first.click()
+    told = page.locator("tbody dl").first.inner_text()
+    assert "<b>size</b>" in told
+    assert LABEL in told
+    assert page.locator("img").count() == 0
+
+
+def test_a_heading_sorts_and_turns_round(page):
+    heading = page.get_by_role("button", name="difficulty")
+    heading.click()
+    first = [float(text) for text in cells(page, 7)]
+    assert first == sorted(first, reverse=True)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    heading.click()
+    turned = [float(text) for text in cells(page, 7)]
+    assert turned == sorted(turned)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+def test_filters_leave_what_fits(page):
+    page.get_by_label("label", exact=True).select_option("no")
+    assert set(cells(page, 2)) == {"no"}
+    page.get_by_label("only where the suggested label differs").check()
+    assert set(cells(page, 3)) <= {MARKUP}
+    page.get_by_label("find a text").fill("no such text")
+    assert page.get_by_role("status").inner_text() == "0 of 0 examples shown"
+
+
+def test_fifty_at_first_and_more_on_request(page):
+    assert len(cells(page, 1)) == 50
+    page.get_by_role("button", name="Show 50 more").click()
+    assert len(cells(page, 1)) == 90
+    assert not page.get_by_role("button", name="Show 50 more").is_visible()
+
+
+def test_the_page_does_not_scroll_sideways_on_a_phone(page):
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_accessibility_checker_finds_nothing_serious(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
