@@ -158,7 +158,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(tmp_path, monkeypatch):
         if done > 25:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("memhelpers.audit._blocks_at_once", lambda *rest: 1)
+    monkeypatch.setattr("memhelpers.audit._Job.blocks_at_once", lambda job: 1)
     with pytest.raises(KeyboardInterrupt):
         audit(**small(networks=40, store=tmp_path / "store", progress=stop))
     assert len(list((tmp_path / "store").glob("*.npz"))) == 2
@@ -204,7 +204,7 @@ def test_a_damaged_file_is_trained_again_with_a_warning(tmp_path):
 
 
 def test_it_stops_in_time_with_what_it_has(monkeypatch):
-    monkeypatch.setattr("memhelpers.audit._blocks_at_once", lambda *rest: 1)
+    monkeypatch.setattr("memhelpers.audit._Job.blocks_at_once", lambda job: 1)
     found = audit(**small(networks=1000, minutes=1e-5))
     assert len(found.inside) == 10
     assert len(found.table) == 60
