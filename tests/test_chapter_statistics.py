@@ -1308,6 +1308,19 @@ def test_a_recorded_verdict_rests_on_the_statistic_of_its_claim(record, row):
     assert row["estimate"] == pytest.approx(found, rel=1e-6, abs=1e-9)
 
 
+def test_the_share_of_small_p_on_real_images_counts_these_alone():
+    """In the records p is small on real images and on noise alike, so here it is not."""
+    stem = "17-learning-against-memorizing"
+    tables = dict(records.load(stem, "quick-digits").tables)
+    tests = tables["tests"] = tables["tests"].copy()
+    real = (tests["inputs"] == "real") & (tests["scored"] == "shared") & (tests["seed"] < 3)
+    tests.loc[real, "p"] = 0.5
+    path = next(path for path in chapters.CHAPTERS if path.stem == stem)
+    found = {v.claim.id: v.interval.estimate for v in judging.definitions(path)["verdicts"](tables)}
+    assert found["N17.4b"] == pytest.approx(STATISTICS["N17.4b"](tables))
+    assert found["N17.4b"] <= 1 - 3 / tests["seed"].nunique()
+
+
 @pytest.mark.parametrize("record", lab.recorded("03-first-layer-filters").values())
 def test_the_recorded_filters_have_the_low_frequency_share_of_the_course(record):
     table, course = record.tables["filters"], record.tables["course"].query("seed == 0")

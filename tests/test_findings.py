@@ -458,7 +458,8 @@ def swapped_cells(tables: Tables, *names: str) -> Tables:
 
 
 def lstm_recalls_and_predicts_better(tables: Tables) -> Tables:
-    return swapped_cells(tables, "recall", "course", "text")
+    # In the quick run LSTM recalls better already.
+    return swapped_cells(tables, "text")
 
 
 def pru_reverses_more_strings(tables: Tables) -> Tables:
