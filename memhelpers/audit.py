@@ -39,6 +39,7 @@ from memhelpers.scores import BLOCK
 from memhelpers.training import History, fit
 
 HIDDEN = 128  # units of the network where the reader brings none
+CURVATURE = 3.2  # its learning rate times its inputs, at most: as many inputs, so steep the loss
 TRAINING = {  # short and with a strong penalty, so that wrong labels are not learned by heart
     "epochs": 10,
     "batch_size": 32,
@@ -231,9 +232,10 @@ def audit(
         device: where to train; by default a GPU where there is one.
         progress: called with (networks done, networks in all); by default a bar with time left.
         training: of `fit`: `epochs`, `batch_size`, `learning_rate`, `momentum`, `weight_decay`,
-            `init`, `precision`. The defaults keep wrong labels from being learned by heart. How
-            much your own network memorizes, and whose membership it gives away, is what comes out
-            with its template and its training.
+            `init`, `precision`. The defaults keep wrong labels from being learned by heart; the
+            learning rate is .05, and of the default network at most 3.2 / inputs. How much your own
+            network memorizes, and whose membership it gives away, is what comes out with its
+            template and its training.
 
     Raises:
         ArgumentError: an argument, or something in the data, is outside what is allowed; nothing
@@ -256,10 +258,16 @@ def audit(
         x, y, named["classes"] = x.train.x.cpu(), x.train.y.cpu(), x.classes
     found = tables.examples(x, y, **named)
     data = _dataset(found).to(machine.device() if device is None else device)
-    network = mlp(data.shape, [HIDDEN], data.n_classes) if network is None else network
+    settings = {**TRAINING, **training}
+    if network is None:
+        network = mlp(data.shape, [HIDDEN], data.n_classes)
+        highest = CURVATURE / math.prod(data.shape)
+        settings["learning_rate"] = training.get(
+            "learning_rate", min(TRAINING["learning_rate"], highest)
+        )
     check_template(network, data.shape, data.n_classes)
     inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
-    job = _Job(data, network, inside, seed, {**TRAINING, **training})
+    job = _Job(data, network, inside, seed, settings)
     kept = _Kept(store, {"share": share, **job.determined_by()})
     blocks = kept.blocks(networks // BLOCK)
     progress = progress or machine.progress("audit", already=BLOCK * len(blocks))

@@ -275,6 +275,16 @@ def test_a_network_of_ones_own_is_trained():
     assert found.table["p_correct"].mean() < 0.9
 
 
+def test_vectors_of_many_numbers_are_learned_with_smaller_steps():
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    x = rng.normal(size=(120, 1)) * rng.normal(size=600) + 0.5 * rng.normal(size=(120, 600))
+    x[:, :30] += y[:, None]  # beside one direction that has most of the variance
+    settings = {"networks": 20, **QUIET}
+    few = audit(x, y, **settings).table["p_correct"].mean()
+    assert few > audit(x, y, learning_rate=0.05, **settings).table["p_correct"].mean() + 0.02
+
+
 def test_a_typing_error_in_a_number_does_no_harm():
     given = small(epochs=10)
     given["x"][3, 1] = 1e12
