@@ -124,7 +124,7 @@ def influence(p: np.ndarray, inside: np.ndarray, example: int) -> pd.DataFrame:
     unseen = ~inside[:, example]
     p, seen = np.asarray(p, dtype=float)[unseen], inside[unseen].astype(float)
     counts = np.stack([len(p) - seen.sum(0), seen.sum(0)])
-    known = np.flatnonzero((counts.min(0) > 1) & (np.arange(inside.shape[1]) != example))
+    known = np.flatnonzero(counts.min(0) > 1)  # not the example itself, which none of these saw
     seen, counts = seen[:, known], counts[:, known]
     means = np.stack([p @ (1 - seen), p @ seen]) / counts
     freedom = len(p) - 2
@@ -197,7 +197,11 @@ def networks_until_stable(
     p, inside = _checked(p, inside)
     outside, count = ~inside, (~inside).sum(0)
     mean = _mean(p, outside)
-    error = np.sqrt(np.where(outside, (p - mean) ** 2, 0).sum(0) / (count - 1) / count)
+    square = np.where(outside, (p - mean) ** 2, 0).sum(0) / (count - 1) / count + 1e-12
+    # Differences that noise alone would make are taken out (empirical Bayes), or ties would look
+    # like an order that more networks confirm.
+    true = max(0.0, mean.var() - square.mean())
+    mean, error = mean + (mean.mean() - mean) * square / (true + square), np.sqrt(square)
     noise = np.random.default_rng(0).standard_normal((2, 20, len(mean)))
     for factor in 1.25 ** np.arange(32):
         noisy = mean + noise * error / math.sqrt(factor)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from memhelpers import scores
 from memhelpers.errors import ArgumentError
@@ -38,6 +40,59 @@ def test_consistency_and_memorization_are_means_over_two_groups_of_networks():
         out, within = CORRECT[~seen, example].mean(), CORRECT[seen, example].mean()
         assert scores.consistency(CORRECT, INSIDE)[example] == pytest.approx(out)
         assert scores.memorization(CORRECT, INSIDE)[example] == pytest.approx(within - out)
+
+
+def test_influence_compares_networks_that_never_saw_the_example():
+    p = rng.random(20)
+    found = scores.influence(p, INSIDE, 4).set_index("example")
+    unseen = [m for m in range(20) if not INSIDE[m, 4]]
+    for other, row in found.iterrows():
+        sides = [[p[m] for m in unseen if INSIDE[m, other] == side] for side in (True, False)]
+        assert row["effect"] == pytest.approx(np.mean(sides[0]) - np.mean(sides[1]))
+        test = stats.ttest_ind(*sides).confidence_interval(1 - 0.05 / len(found))
+        assert (row["low"], row["high"]) == pytest.approx(tuple(test), abs=1e-6)
+    assert 4 not in found.index
+    assert (abs(found["effect"]) / (found["high"] - found["low"])).is_monotonic_decreasing
+
+
+def test_wilson_is_that_of_scipy():
+    for right, count in ((0, 3), (2, 3), (12, 12), (45, 90)):
+        exact = stats.binomtest(right, count).proportion_ci(method="wilson")
+        ends = scores.wilson(np.array([right / count]), np.array([count]))
+        assert np.concatenate(ends) == pytest.approx(tuple(exact), abs=1e-9)
+
+
+def test_membership_is_the_area_under_the_curve_of_each_example():
+    confidence = rng.normal(size=INSIDE.shape).round(1)
+    found = scores.membership(confidence, INSIDE)
+    for example in range(23):
+        area = roc_auc_score(INSIDE[:, example], confidence[:, example])
+        assert found[example] == pytest.approx(area)
+
+
+def test_wrong_labels_drawn_at_random_are_counted():
+    p = rng.dirichlet(np.full(10, 0.05), 4000)
+    true = np.array([rng.choice(10, p=one) for one in p])
+    labels = np.where(rng.random(4000) < 0.2, (true + rng.integers(1, 10, 4000)) % 10, true)
+    share, precision = scores.expected_precision(p, labels)
+    assert share == pytest.approx((labels != true).mean(), abs=0.05)
+    first = np.argsort(-scores.suspicion(p, labels))
+    for k in (100, 400, 800, 2000):
+        assert precision[k - 1] == pytest.approx((labels != true)[first[:k]].mean(), abs=0.15)
+    assert (np.diff(precision) <= 0).all()
+
+
+def test_networks_until_stable_grow_with_the_noise():
+    inside = scores.balanced_subsets(200, 20, 0.5).numpy()
+    level = np.linspace(0, 1, 200)
+    factors = []
+    for noise in (0.0, 0.1, 0.3):
+        p = level + noise * rng.normal(size=inside.shape)
+        factors.append(scores.networks_until_stable(p, inside, 20))
+    assert factors[0] == 1
+    assert factors[0] < factors[1] < factors[2]
+    tied = np.tile(rng.normal(size=(20, 1)), (1, 200)) + 1e3 * rng.normal(size=(20, 200))
+    assert scores.networks_until_stable(tied, inside, 20) == np.inf
 
 
 def test_an_example_that_every_network_saw_has_no_number():
