@@ -14,9 +14,10 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import roc_auc_score
 
 from memhelpers import networks, scores
-from memhelpers.audit import BLOCK, Audit, audit, main
+from memhelpers.audit import BLOCK, Audit, _log_odds, audit, main
 from memhelpers.data import load
 from memhelpers.errors import ArgumentError, DataError
+from memhelpers.training import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, TRUE = load_digits(return_X_y=True)
@@ -146,6 +147,22 @@ def test_two_audits_of_one_seed_are_the_same_and_of_another_not():
     first, second = audit(**small()), audit(**small())
     pd.testing.assert_frame_equal(first.table, second.table)
     assert not first.table.equals(audit(**small(seed=1)).table)
+
+
+def test_two_audits_of_other_seeds_share_no_network(monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        "memhelpers.audit.fit", lambda *a, **k: used.append(k["seeds"]) or fit(*a, **k)
+    )
+    for seed in (0, 1):
+        audit(**small(seed=seed))
+    assert set(used[0]).isdisjoint(used[1])
+
+
+def test_the_log_odds_of_a_network_that_is_sure_are_finite():
+    found = _log_odds(torch.tensor([[1e6, 0.0], [1e6, 0.0]]), torch.tensor([0, 1]))
+    assert np.isfinite(found.numpy().astype(np.float16)).all()
+    assert found[0] > 0 > found[1]
 
 
 # What is kept

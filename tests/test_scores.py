@@ -82,6 +82,13 @@ def test_wrong_labels_drawn_at_random_are_counted():
     assert (np.diff(precision) <= 0).all()
 
 
+def test_where_no_label_is_the_one_suggested_all_look_wrong():
+    p = np.tile([0.8, 0.1, 0.1], (30, 1))
+    share, precision = scores.expected_precision(p, np.arange(30) % 2 + 1)
+    assert share == 1
+    assert (precision == 1).all()
+
+
 def test_networks_until_stable_grow_with_the_noise():
     inside = scores.balanced_subsets(200, 20, 0.5).numpy()
     level = np.linspace(0, 1, 200)
