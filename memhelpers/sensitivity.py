@@ -235,33 +235,6 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.diff(edges) / times[-1]
 
 
-def class_table(
-    sensitivity: Sensitivity, derivative: str = "total", *, at_times: bool = False
-) -> pd.DataFrame:
-    """Per-class loss sensitivity G_ij (Fig. 4): a row for each `seed`, `loss_of` i, `images_of` j.
-
-    G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
-    derivative of class i's part of the loss; with `at_times` not over the updates, but one for each
-    evaluation time (column `update`). Not a number for a class j without examples.
-
-    Raises:
-        ArgumentError: the sensitivity was not computed `by_class`.
-    """
-    errors.check_instance("sensitivity", sensitivity, Sensitivity)
-    values, axes = sensitivity.at_times(derivative, "l1"), {"seed": sensitivity.seeds}
-    if values.ndim != 4:  # [member, t, class, example]
-        raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
-    if at_times:
-        axes["update"] = sensitivity.times
-    else:
-        values = sensitivity.over_training(derivative, "l1")[:, None]
-    has_label = np.eye(values.shape[2])[sensitivity.labels]  # [member, example, class]
-    with np.errstate(invalid="ignore"):
-        means = np.einsum("mtie,mej->mtij", values, has_label) / has_label.sum(1)[:, None, None]
-    axes |= {"loss_of": range(values.shape[2]), "images_of": range(values.shape[2])}
-    return _tidy({}, axes, {"value": means})
-
-
 def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame:
     """One row for each combination of the axes, with columns that are the same in all."""
     rows = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)

@@ -21,13 +21,17 @@ from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.sensitivity import (
     Sensitivity,
-    class_table,
     gini,
     loss_sensitivity,
     time_shares,
 )
 from memhelpers.training import fit
+from tests import chapters
+from tools import notebooks
 
+class_table = chapters.functions(notebooks.BOOK / "05-per-class-loss-sensitivity.ipynb")[
+    "class_table"
+]
 DATA = toy_data(n=10, shape=(1, 2, 2))
 IMAGES = toy_data(n=10, shape=(1, 8, 8))
 TIMES = [1, 2, 3, 5, 9]  # of 9 updates in 3 epochs: batches of 4, 4 and 2
@@ -426,8 +430,6 @@ def test_what_was_not_computed_is_refused_with_what_was():
     for derivative, norm in [("direct", "l1"), ("total", "l2")]:
         with pytest.raises(ArgumentError, match=r"allowed: \[\('total', 'l1'\)\]"):
             found.at_times(derivative, norm)
-    with pytest.raises(ArgumentError, match="by_class=True"):
-        class_matrix(found)
 
 
 def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
