@@ -164,7 +164,6 @@ CALLS = [
     (lambda: corrupt.random_labels(None), "data"),
     (lambda: corrupt.random_inputs((x, y)), "data"),
     (lambda: corrupt.shuffle_pixels(DIGITS, per_image=1), "per_image"),
-    (lambda: corrupt.one_class_per_example(3), "data"),
     (lambda: networks.mlp(DIGITS.shape, 16, 10), "hidden"),
     (lambda: networks.mlp(DIGITS.shape, [-1], 10), "hidden"),
     (lambda: networks.mlp(DIGITS.shape, [1.5], 10), "hidden"),
