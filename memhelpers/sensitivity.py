@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -83,34 +82,6 @@ class Sensitivity:
         if (derivative, norm) not in self.norms:
             raise ArgumentError("(derivative, norm)", (derivative, norm), f"{list(self.norms)}")
         return self.norms[derivative, norm]
-
-    def inequality(self, measures: Sequence[tuple[str, str]] = (("total", "l1"),)) -> pd.DataFrame:
-        """How unequally the sensitivity is spread over the examples (Fig. 3).
-
-        One row for each measure (a pair of derivative and norm), seed and `update`: the time's
-        `share` of all updates, `gini` and `mean` over the examples, and the training
-        `accuracy`. Errors as in `at_times`.
-        """
-        pairs = isinstance(measures, Sequence) and all(len(m) == 2 for m in measures)
-        if not measures or not pairs or isinstance(measures, str):
-            raise ArgumentError("measures", measures, "pairs of a derivative and a norm")
-        parts = []
-        for derivative, norm in measures:
-            rows = {"derivative": derivative, "norm": norm}
-            found = {
-                "share": np.tile(time_shares(self.times), (len(self.seeds), 1)),
-                "gini": gini(self.at_times(derivative, norm)),
-                "mean": self.at_times(derivative, norm).mean(-1),
-                "accuracy": self.train_accuracy,
-            }
-            parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
-        return pd.concat(parts, ignore_index=True)
-
-    def by_example(self) -> pd.DataFrame:
-        """`over_training` as a table: one row for each `seed` and `example`."""
-        values = self.over_training()
-        axes = {"seed": self.seeds, "example": range(values.shape[1])}
-        return _tidy({}, axes, {"sensitivity": values})
 
 
 def loss_sensitivity(
@@ -233,13 +204,6 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     # Update t covers the stretch from t - 1/2 to t + 1/2.
     edges = np.concatenate([[0.5], (times[1:] + times[:-1]) / 2, times[-1:] + 0.5])
     return np.diff(edges) / times[-1]
-
-
-def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame:
-    """One row for each combination of the axes, with columns that are the same in all."""
-    rows = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
-    columns = {name: array.ravel() for name, array in values.items()}
-    return pd.DataFrame(same | dict(rows.items()) | columns)
 
 
 class _Backward:

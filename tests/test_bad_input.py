@@ -189,8 +189,6 @@ CALLS = [
     (lambda: sensitivity.time_shares("abc"), "times"),
     (lambda: sensitivity.time_shares([0, 1]), "times"),
     (lambda: MEASURED.at_times("direct"), "(derivative, norm)"),
-    (lambda: MEASURED.inequality("total"), "measures"),
-    (lambda: MEASURED.inequality([]), "measures"),
     (lambda: stats.interval([1, float("nan")]), "values"),
     (lambda: stats.interval(None), "values"),
     (lambda: stats.interval({1: 2}), "values"),

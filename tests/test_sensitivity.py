@@ -26,12 +26,17 @@ from memhelpers.sensitivity import (
     time_shares,
 )
 from memhelpers.training import fit
-from tests import chapters
-from tools import notebooks
+from tools import judging, notebooks
 
-class_table = chapters.functions(notebooks.BOOK / "05-per-class-loss-sensitivity.ipynb")[
-    "class_table"
-]
+
+def of_chapter(slug: str, *names: str) -> list:
+    """Functions of a chapter."""
+    found = judging.definitions(notebooks.BOOK / f"{slug}.ipynb")
+    return [found[name] for name in names]
+
+
+inequality, by_example = of_chapter("04-loss-sensitivity", "inequality", "by_example")
+(class_table,) = of_chapter("05-per-class-loss-sensitivity", "class_table")
 DATA = toy_data(n=10, shape=(1, 2, 2))
 IMAGES = toy_data(n=10, shape=(1, 8, 8))
 TIMES = [1, 2, 3, 5, 9]  # of 9 updates in 3 epochs: batches of 4, 4 and 2
@@ -434,7 +439,7 @@ def test_what_was_not_computed_is_refused_with_what_was():
 
 def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
     found = computed(seeds=(3, 5), norms=("l1", "l2"), evaluations=TIMES)
-    table = found.inequality([("total", "l1"), ("total", "l2")])
+    table = inequality(found, [("total", "l1"), ("total", "l2")])
     values = ["share", "gini", "mean", "accuracy"]
     assert list(table) == ["derivative", "norm", "seed", "update", *values]
     assert len(table) == 2 * 2 * len(TIMES)
@@ -448,7 +453,7 @@ def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
 
 def test_the_table_by_example_holds_the_sensitivity_over_training():
     found = computed(seeds=(3, 5))
-    table = found.by_example()
+    table = by_example(found)
     matrix = table.pivot(index="seed", columns="example", values="sensitivity")
     np.testing.assert_array_equal(matrix, found.over_training())
     assert list(matrix.index) == [3, 5]
