@@ -55,26 +55,6 @@ def random_labels(
     return _corrupt(data, redraw, fraction, seed, "random labels", parts, step)
 
 
-def one_class_per_example(data: Dataset) -> Dataset:
-    """Makes every training example a class of its own: nothing is left but to remember each.
-
-    Example i of n_train classes has the label i, and all are replaced and changed. The validation
-    and test parts become empty, as none of their examples has a class any more.
-    """
-    n = len(check_instance("data", data, Dataset, AS_LOADED).train)
-    empty = torch.empty(0, dtype=torch.int64)
-    everything = torch.ones_like(data.replaced)
-    return data.replace(
-        train=Part(data.train.x, torch.arange(n, device=data.device)),
-        validation=data.validation.take(empty),
-        test=data.test.take(empty),
-        classes=tuple(f"example {i}" for i in range(n)),
-        replaced=everything,
-        changed=everything,
-        steps=(*data.steps, "one_class_per_example()"),
-    )
-
-
 def random_inputs(
     data: Dataset,
     fraction: float = 1.0,

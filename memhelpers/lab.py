@@ -22,8 +22,6 @@ from memhelpers.errors import ArgumentError, RecordError, check_choice, check_in
 from memhelpers.runs import machine, records
 from memhelpers.runs.machine import progress as progress
 from memhelpers.runs.records import Record
-from memhelpers.runs.records import pack_answers as pack_answers
-from memhelpers.runs.records import unpack_answers as unpack_answers
 from memhelpers.sweep import sweep
 
 PRESETS = ("quick", "colab", "paper")

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -83,34 +82,6 @@ class Sensitivity:
         if (derivative, norm) not in self.norms:
             raise ArgumentError("(derivative, norm)", (derivative, norm), f"{list(self.norms)}")
         return self.norms[derivative, norm]
-
-    def inequality(self, measures: Sequence[tuple[str, str]] = (("total", "l1"),)) -> pd.DataFrame:
-        """How unequally the sensitivity is spread over the examples (Fig. 3).
-
-        One row for each measure (a pair of derivative and norm), seed and `update`: the time's
-        `share` of all updates, `gini` and `mean` over the examples, and the training
-        `accuracy`. Errors as in `at_times`.
-        """
-        pairs = isinstance(measures, Sequence) and all(len(m) == 2 for m in measures)
-        if not measures or not pairs or isinstance(measures, str):
-            raise ArgumentError("measures", measures, "pairs of a derivative and a norm")
-        parts = []
-        for derivative, norm in measures:
-            rows = {"derivative": derivative, "norm": norm}
-            found = {
-                "share": np.tile(time_shares(self.times), (len(self.seeds), 1)),
-                "gini": gini(self.at_times(derivative, norm)),
-                "mean": self.at_times(derivative, norm).mean(-1),
-                "accuracy": self.train_accuracy,
-            }
-            parts.append(_tidy(rows, {"seed": self.seeds, "update": self.times}, found))
-        return pd.concat(parts, ignore_index=True)
-
-    def by_example(self) -> pd.DataFrame:
-        """`over_training` as a table: one row for each `seed` and `example`."""
-        values = self.over_training()
-        axes = {"seed": self.seeds, "example": range(values.shape[1])}
-        return _tidy({}, axes, {"sensitivity": values})
 
 
 def loss_sensitivity(
@@ -233,40 +204,6 @@ def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     # Update t covers the stretch from t - 1/2 to t + 1/2.
     edges = np.concatenate([[0.5], (times[1:] + times[:-1]) / 2, times[-1:] + 0.5])
     return np.diff(edges) / times[-1]
-
-
-def class_table(
-    sensitivity: Sensitivity, derivative: str = "total", *, at_times: bool = False
-) -> pd.DataFrame:
-    """Per-class loss sensitivity G_ij (Fig. 4): a row for each `seed`, `loss_of` i, `images_of` j.
-
-    G_ij is the mean over the examples of class j, and over the updates, of the l1 norm of the
-    derivative of class i's part of the loss; with `at_times` not over the updates, but one for each
-    evaluation time (column `update`). Not a number for a class j without examples.
-
-    Raises:
-        ArgumentError: the sensitivity was not computed `by_class`.
-    """
-    errors.check_instance("sensitivity", sensitivity, Sensitivity)
-    values, axes = sensitivity.at_times(derivative, "l1"), {"seed": sensitivity.seeds}
-    if values.ndim != 4:  # [member, t, class, example]
-        raise ArgumentError("sensitivity", "one loss", "one computed with by_class=True")
-    if at_times:
-        axes["update"] = sensitivity.times
-    else:
-        values = sensitivity.over_training(derivative, "l1")[:, None]
-    has_label = np.eye(values.shape[2])[sensitivity.labels]  # [member, example, class]
-    with np.errstate(invalid="ignore"):
-        means = np.einsum("mtie,mej->mtij", values, has_label) / has_label.sum(1)[:, None, None]
-    axes |= {"loss_of": range(values.shape[2]), "images_of": range(values.shape[2])}
-    return _tidy({}, axes, {"value": means})
-
-
-def _tidy(same: dict, axes: dict, values: dict[str, np.ndarray]) -> pd.DataFrame:
-    """One row for each combination of the axes, with columns that are the same in all."""
-    rows = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
-    columns = {name: array.ravel() for name, array in values.items()}
-    return pd.DataFrame(same | dict(rows.items()) | columns)
 
 
 class _Backward:

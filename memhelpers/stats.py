@@ -134,58 +134,6 @@ def coverage(n: int) -> str:
     return f"95 % interval ({method}; covers {covers} for log-normal ones)"
 
 
-def overdispersion(
-    correct: object, runs: int | None = None, labels: object = None, groups: object = None
-) -> float | np.ndarray:
-    """How many times more the examples' success rates vary than under one common success rate.
-
-    1 + (runs - 1) rho, where rho is the mean, over all pairs of distinct networks, of the sample
-    covariance of their correctness over the examples, divided by p (1 - p). With runs = R this is
-    Var_i(p_i) / [p (1 - p) / R], up to terms of order 1/R; but as no network is paired with itself,
-    leaving networks out does not shift it. 1 means that the examples are equally hard.
-
-    Args:
-        correct: whether network r is right on example i, [R, n], values 0 or 1.
-        runs: of which the rates p_i are taken to be the mean (default: R). Fix it (to the full R)
-            when the statistic is applied to a part of the networks.
-        labels: of the examples, [n], for the mean overdispersion within a label l, weighted by
-            n_l p_l (1 - p_l); a label of one example has none.
-        groups: is network r in group h? [H, R], values 0 or 1; by default all are in one.
-
-    Returns:
-        The ratio of variances. Of `groups` one for each, [H], and 1 where nothing varies; without
-        them it is an `ArgumentError` if nothing varies.
-
-    Source: Arpit et al. 2017, Sec. 3.1, Fig. 1 (the curves; the statistic is this book's).
-    """
-    right = _finite("correct", correct, 2)
-    if not ((right == 0) | (right == 1)).all():
-        raise ArgumentError("correct", correct, "booleans, or numbers 0 and 1")
-    members = np.ones((1, len(right))) if groups is None else _finite("groups", groups, 2)
-    if members.shape[1] != len(right):
-        raise ArgumentError("groups", members.shape, f"[H, R] for R = {len(right)} networks")
-    networks, examples = members.sum(1), right.shape[1]
-    runs = networks if runs is None else check_positive_int("runs", runs)
-    labels = np.zeros(examples) if labels is None else np.asarray(labels)
-    if labels.shape != (examples,):
-        raise ArgumentError("labels", labels.shape, f"one for each of {examples} examples")
-    _, label, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if networks.min() < 2 or counts.max() < 2:
-        allowed = "shape [R, n], R >= 2 networks and n >= 2 examples (of a label)"
-        raise ArgumentError("correct", right.shape, allowed)
-    rates = right @ np.eye(len(counts))[label] / counts  # of each network and label
-    weights = counts / np.maximum(counts - 1, 1)  # n_l, over the n_l - 1 of a sample covariance
-    centred = (right - rates[:, label]) * np.sqrt(weights)[label]
-    gram = centred @ centred.T
-    pairs = ((members @ gram) * members).sum(1) - members @ gram.diagonal()
-    p = members @ rates / networks[:, None]
-    binomial = networks * (networks - 1) * (p * (1 - p) @ (counts * (counts > 1)))
-    if groups is None and binomial[0] == 0:
-        raise ArgumentError("correct", "all answers alike", "both right and wrong predictions")
-    found = 1 + (runs - 1) * pairs / np.where(binomial > 0, binomial, math.inf)
-    return float(found[0]) if groups is None else found
-
-
 def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFrame:
     """The mean over seeds with Student's 95 % t interval, one row for each point of a curve.
 
@@ -249,7 +197,7 @@ def _weights(n: int) -> np.ndarray:
     return np.ascontiguousarray(counts.T / n)
 
 
-def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:
+def _finite(argument: str, values: object) -> np.ndarray:
     """A float array of numbers, booleans, or a torch tensor on any device; all of them finite."""
     array = numbers(argument, values)
     if array.ndim == 0 or array.size == 0:
@@ -259,6 +207,6 @@ def _finite(argument: str, values: object, ndim: int = 1) -> np.ndarray:
         given = f"{bad} of {array.size} values NaN or infinite"
         allowed = "finite values; where networks diverged, lower the rate or leave them out openly"
         raise ArgumentError(argument, given, allowed)
-    if array.ndim != ndim:
-        raise ArgumentError(argument, array.shape, "shape [R, n]" if ndim == 2 else "shape [n]")
+    if array.ndim != 1:
+        raise ArgumentError(argument, array.shape, "shape [n]")
     return array

@@ -5,6 +5,7 @@ parameters determines; `sweep` stacks those that can be stacked, hands them to a
 does only what its store does not hold. Whatever ends it, the same call goes on from there.
 """
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -133,7 +134,8 @@ def sweep(
         measure: what to keep of a trained network, from the `History` of it alone and, if it takes
             a second argument, the `Training` that the experiment returned: a table of
             numbers, booleans and texts. A column named as a parameter gives way to it.
-        store: folder of finished runs, which several processes may share; None: in memory only.
+        store: folder of finished runs, which several sweeps may share; a process waits for another
+            that does the same one. None: in memory only.
         executor: of `concurrent.futures`, or a client of `dask.distributed`; by default everything
             runs in this process. Functions of a notebook reach other processes by `cloudpickle`.
         together: most runs in one unit of work, which is what a kill loses; by default as many
@@ -159,19 +161,22 @@ def sweep(
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * errors.check_positive("minutes", minutes)
     together = None if together is None else errors.check_positive_int("together", together)
-    used = {"experiment": experiment, "measure": measure, "fit": fit}
+    ends = time.monotonic() + seconds
+    used = {"experiment": experiment, "measure": measure}
     used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
     lines = fingerprint.lines(used)
     code = fingerprint.digest(*lines)
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))
     stack = functools.partial(_stacks, experiment, together)
-    held, about = None if store is None else Store(store), {"determined_by": lines}
-    work = Work(distinct, _do, (experiment, measure), stack, executor, held, about, seconds)
-    before = len(work.done)
-    if progress is None and work.units:
-        progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
-    work.finish(progress or (lambda done, total: None))
+    held = None if store is None else Store(store)
+    with contextlib.nullcontext() if held is None else held.alone(code, seconds):
+        about, functions = {"determined_by": lines}, (experiment, measure)
+        work = Work(distinct, _do, functions, stack, executor, held, about, ends)
+        before = len(work.done)
+        if progress is None and work.units:
+            progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
+        work.finish(progress or (lambda done, total: None))
     ended = work.done.keys() | work.failed.keys()
     missing = [run for key, run in distinct.items() if key not in ended]
     failed = [run | work.failed[k] for k, run in zip(keys, listed, strict=True) if k in work.failed]

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memhelpers.corrupt import (
-    one_class_per_example,
     random_inputs,
     random_labels,
     shuffle_pixels,
@@ -151,17 +150,6 @@ def test_a_uniform_random_label_is_the_true_one_once_in_k(classes):
 def test_random_labels_leave_the_images_alone():
     data = small()
     assert random_labels(data).train.x is data.train.x
-
-
-def test_one_class_per_example_leaves_nothing_to_share():
-    data = one_class_per_example(small(50))
-    assert data.train.y.tolist() == list(range(50))
-    assert data.n_classes == 50
-    assert len(set(data.classes)) == 50
-    assert (len(data.validation), len(data.test)) == (0, 0)
-    assert data.validation.x.shape == (0, 2, 3, 3)
-    assert data.replaced.all()
-    assert data.changed.all()
 
 
 # Random inputs

@@ -76,6 +76,11 @@ def the_factor_does_not_grow(tables: Tables) -> Tables:
 # Chapter 02
 
 
+def packed(right: np.ndarray) -> list[str]:
+    """The answers of networks to each example, as the chapter keeps them."""
+    return [bits.tobytes().hex() for bits in np.packbits(right, axis=0).T]
+
+
 def coins(tables: Tables, *conditions: str) -> Tables:
     """The answers of these conditions drawn as if all examples were equally hard."""
     examples, generator = tables["examples"].copy(), np.random.default_rng(0)
@@ -85,7 +90,7 @@ def coins(tables: Tables, *conditions: str) -> Tables:
         chance = examples.loc[rows, "right"].mean() / networks
         right = generator.random((networks, rows.sum())) < chance
         examples.loc[rows, "right"] = right.sum(0)
-        examples.loc[rows, "by_network"] = lab.pack_answers(right)
+        examples.loc[rows, "by_network"] = packed(right)
     return {**tables, "examples": examples}
 
 
@@ -100,7 +105,7 @@ def random_images_are_easy_or_hard(tables: Tables) -> Tables:
     rows = examples["condition"] == "randX"
     easy = np.arange(rows.sum()) % 2 == 0
     examples.loc[rows, "right"] = networks * easy
-    examples.loc[rows, "by_network"] = lab.pack_answers(np.tile(easy, (networks, 1)))
+    examples.loc[rows, "by_network"] = packed(np.tile(easy, (networks, 1)))
     return {**tables, "examples": examples}
 
 

@@ -426,21 +426,6 @@ def test_no_run_begins_after_the_deadline(monkeypatch, left):
         lab.Chapter(SLUG).sweep(slow, RUNS)
 
 
-# Answers of many networks
-
-
-@pytest.mark.parametrize("networks", [1, 8, 13])
-def test_packed_answers_come_back(networks):
-    right = np.random.default_rng(0).random((networks, 7)) < 0.5
-    packed = lab.pack_answers(right)
-    assert len(packed) == 7
-    assert all(len(text) == 2 * -(-networks // 8) for text in packed)
-    np.testing.assert_array_equal(lab.unpack_answers(packed, networks), right)
-    for wrong in (packed, " ".join(packed), [12] * 7, ["zz"] * 7, ["f"], None, 5):
-        with pytest.raises(ArgumentError, match="texts: given"):
-            lab.unpack_answers(wrong, networks + 8)
-
-
 # Controls
 
 

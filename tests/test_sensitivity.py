@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from toys import member, plain_sgd, relabelled, toy_cnn, toy_data, toy_mlp
 
 from memhelpers import sensitivity as module
-from memhelpers.corrupt import one_class_per_example, shuffle_pixels
+from memhelpers.corrupt import shuffle_pixels
 from memhelpers.data import Part
 from memhelpers.engine import curvature
 from memhelpers.engine.ensemble import Ensemble
@@ -21,13 +21,22 @@ from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.sensitivity import (
     Sensitivity,
-    class_table,
     gini,
     loss_sensitivity,
     time_shares,
 )
 from memhelpers.training import fit
+from tools import judging, notebooks
 
+
+def of_chapter(slug: str, *names: str) -> list:
+    """Functions of a chapter."""
+    found = judging.definitions(notebooks.BOOK / f"{slug}.ipynb")
+    return [found[name] for name in names]
+
+
+inequality, by_example = of_chapter("04-loss-sensitivity", "inequality", "by_example")
+(class_table,) = of_chapter("05-per-class-loss-sensitivity", "class_table")
 DATA = toy_data(n=10, shape=(1, 2, 2))
 IMAGES = toy_data(n=10, shape=(1, 8, 8))
 TIMES = [1, 2, 3, 5, 9]  # of 9 updates in 3 epochs: batches of 4, 4 and 2
@@ -228,7 +237,7 @@ def test_a_network_that_diverges_is_not_a_number_and_the_others_are_as_without_i
 
 
 def test_as_many_classes_as_examples():
-    data = one_class_per_example(DATA)
+    data = DATA.replace(train=Part(DATA.train.x, torch.arange(10)), classes=tuple("abcdefghij"))
     network = mlp(data.shape, [5], data.n_classes)
     found = loss_sensitivity(network, data, seeds=[1], evaluations=2, **SETTINGS)
     assert found.at_times().shape == (1, 2, 10)
@@ -426,13 +435,11 @@ def test_what_was_not_computed_is_refused_with_what_was():
     for derivative, norm in [("direct", "l1"), ("total", "l2")]:
         with pytest.raises(ArgumentError, match=r"allowed: \[\('total', 'l1'\)\]"):
             found.at_times(derivative, norm)
-    with pytest.raises(ArgumentError, match="by_class=True"):
-        class_matrix(found)
 
 
 def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
     found = computed(seeds=(3, 5), norms=("l1", "l2"), evaluations=TIMES)
-    table = found.inequality([("total", "l1"), ("total", "l2")])
+    table = inequality(found, [("total", "l1"), ("total", "l2")])
     values = ["share", "gini", "mean", "accuracy"]
     assert list(table) == ["derivative", "norm", "seed", "update", *values]
     assert len(table) == 2 * 2 * len(TIMES)
@@ -446,7 +453,7 @@ def test_the_table_of_inequality_has_a_row_for_each_measure_seed_and_time():
 
 def test_the_table_by_example_holds_the_sensitivity_over_training():
     found = computed(seeds=(3, 5))
-    table = found.by_example()
+    table = by_example(found)
     matrix = table.pivot(index="seed", columns="example", values="sensitivity")
     np.testing.assert_array_equal(matrix, found.over_training())
     assert list(matrix.index) == [3, 5]

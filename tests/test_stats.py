@@ -181,12 +181,6 @@ def test_diverged_seeds_are_counted_in_the_error(bad):
         (lambda: stats.interval(["1", "2"]), "values"),
         (lambda: stats.interval(np.ma.masked_equal([1, 2, 9], 9)), "values"),
         (lambda: stats.coverage(0), "n"),
-        (lambda: stats.overdispersion([[0.5, 1]]), "correct"),
-        (lambda: stats.overdispersion(draws(8, 9, 1), groups=np.ones((2, 7))), "groups"),
-        (lambda: stats.overdispersion(draws(8, 9, 1), groups="all"), "groups"),
-        (lambda: stats.overdispersion(draws(8, 9, 1), groups=np.eye(8)), "correct"),
-        (lambda: stats.overdispersion(draws(8, 9, 1), labels=[0, 1]), "labels"),
-        (lambda: stats.overdispersion(draws(8, 9, 1), labels=range(9)), "correct"),
         (lambda: stats.paired([1, 2], [1, 2, 3]), "b"),
         (lambda: stats.paired([1, 2], [1, 2], "sum"), "how"),
         (lambda: stats.paired([1, 2], [0, 2], "ratio"), "b"),
@@ -250,101 +244,6 @@ def test_a_constant_factor_comes_back_from_the_ratio(n, factor, seed):
     interval = stats.paired(factor * b, b, "ratio")
     ends = [interval.low, interval.estimate, interval.high]
     assert ends == pytest.approx([factor] * 3, abs=1e-9)
-
-
-# overdispersion
-
-
-def test_binomial_draws_have_overdispersion_one():
-    values = [stats.overdispersion(draws(20, 300, 0, seed)) for seed in range(100)]
-    error = np.std(values) / 10
-    assert abs(np.mean(values) - 1) < 3 * error < 0.05
-
-
-def test_overdispersion_is_the_mean_over_pairs_of_distinct_networks():
-    right = draws(7, 30, 1.5).astype(float)
-    gram = np.cov(right)
-    pairs = gram[~np.eye(7, dtype=bool)].mean()
-    p = right.mean()
-    expected = 1 + 6 * pairs / (p * (1 - p))
-    assert stats.overdispersion(right) == pytest.approx(expected, rel=1e-12)
-    assert stats.overdispersion(torch.tensor(right).bool()) == pytest.approx(expected, rel=1e-12)
-
-
-def test_overdispersion_is_nearly_the_ratio_of_variances():
-    right = draws(100, 1000, 2)
-    p = right.mean()
-    ratio = right.mean(0).var() / (p * (1 - p) / 100)
-    assert ratio > 20
-    assert stats.overdispersion(right) == pytest.approx(ratio, rel=0.02)
-
-
-def test_examples_that_all_networks_agree_on_give_the_number_of_runs():
-    right = np.repeat([[True] * 50 + [False] * 50], 8, axis=0)
-    exact = 1 + 7 * 100 / 99
-    assert stats.overdispersion(right) == pytest.approx(exact)
-    assert stats.overdispersion(right, runs=100) == pytest.approx(1 + 99 * 100 / 99)
-
-
-def test_a_part_of_the_networks_estimates_the_same_overdispersion():
-    right = draws(200, 500, 1)
-    full = stats.overdispersion(right)
-    parts = [stats.overdispersion(right[k : k + 20], runs=200) for k in range(0, 200, 20)]
-    assert np.mean(parts) == pytest.approx(full, rel=0.03)
-
-
-@few
-@given(st.integers(2, 6), st.integers(2, 8), st.integers(0, 999))
-def test_overdispersion_depends_on_neither_order_nor_on_which_answer_is_right(r, n, seed):
-    rng = np.random.default_rng(seed)
-    right = rng.random((r, n)) < 0.5
-    right[0, 0], right[1, 1] = True, False
-    value = stats.overdispersion(right)
-    shuffled = right[rng.permutation(r)][:, rng.permutation(n)]
-    assert stats.overdispersion(shuffled) == pytest.approx(value)
-    assert stats.overdispersion(~right) == pytest.approx(value)
-
-
-def test_diverged_networks_are_counted_in_the_error():
-    right = draws(6, 10, 1).astype(float)
-    right[2] = np.nan
-    with pytest.raises(ArgumentError, match="10 of 60 values NaN"):
-        stats.overdispersion(right)
-
-
-def test_within_labels_overdispersion_is_the_weighted_mean_over_labels():
-    right, labels = draws(12, 60, 1.5), np.array([*"aaabb" * 11, *"ccccd"])
-    parts = [right[:, labels == one] for one in "abc"]  # of "d" there is one example only
-    each = [stats.overdispersion(part, 100) for part in parts]
-    weights = [part.shape[1] * part.mean() * (1 - part.mean()) for part in parts]
-    expected = np.average(each, weights=weights)
-    assert stats.overdispersion(right, 100, labels) == pytest.approx(expected, rel=1e-12)
-    every = stats.overdispersion(right, 100, np.zeros(60))
-    assert every == pytest.approx(stats.overdispersion(right, 100), rel=1e-12)
-
-
-def test_labels_that_explain_all_of_the_difficulty_leave_an_overdispersion_of_one():
-    labels = np.arange(600) % 3
-    right = np.random.default_rng(0).random((50, 600)) < np.array([0.2, 0.5, 0.8])[labels]
-    assert stats.overdispersion(right) > 10
-    assert stats.overdispersion(right, labels=labels) == pytest.approx(1, abs=0.2)
-
-
-@pytest.mark.parametrize("labels", [None, np.arange(60) % 3])
-def test_each_group_of_networks_has_the_overdispersion_of_its_rows(labels):
-    right = draws(9, 60, 2)
-    groups = np.random.default_rng(0).permuted(np.tile(np.arange(9) < 4, (20, 1)), axis=1)
-    together = stats.overdispersion(right, 16, labels, groups)
-    alone = [stats.overdispersion(right[one], 16, labels) for one in groups]
-    assert together == pytest.approx(alone, rel=1e-12)
-    every = stats.overdispersion(right, 16, labels, np.ones((1, 9)))
-    assert every == pytest.approx([stats.overdispersion(right, 16, labels)], rel=1e-12)
-
-
-def test_a_group_on_which_nothing_varies_is_as_one_of_equally_hard_examples():
-    right = np.array([[1, 1], [1, 1], [0, 1], [1, 0]])
-    first, second = stats.overdispersion(right, groups=[[1, 1, 0, 0], [0, 0, 1, 1]])
-    assert first == 1 != second
 
 
 # band

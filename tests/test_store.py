@@ -237,38 +237,24 @@ def test_an_error_of_the_disk_leaves_the_former_file(tmp_path, monkeypatch):
 # Locks
 
 
-def test_a_run_belongs_to_one_sweep_at_a_time(tmp_path):
-    one, two = Store(tmp_path), Store(tmp_path)
-    assert one.lock(KEYS[:3])
-    assert not two.lock(KEYS[2:4])
-    assert two.lock(KEYS[3:4])  # what is refused holds nothing back
-    one.release(KEYS[:3])
-    assert two.lock(KEYS[2:3])
-    two.release(two.held)
-    assert list((tmp_path / "locks").iterdir()) == []
+def test_a_sweep_keeps_out_the_same_one_as_long_as_that_has_time(tmp_path):
+    started = time.monotonic()
+    with Store(tmp_path).alone("a"):
+        with Store(tmp_path).alone("b"):
+            pass
+        with (
+            pytest.warns(RuntimeWarning, match="waiting for its runs"),
+            Store(tmp_path).alone("a", seconds=0.1),
+        ):
+            assert 0.1 < time.monotonic() - started < 5
+    with Store(tmp_path).alone("a"):
+        pass
 
 
-def test_units_of_one_sweep_that_share_a_run_keep_each_other_out(tmp_path):
-    one, two = Store(tmp_path), Store(tmp_path)
-    assert one.lock(KEYS[:3])
-    assert not one.lock(KEYS[2:4])
-    assert not two.lock(KEYS[2:3])  # it is still held
-
-
-def test_units_of_many_runs_open_few_files_and_keep_each_other_out_all_the_same(tmp_path):
-    keys = [key_of(["many", number]) for number in range(2000)]
-    one, two = Store(tmp_path), Store(tmp_path)
-    assert one.lock(keys)
-    assert len(one.held) < 100
-    assert not two.lock(keys[::-1])
-    one.release(keys)
-
-
-def lock_and_wait(folder: Path, tell: int) -> None:
-    held = Store(folder)
-    held.lock(KEYS)
-    os.write(tell, str(len(held.held)).encode())
-    time.sleep(60)
+def hold_and_wait(folder: Path, tell: int) -> None:
+    with Store(folder).alone("a"):
+        os.write(tell, b"held")
+        time.sleep(60)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -278,14 +264,14 @@ def test_a_killed_process_holds_no_lock(tmp_path):
     child = os.fork()
     if not child:
         try:
-            lock_and_wait(tmp_path, tell)
+            hold_and_wait(tmp_path, tell)
         finally:
             os._exit(1)
     os.read(told, 20)
-    assert not held.lock(KEYS)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert held.lock(KEYS)
+    with held.alone("a"):  # without a warning
+        pass
 
 
 @pytest.mark.parametrize(
@@ -297,10 +283,8 @@ def test_where_locks_do_not_work_one_warning_says_so(tmp_path, monkeypatch, erro
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
     held = Store(tmp_path)
-    with pytest.warns(RuntimeWarning, match="only one sweep at a time"):
-        assert held.lock(KEYS)
-    assert held.lock(KEYS)  # and warns no more
-    assert not held.held
+    with pytest.warns(RuntimeWarning, match="only one sweep at a time"), held.alone("a"):
+        pass
 
 
 def test_a_lock_that_would_outlive_its_process_is_not_used(tmp_path, monkeypatch):
@@ -308,5 +292,5 @@ def test_a_lock_that_would_outlive_its_process_is_not_used(tmp_path, monkeypatch
         self.__class__ = filelock.SoftFileLock
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    with pytest.warns(RuntimeWarning, match="the folder has none"):
-        assert Store(tmp_path).lock(KEYS)
+    with pytest.warns(RuntimeWarning, match="the folder has none"), Store(tmp_path).alone("a"):
+        pass

@@ -317,25 +317,28 @@ def test_kill_9_again_and_again(nursery, length, undisturbed, tmp_path):
 # Several processes on one store
 
 
-def test_two_processes_on_one_store_share_the_runs(nursery, undisturbed, tmp_path, calls):
+def test_of_two_processes_with_the_same_sweep_one_waits(nursery, undisturbed, tmp_path, calls):
     sweep_it = {"name": "slow_value_of", "folder": str(tmp_path / "s")}
     outs = [tmp_path / "a", tmp_path / "b"]
     started = [nursery.start("swept", calls, **sweep_it, out=str(out)) for out in outs]
     assert [nursery.wait(pid) for pid in started] == [0, 0]
     assert once_each(calls)
-    assert len({line for path in calls.iterdir() for line in path.read_text().split()}) == 2
+    assert len({line for path in calls.iterdir() for line in path.read_text().split()}) == 1
     for out in outs:
         same(table_in(out), undisturbed["slow_value_of"])
 
 
-def test_two_processes_train_the_same_units(nursery, undisturbed, tmp_path):
-    sweep_it = {"name": "network_of", "folder": str(tmp_path / "s"), "together": 2}
-    outs = [tmp_path / "a", tmp_path / "b"]
-    started = [nursery.start("swept", **sweep_it, out=str(out)) for out in outs]
-    assert [nursery.wait(pid) for pid in started] == [0, 0]
-    for out in outs:
-        same(table_in(out), undisturbed["network_of"])
-    assert sizes(tmp_path / "s") == {2}
+def test_two_processes_with_other_sweeps_share_a_store(nursery, undisturbed, tmp_path, calls):
+    hold = calls / "hold"
+    hold.touch()
+    first = nursery.start("swept", calls, name="held_value_of", folder=str(tmp_path / "s"))
+    until(lambda: executions(calls).total() == 1)
+    second = nursery.start("swept", name="slow_value_of", folder=str(tmp_path / "s"))
+    try:
+        assert nursery.wait(second) == 0
+    finally:
+        hold.unlink()
+    assert nursery.wait(first) == 0
 
 
 def test_what_a_killed_process_was_doing_is_taken_over_at_once(
@@ -347,7 +350,6 @@ def test_what_a_killed_process_was_doing_is_taken_over_at_once(
     first = nursery.start("swept", calls, **sweep_it)
     until(lambda: executions(calls).total() == 1)
     second = nursery.start("swept", calls, **sweep_it, out=str(out))
-    until(lambda: executions(calls).total() == 2)  # the next run: the first is claimed
     os.kill(first, signal.SIGKILL)
     assert nursery.wait(first) == -signal.SIGKILL
     hold.unlink()
@@ -464,7 +466,6 @@ def test_a_damaged_network_is_trained_again_with_those_that_it_was_trained_with(
     sweep(network_of, NETWORKS, store=tmp_path, together=2)
     path = next(path for path in tmp_path.glob("*.json") if '"seed": 1' in path.read_text())
     path.write_bytes(path.read_bytes()[:-20])
-    others = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json") if p != path}
     told = []
     with pytest.warns(RuntimeWarning, match="done again"):
         found = sweep(
@@ -476,7 +477,6 @@ def test_a_damaged_network_is_trained_again_with_those_that_it_was_trained_with(
         )
     same(found.table, undisturbed["network_of"])
     assert sizes(tmp_path) == {2}
-    assert others == {p: p.stat().st_mtime_ns for p in others}
     assert max(told) == (len(NETWORKS), len(NETWORKS))
 
 
@@ -535,7 +535,8 @@ def test_what_could_not_be_stored_is_done_again_by_the_next_call(
         found = sweep(globals()[name], runs, store=tmp_path, together=2)
     same(found.table, undisturbed[name])
     again = sweep(globals()[name], runs, store=tmp_path, together=2)
-    assert again.done_before == len(runs) - 3
+    lost = 4 if name == "network_of" else 3  # a network goes with the one it was trained with
+    assert again.done_before == len(runs) - lost
     same(again.table, undisturbed[name])
     assert sweep(globals()[name], runs, store=tmp_path).done_before == len(runs)
 
@@ -594,9 +595,8 @@ def test_after_ctrl_c_at_any_time_the_next_call_does_not_wait_for_the_last(tmp_p
     real = store.Store.find
 
     def find(self, keys):
-        if self.held:  # a unit is locked, and looked for once more
-            raise KeyboardInterrupt
-        return real(self, keys)
+        real(self, keys)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(store.Store, "find", find)

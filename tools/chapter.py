@@ -163,7 +163,7 @@ def _cells(path: Path) -> Iterator[tuple[list[str], str, str]]:
         tags = cell["metadata"].get("tags", [])
         if cell["cell_type"] == "code" and set(tags) & set(TAGS):
             source, place = "".join(cell["source"]), f"{path.name}[{cell['id']}]"
-            # Where tracebacks, and fingerprints, find the source of what a cell defines.
+            # Where tracebacks find the source of what a cell defines.
             lines = source.splitlines(keepends=True)
             linecache.cache[place] = (len(source), None, lines, place)
             yield tags, source, place

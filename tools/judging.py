@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ VERDICTS = "verdicts"  # the function of a chapter that judges its tables
 def definitions(path: Path) -> dict[str, Any]:
     """Return what a chapter draws, tells and judges with: imports, constants and functions.
 
-    Nothing of it runs, so functions of the experiment are left out; `chapter` is a new one.
+    Nothing of it runs, so a function is left out whose defaults are parameters of the experiment;
+    `chapter` is a new one.
     """
     space: dict[str, Any] = {"chapter": lab.Chapter(path.stem)}
     for tags, source in _code(path):
         for node in [] if tags & {"bootstrap", "parameters"} else ast.parse(source).body:
-            function = isinstance(node, ast.FunctionDef) and "run" not in tags
-            if function or isinstance(node, ast.Import | ast.ImportFrom) or _is_constant(node):
-                exec(compile(ast.Module([node], []), path.name, "exec"), space)
+            definition = isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom)
+            with suppress(NameError) if "run" in tags else nullcontext():
+                if definition or _is_constant(node):
+                    exec(compile(ast.Module([node], []), path.name, "exec"), space)
     return space
 
 

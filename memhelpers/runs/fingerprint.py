@@ -1,28 +1,24 @@
 """What a result depends on, as text: the code of functions, and the values that they use.
 
 `sweep` stores each run under a hash of it, so that a run is done again when something that
-determines it has changed, and only then. Comments, docstrings and layout do not count, nor does the
-device, nor the version of torch or another library.
+determines it has changed. The reader's code is taken as it is loaded, so what is stored is what has
+run, whatever the files say by now. Its comments and layout do not count, nor does the device, nor
+the version of torch or another library.
 """
 
-import ast
 import contextlib
 import dis
 import enum
 import functools
 import hashlib
-import importlib.util
+import importlib
 import inspect
-import itertools
-import linecache
 import os
-import pkgutil
-import sys
 import sysconfig
 import types
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +27,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from memhelpers import engine
 from memhelpers.errors import ArgumentError
 
 _PACKAGE = __name__.partition(".")[0]
@@ -43,28 +38,22 @@ _ALLOWED = (
     "sets and functions; make anything else inside the function, or pass what it is made from as a "
     "parameter of the run"
 )
-# Where these keep the function that they are made from; static and class methods, as what wraps.
-_FUNCTION_IN = {property: "fget", functools.cached_property: "func"}
 
 
 def lines(named: Mapping[str, Any]) -> list[str]:
     """Everything that determines what the named functions give and what the named values are.
 
-    Of a function that is defined in a notebook or a script, its code counts and that of what it
-    refers to by globals, closures and defaults; of one that is imported, the whole module counts,
-    and the reader's own modules that it imports; of an installed library, the name. The code of
-    `engine` always counts, as a whole; that of `runs`, which changes no result, never.
+    Of a function or class of the reader's its code counts, and what that refers to by globals,
+    closures and defaults, in modules as in a notebook; each has a line. Of an installed library the
+    name counts, and this package as a whole, but for `runs`, which changes no result.
 
     Raises:
         ArgumentError: a value that cannot be pinned down, such as an open file or a random
-            generator; or a module was edited since it was imported.
+            generator.
     """
     walk = Walk()
-    for module in pkgutil.iter_modules(engine.__path__, f"{engine.__name__}."):
-        walk.module(module.name)
     found = {f"{name} = {walk.pin(value, name)}" for name, value in named.items()}
-    sources = {f"{name} = source {code}" for name, code in walk.modules.items()}
-    return sorted(found | walk.used | sources)
+    return sorted(found | walk.used | {f"{_PACKAGE} = source {_SOURCE}"})
 
 
 def digest(*parts: str | bytes) -> str:
@@ -75,6 +64,16 @@ def digest(*parts: str | bytes) -> str:
         hashed.update(f"{len(content)}|".encode())
         hashed.update(content)
     return hashed.hexdigest()[:16]
+
+
+def _of_package() -> str:
+    """Digest of the files of this package, without this folder, which changes no result."""
+    here = Path(__file__).parent
+    files = sorted(file for file in here.parent.rglob("*.py") if file.parent != here)
+    return digest(*(file.read_bytes() for file in files))
+
+
+_SOURCE = _of_package()  # as it is imported; what is edited later does not run
 
 
 def architecture(network: nn.Module, walk: "Walk") -> tuple[Hashable, ...]:
@@ -92,8 +91,7 @@ class Walk:
     """One walk over all that is referred to, each once; not to be used again after an error."""
 
     def __init__(self) -> None:
-        self.used: set[str] = set()  # lines for what functions and classes refer to
-        self.modules: dict[str, str] = {}  # digests of the code of the reader's own modules
+        self.used: set[str] = set()  # lines for what the reader's functions and classes refer to
         self.tokens: dict[Any, str] = {}  # of functions and classes
 
     def pin(self, value: Any, path: str) -> str:
@@ -128,17 +126,16 @@ class Walk:
 
     def _code(self, value: Any, path: str) -> str:
         if isinstance(value, types.ModuleType):
-            self.module(value.__name__)
-            return f"module {value.__name__}"
+            own = _is_own(value.__name__) and getattr(value, "__file__", None)
+            return f"module {value.__name__} {digest(Path(own).read_bytes()) if own else ''}"
         if isinstance(value, types.FunctionType | type):
             if value not in self.tokens:
-                pinned = self._class if isinstance(value, type) else self._function
-                self.tokens[value] = pinned(value)
+                self.tokens[value] = self._followed(value)
             return self.tokens[value]
         if isinstance(value, functools.partial):
             return f"partial {self.pin((value.func, value.args, value.keywords), path)}"
-        if callable(getattr(value, "__wrapped__", None)):  # such as a cached function
-            return f"{type(value).__name__} of {self.pin(value.__wrapped__, path)}"
+        if (inner := _inside(value)) is not value:
+            return f"{type(value).__name__} of {self.pin(inner, path)}"
         if hasattr(value, "fingerprint") and hasattr(value, "classes"):
             masks = [_of_tensor(mask) for mask in (value.replaced, value.changed)]
             return f"dataset {value.fingerprint} {digest(*value.classes, *masks)}"
@@ -148,72 +145,28 @@ class Walk:
         name, bound = getattr(value, "__qualname__", ""), getattr(value, "__self__", None)
         module = getattr(value, "__module__", None) or type(value).__module__
         free = bound is None or isinstance(bound, type | types.ModuleType)
-        if callable(value) and name and free and _file_of(module) is None:
+        if callable(value) and name and free and not _is_own(module):
             return f"library {module}.{name}"  # not written in Python
         raise ArgumentError(path, value, _ALLOWED)
 
-    def _function(self, function: types.FunctionType) -> str:
-        code, name = function.__code__, function.__name__
+    def _followed(self, value: types.FunctionType | type) -> str:
+        """The token of a function or a class, which covers all that it refers to."""
+        is_class, name = isinstance(value, type), value.__name__
         # Not `__module__`, which decorators such as `torch.no_grad()` copy from what they wrap.
-        module = function.__globals__.get("__name__", "")
-        file = _file_of(module)
-        if file is None:
-            wrapped = getattr(function, "__wrapped__", None)
-            token = f"library {module}.{function.__qualname__}"
-            return f"{token} {self.pin(wrapped, name)}" if wrapped else token
-        # At once, for functions that refer to themselves.
-        token = self.tokens[function] = f"function {name} {_of_code(code)}"
-        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        held = [(variable, cell.cell_contents) for variable, cell in cells]
-        held.append(("defaults", (function.__defaults__, function.__kwdefaults__)))
-        if file:
-            self.module(module)
+        module = value.__module__ if is_class else value.__globals__.get("__name__", "")
+        if _is_own(module):
+            token = f"class {name}" if is_class else f"function {name} {_of_code(value.__code__)}"
+            self.tokens[value] = token  # at once: it may refer to itself
+            held = _members(value) if is_class else [*_bound(value), *_globals(value)]
         else:
-            held += self._globals(function)
-        return f"{token} {self._note(token, name, held)}"
-
-    def _globals(self, function: types.FunctionType) -> list[tuple[str, Any]]:
-        """What a function of a notebook or a script refers to by name; notes imported modules."""
-        codes = list(_codes(function.__code__))
-        steps = [(s.opname, s.argval) for code in codes for s in dis.get_instructions(code)]
-        loaded = {name for step, name in steps if step in ("LOAD_GLOBAL", "LOAD_NAME")}
-        held = [(k, function.__globals__[k]) for k in sorted(loaded & function.__globals__.keys())]
-        modules = {value.__name__ for _, value in held if inspect.ismodule(value)}
-        modules |= {name for step, name in steps if step == "IMPORT_NAME"}
-        for module, code in itertools.product(modules, codes):
-            for name in [module, *(f"{module}.{attribute}" for attribute in code.co_names)]:
-                self.module(name)
-        return held
-
-    def _class(self, kind: type) -> str:
-        module, name = kind.__module__, kind.__qualname__
-        file = _file_of(module)
-        if file is None:
-            return f"library {module}.{name}"
-        token = self.tokens[kind] = f"class {kind.__name__}"  # at once: its methods may refer to it
-        if file:
-            self.module(module)
-            return f"class {name}"
-        return f"{token} {self._note(token, kind.__name__, _members(kind))}"
-
-    def _note(self, token: str, name: str, held: Iterable[tuple[str, Any]]) -> str:
-        """Digest of what a function or a class refers to, of which each gets a line."""
-        lines = [f"{token}: {k} = {self.pin(value, f'{name}: {k}')}" for k, value in held]
+            token, held = f"library {module}.{value.__qualname__}", []
+            if not is_class and module.startswith(_PACKAGE):
+                held = _bound(value)
+            elif not is_class and hasattr(value, "__wrapped__"):
+                held = [("wrapped", value.__wrapped__)]
+        lines = [f"{token}: {k} = {self.pin(one, f'{name}: {k}')}" for k, one in held]
         self.used.update(lines)
-        return digest(*lines)
-
-    def module(self, name: str) -> None:
-        """Note the code of a module and of those that it imports, if they are the reader's."""
-        file = _file_of(name)
-        if not file or name in self.modules:
-            return
-        source, is_package = _source(file), os.path.basename(file) == "__init__.py"
-        package = name if is_package else name.rpartition(".")[0]
-        self.modules[name], imported = _of_source(source, package)
-        if name in sys.modules:
-            _check_unedited(sys.modules[name], source, self.modules[name])
-        for other in imported:
-            self.module(other)
+        return f"{token} {digest(*lines)}" if lines else token
 
 
 def _of_tensor(tensor: Tensor) -> str:
@@ -222,81 +175,71 @@ def _of_tensor(tensor: Tensor) -> str:
     return f"tensor {digest(str(tensor.dtype), str(list(tensor.shape)), content)}"
 
 
+def _inside(value: Any) -> Any:
+    """What a cached function, a method of a class or a property is made from."""
+    if isinstance(value, property):
+        return value.fget, value.fset
+    if isinstance(value, functools.cached_property):
+        return value.func
+    wrapped = getattr(value, "__wrapped__", value)
+    return wrapped if callable(wrapped) else value
+
+
+def _bound(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """Closures and defaults."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    held = [(name, cell.cell_contents) for name, cell in cells]
+    return [*held, ("defaults", (function.__defaults__, function.__kwdefaults__))]
+
+
+def _globals(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """What a function names: globals, and what it takes from modules of the reader's own."""
+    codes = list(_codes(function.__code__))
+    steps = [(s.opname, s.argval) for code in codes for s in dis.get_instructions(code)]
+    loaded = {name for step, name in steps if step in ("LOAD_GLOBAL", "LOAD_NAME")}
+    found = {k: function.__globals__[k] for k in loaded & function.__globals__.keys()}
+    for module in {name for step, name in steps if step == "IMPORT_NAME"}:
+        if _is_own(module):
+            with contextlib.suppress(ImportError):
+                found[module] = importlib.import_module(module)
+    names, waiting = {name for code in codes for name in code.co_names}, dict(found)
+    while waiting:
+        path, module = waiting.popitem()
+        if inspect.ismodule(module) and _is_own(module.__name__):
+            inner = {f"{path}.{k}": vars(module)[k] for k in vars(module).keys() & names}
+            waiting |= {k: v for k, v in inner.items() if k not in found}
+            found |= inner
+    return sorted(found.items())
+
+
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """Bases, functions and values of a class, without what Python and `dataclass` generate."""
     yield "bases", kind.__bases__
     for name, value in vars(kind).items():
-        inner = getattr(value, _FUNCTION_IN.get(type(value), ""), value)
-        if isinstance(inner, types.FunctionType):
-            if inner.__code__.co_filename != "<string>":
-                yield name, inner
+        if isinstance(value, types.FunctionType):
+            if value.__code__.co_filename != "<string>":
+                yield name, value
         elif not name.startswith(("__", "_abc_")) and not inspect.ismemberdescriptor(value):
-            yield name, inner
+            yield name, value
     for field in fields(kind) if is_dataclass(kind) else ():
         if field.default_factory is not MISSING:
             yield f"{field.name} made by", field.default_factory
 
 
-def _file_of(name: str) -> str | None:
-    """The source file of a module; "" of a notebook or a script, None of an installed library.
-
-    The modules of this folder, which change no result, count as a library's.
-    """
-    top = name.partition(".")[0]
+@functools.cache
+def _is_own(module: str) -> bool:
+    """Whether it is the reader's: a notebook or script, or a module that is not installed."""
+    top, place = module.partition(".")[0], ""
     if top == "__main__":
-        return ""
-    place = _origin(top)
-    path = os.path.realpath(place)
-    installed = place in ("built-in", "frozen") or path.startswith(_STDLIB)
-    installed |= f"-packages{os.sep}" in path  # site- or dist-packages
-    if name.startswith(__package__) or (installed and top != _PACKAGE):
-        return None
-    origin = _origin(name)
-    return origin if origin.endswith(".py") else ""
-
-
-def _origin(name: str) -> str:
-    """Where a module lies; empty where that is a folder, or there is no such module."""
+        return True
     with contextlib.suppress(ImportError, ValueError, AttributeError):
-        spec = importlib.util.find_spec(name)
-        return spec.origin or "" if spec else ""
-    return ""
+        place = getattr(find_spec(top), "origin", None) or ""
+    installed = os.path.realpath(place).startswith(_STDLIB) or f"-packages{os.sep}" in place
+    return not installed and top != _PACKAGE and place not in ("built-in", "frozen")
 
 
-def _check_unedited(module: types.ModuleType, source: str, code: str) -> None:
-    """Refuse a module whose file was edited since: what runs would be stored as what it says.
-
-    Its functions are compared, and the digest `code` with that of the first time it was asked for.
-    """
-    name, edited = module.__name__, []
-    if vars(module.__spec__).setdefault("_code_when_first_seen", code) != code:
-        edited = [name]
-    kinds = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
-    for value in [v for owner in (module, *kinds) for v in vars(owner).values()]:
-        inner = getattr(value, _FUNCTION_IN.get(type(value), "__wrapped__"), value)
-        own = getattr(inner, "__code__", None)
-        if own and own.co_filename == module.__file__ and own not in _compiled(source):
-            edited.append(f"{name}.{inner.__qualname__}")
-    # What another loader than Python's own has made of a source, such as pytest's, is not compared.
-    if edited and isinstance(module.__loader__, SourceFileLoader):
-        given = f"{edited[-1]}, edited since it was imported"
-        raise ArgumentError("experiment", given, "code as it is run: restart Python")
-
-
-@functools.lru_cache(maxsize=4096)
 def _of_code(code: types.CodeType) -> str:
-    """Digest of a function: of its syntax tree, if its source has it, or of its instructions."""
-    source = _source(code.co_filename)
-    for node in ast.walk(ast.parse(source)) if code in _compiled(source) else ():
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
-            starts = [place.lineno for place in (node, *node.decorator_list)]
-            if code.co_firstlineno in starts:
-                return digest(_unparsed(node))
-    return digest(_instructions(code))
-
-
-def _instructions(code: types.CodeType) -> str:
-    """The code of a lambda, or of a function without source, as text; without its place."""
+    """Digest of a function's instructions, wherever they stand."""
     text = ""
     for one in _codes(code):
         names = (one.co_name, one.co_names, one.co_varnames, one.co_freevars)
@@ -304,22 +247,8 @@ def _instructions(code: types.CodeType) -> str:
         # A set is in another order in each process.
         constants = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in one.co_consts]
         plain = [repr(c) for c in constants if not isinstance(c, types.CodeType)]
-        text += f"{one.co_code.hex()} {names} {counts} {plain}\n"
-    return text
-
-
-def _source(file: str) -> str:
-    """Of a file, or of a cell of a notebook; empty where there is none."""
-    linecache.checkcache(file)
-    return "".join(linecache.getlines(file))
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(source: str) -> set[types.CodeType]:
-    """All functions in a source; they are equal where code and line numbers are."""
-    with contextlib.suppress(SyntaxError):  # such as the cell of another kernel
-        return set(_codes(compile(source, "", "exec", dont_inherit=True)))
-    return set()
+        text += f"{one.co_code.hex()} {one.co_exceptiontable.hex()} {names} {counts} {plain}\n"
+    return digest(text)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -328,33 +257,3 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
-
-
-@functools.lru_cache(maxsize=256)
-def _of_source(source: str, package: str) -> tuple[str, set[str]]:
-    """Digest of a module's code, and what it imports."""
-    tree = ast.parse(source)
-    return digest(_unparsed(tree)), _imported(tree, package)
-
-
-def _unparsed(tree: ast.AST) -> str:
-    """A syntax tree as text, without docstrings, which it loses."""
-    for node in ast.walk(tree):
-        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _imported(tree: ast.AST, package: str) -> set[str]:
-    """Names of modules, and of what may be modules, that a source imports anywhere."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            with contextlib.suppress(ImportError):  # beyond the top: what follows is tried instead
-                base = importlib.util.resolve_name(base, package)
-                found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
-    return found

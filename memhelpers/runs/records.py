@@ -6,14 +6,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from memhelpers.errors import ArgumentError, RecordError, as_list
+from memhelpers.errors import RecordError
 from memhelpers.runs import files, machine
 
 FORMAT = 2
@@ -63,21 +62,6 @@ def available(chapter: str, root: str | Path | None = None) -> list[str]:
     folder = Path(root or machine.data_folder()) / valid_name("chapter", chapter)
     names = (path.parent.name for path in folder.glob(f"*/{PROVENANCE}"))
     return sorted(name for name in names if _NAME.fullmatch(name))  # not what a killed run left
-
-
-def pack_answers(right: np.ndarray) -> list[str]:
-    """Which networks are right on each example, [R, n]: a text an example, two digits for eight."""
-    return [bits.tobytes().hex() for bits in np.packbits(right, axis=0).T]
-
-
-def unpack_answers(texts: Sequence[str], networks: int) -> np.ndarray:
-    """Whether network r is right on example i, bool [R, n], from what `pack_answers` gave."""
-    listed, digits = as_list(texts), 2 * -(-networks // 8)
-    packed = [t for t in listed or () if isinstance(t, str) and re.fullmatch("[0-9a-f]*", t)]
-    if listed is None or [len(text) for text in packed] != [digits] * len(listed):
-        raise ArgumentError("texts", texts, f"a list of texts, each of {digits} hexadecimal digits")
-    packed = np.frombuffer(bytes.fromhex("".join(packed)), np.uint8).reshape(-1, digits // 2)
-    return np.unpackbits(packed, axis=1, count=networks).T == 1
 
 
 def valid_name(what: str, name: object) -> str:

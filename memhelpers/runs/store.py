@@ -9,7 +9,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from memhelpers.errors import ArgumentError
 from memhelpers.runs import files
 
 FORMAT = 3  # part of every key: runs of another format are not found
-_LOCKED = 16  # runs of a unit whose locks are taken: a process may not have many files open
 
 Entry = dict[str, Any]  # a finished run as its file keeps it: `columns`, `rows`, and facts about it
 
@@ -75,8 +74,6 @@ class Store:
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        self.held: dict[str, FileLock] = {}
-        self.locks_work = True
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,40 +108,31 @@ class Store:
             fresh.unlink(missing_ok=True)  # half of it would take what little space there is
             raise
 
-    def lock(self, keys: Iterable[str]) -> bool:
-        """Whether these runs are this sweep's to do; False where another process does one of them.
+    @contextlib.contextmanager
+    def alone(self, sweep: str, seconds: float = math.inf) -> Iterator[None]:
+        """Keeps out other processes with the same sweep; waits for them, so long at most.
 
-        The system gives a lock back whatever ends the process. Only the first of many keys are
-        locked, in order: processes that go through the same list then meet at the same keys. Where
-        locks do not work a warning says so, and sweeps do not heed each other.
+        The system gives the lock back whatever ends the process. Where locks do not work a warning
+        says so, and sweeps do not heed each other.
         """
-        keys = sorted(keys)[:_LOCKED] if self.locks_work else []
-        if not self.held.keys().isdisjoint(keys):  # in another unit, which is under way
-            return False
+        lock = FileLock(self.folder / "locks" / f"{sweep}.lock")
         try:
-            for key in keys:
-                # Held before it is taken: Ctrl-C may come at any time.
-                lock = self.held[key] = FileLock(self.folder / "locks" / f"{key}.lock")
+            with contextlib.suppress(Timeout):
                 lock.acquire(timeout=0)
-                if not isinstance(lock, FileLock):  # a file that would outlive the process
-                    raise NotImplementedError("the folder has none")
+            if not isinstance(lock, FileLock):  # a file that would outlive the process
+                raise NotImplementedError("the folder has none")
+            if not lock.is_locked:
+                warn("another process does this sweep: waiting for its runs")
+                lock.acquire(timeout=-1 if seconds == math.inf else seconds)
         except Timeout:
-            self.release(keys)
-            return False
+            pass  # no time is left to start anything
         except (OSError, NotImplementedError) as error:
-            self.release(keys)
-            self.locks_work = False
             told = "start only one sweep at a time on this store"
             warn(f"locks do not work in {self.folder} ({error}): {told}")
-        return True
-
-    def release(self, keys: Iterable[str]) -> None:
-        """Give locks back; their runs are stored, or this sweep will not do them."""
-        for lock in [self.held.pop(key) for key in list(keys) if key in self.held]:
-            with contextlib.suppress(OSError):
-                if lock.is_locked:
-                    Path(lock.lock_file).unlink(missing_ok=True)
-                    lock.release()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def warn(message: str) -> None:

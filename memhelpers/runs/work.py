@@ -18,9 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from memhelpers.errors import ArgumentError
-from memhelpers.runs.store import Entry, Store, warn
-
-POLL = 0.2  # seconds between looks at what other processes have done
+from memhelpers.runs.store import Store, warn
 
 Run = dict[str, Any]
 # What became of a run: an entry of the store; or, where it raised, `error` and `traceback`; or
@@ -89,7 +87,7 @@ class Work:
     executor: Any  # of `concurrent.futures`, a client of Dask, or None: this process
     store: Store | None  # where finished runs are kept beyond this call
     about: Mapping[str, Any]  # what every run's file tells
-    seconds: float  # until which units are started, as far as they would end by then
+    ends: float  # by the monotonic clock: until then units are started, if they would end by then
 
     def __post_init__(self) -> None:
         if self.executor is not None and not hasattr(self.executor, "submit"):
@@ -97,9 +95,13 @@ class Work:
             raise ArgumentError("executor", self.executor, allowed)
         is_client = hasattr(self.executor, "get_executor")
         self.executor = self.executor.get_executor() if is_client else self.executor or _Here()
-        self.functions = _pack(self.functions, self.executor)
-        self.ends, self.longest = time.monotonic() + self.seconds, 0.0
-        self.done: dict[str, Entry] = {} if self.store is None else self.store.find(self.runs)
+        self.functions, self.longest = _pack(self.functions, self.executor), 0.0
+        found = {} if self.store is None else self.store.find(self.runs)
+        # Where a crash has left only some of the networks that were trained together, all of them
+        # are missing: with others beside them, the rest would differ by rounding.
+        lost = self.runs.keys() - found.keys()
+        whole = {key for key, run in found.items() if lost.isdisjoint(run.get("trained_with", ()))}
+        self.done = {key: run for key, run in found.items() if key in whole}
         self.failed: dict[str, Outcome] = {}
         self.units = deque([key] for key in self.runs if key not in self.done)
         self.looking = True  # for a run that trains
@@ -113,71 +115,38 @@ class Work:
         try:
             while self.units or self.under_way or self.trainings:
                 self._advance()
-        except BaseException as error:
-            ended = [future for future in self.under_way if not future.cancel() and future.done()]
-            for future in ended:
-                if future.exception() is None:
+        except BrokenExecutor as error:
+            told = "a worker process died; finished runs are stored: call again with a new"
+            raise RuntimeError(f"{told} executor ({error})") from error
+        finally:  # as after Ctrl-C, what has ended meanwhile is kept
+            for future in self.under_way:
+                if not future.cancel() and future.done() and future.exception() is None:
                     self._keep(future.result())
-            if isinstance(error, BrokenExecutor):
-                told = "a worker process died; finished runs are stored: call again with a new"
-                raise RuntimeError(f"{told} executor ({error})") from error
-            raise
-        finally:
-            if self.store is not None:
-                self.store.release(self.store.held)
 
     def _advance(self) -> None:
-        """Start what there is room for, and take in what has ended."""
-        here = isinstance(self.executor, _Here)
-        room = 1 if here else _count(self.executor) + 1  # so that no worker waits for us
+        """Start what there is room and time for, and take in what has ended."""
         if self.trainings and not self.under_way:
-            self._stack()
-        while len(self.under_way) < room and not self.trainings and (unit := self._next()):
-            self._start(unit)
-        if self.under_way:
-            for future in wait(self.under_way, return_when="FIRST_COMPLETED")[0]:
-                self._take_in(future)
-        elif self.units:  # other processes do them
-            time.sleep(POLL)
-
-    def _stack(self) -> None:
-        """Make units of all that is left.
-
-        Where a crash has left only some of the runs that were trained together, all of them are
-        a unit once more: with others beside them, the rest would differ by rounding.
-        """
-        left = {key for unit in [self.trainings, *self.units] for key in unit}
-        self.trainings, self.looking = [], False
-        units = dict.fromkeys(tuple(entry.get("trained_with", ())) for entry in self.done.values())
-        torn = [[*unit] for unit in units if left & {*unit} and self.runs.keys() >= {*unit}]
-        left -= {key for unit in torn for key in unit}
-        rest = {key: run for key, run in self.runs.items() if key in left}
-        share = -(-len(self.runs) // _count(self.executor))
-        self.units = deque([*torn, *self.stack(rest, share)])
-
-    def _next(self) -> list[str] | None:
-        """A unit that is ours to do; None where there is none now."""
+            left = {*self.trainings, *(key for unit in self.units for key in unit)}
+            rest = {key: run for key, run in self.runs.items() if key in left}
+            share = -(-len(self.runs) // _count(self.executor))
+            self.units, self.looking = deque(self.stack(rest, share)), False
+            self.trainings = []
         if time.monotonic() + self.longest >= self.ends:
             self.units.clear()
-        for _ in range(len(self.units)):
-            unit = self.units.popleft()
-            if self.store is None:
-                return unit
-            if not self.store.lock(unit):  # another process does it: see later
-                self.units.append(unit)
-                continue
-            self.done |= self.store.find(key for key in unit if key not in self.done)
-            if not self.done.keys() >= {*unit}:  # all of it: what trained together stays together
-                return unit
-            self.store.release(unit)
-        return None
+        here = isinstance(self.executor, _Here)
+        room = 1 if here else _count(self.executor) + 1  # so that no worker waits for us
+        while self.units and len(self.under_way) < room and not self.trainings:
+            self._start(self.units.popleft())
+        ended = wait(self.under_way, return_when="FIRST_COMPLETED")[0] if self.under_way else ()
+        for future in ended:
+            self._take_in(future)
 
     def _start(self, unit: list[str]) -> None:
         arguments = [self.functions, {key: self.runs[key] for key in unit}, self.looking]
         if isinstance(self.executor, _Here):  # progress within the unit, as a part of all
             before, total = len(self.done) + len(self.failed), len(self.runs)
-            new = len({*unit} - self.done.keys())
-            arguments.append(lambda done, of: self.progress(before + new * done / of, total))
+            share = len(unit)
+            arguments.append(lambda done, of: self.progress(before + share * done / of, total))
         self.under_way[self.executor.submit(self.do, *arguments)] = unit
 
     def _take_in(self, future: Future) -> None:
@@ -189,13 +158,9 @@ class Work:
         except Exception as error:  # functions did not arrive, or a worker of Dask died repeatedly
             outcomes = dict.fromkeys(unit, failure(error))
         self._keep(outcomes)
-        if self.store is not None:
-            self.store.release(unit)
 
     def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
         for key, outcome in outcomes.items():
-            if key in self.done:  # and was trained again for the sake of the others
-                continue
             if not outcome:
                 self.trainings.append(key)
             elif "error" in outcome:
