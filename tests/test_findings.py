@@ -839,13 +839,13 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
         (
             sensitive_images_teach_less,
-            {"better** than on a random half": "on the more sensitive half of the images are **"},
+            {"better** than on a random half": "of the images are **5.0 points worse**"},
         ),
         (
             wrong_labels_do_no_harm,
             {
                 "beats a random half, until labels are wrong": "With true labels the sensitive",
-                "what moves the loss most is what is wrong": "With 30 % wrong labels they are **",
+                "what moves the loss most is what is wrong": "they are **1.0 points better**",
                 "the less sensitive half is the better one": "What each end gains on random",
             },
         ),
