@@ -1087,6 +1087,24 @@ def above_null(tables, layer):
     return observed - null
 
 
+def of_kept(tables, noise, score, end="hard", share=0.5):
+    """Mean test accuracy of the networks that kept this end, at equal updates."""
+    rows = tables["accuracy"].to_dict("records")
+    asked = (noise, score, end, share, "updates")
+    keys = ("noise", "score", "end", "share", "reading")
+    found = [row["accuracy"] for row in rows if tuple(row[key] for key in keys) == asked]
+    assert len(found) == len({row["seed"] for row in rows})
+    return sum(found) / len(found)
+
+
+def of_all(tables, noise):
+    return of_kept(tables, noise, "all", share=1)
+
+
+def against_lot(tables, noise, end="hard"):
+    return of_kept(tables, noise, "sensitivity", end) - of_kept(tables, noise, "random")
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1299,6 +1317,19 @@ STATISTICS = {
     "N17.8": lambda t: small_p(t, "randY"),
     "N17.9": lambda t: small_p(t, "randX", strength=t["tests"]["strength"].max()),
     "N17.10": lambda t: above_null(t, "last") - above_null(t, "first"),
+    "R18.1a": lambda t: of_kept(t, 0, "sensitivity") - of_all(t, 0),
+    "R18.1b": lambda t: against_lot(t, 0),
+    "R18.1c": lambda t: of_kept(t, 0, "in class") - of_kept(t, 0, "random"),
+    "R18.2a": lambda t: against_lot(t, 0.1),
+    "R18.2b": lambda t: against_lot(t, 0.3),
+    "R18.2c": lambda t: against_lot(t, 0.3, "easy"),
+    "R18.3a": lambda t: of_kept(t, 0, "forgotten", share=0) - of_all(t, 0),
+    "R18.3b": lambda t: of_kept(t, 0, "forgotten", share=0) - of_kept(t, 0, "as many", share=0),
+    "R18.4": lambda t: (
+        of_kept(t, 0, "random", share=0.9) - of_kept(t, 0, "memorization", "easy", 0.9)
+    ),
+    "R18.5": lambda t: of_kept(t, 0.3, "P(correct)", "easy") - of_all(t, 0.3),
+    "R18.6": lambda t: of_kept(t, 0, "margin", "easy", 0.1) - of_kept(t, 0, "margin", "hard", 0.1),
 }
 
 

@@ -155,6 +155,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "channels": None},
         {"data": FEW, "examples": 80},
     ],
+    "18-throwing-examples-out": [
+        {"hidden": [32]},
+        {"seeds": 2, "noise_levels": [], "shares": [0.2], "momentum": 0.0},
+        {"noise_levels": [0.5], "shares": [], "seen": 0.5, "differentiated": 1, "side": 4},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 80, "evaluated": 10},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -252,6 +260,16 @@ QUICKER: dict[str, dict[str, object]] = {
         "permutations": 20,
         "seeds": 5,
         "untrained": 5,
+    },
+    "18-throwing-examples-out": {
+        "examples": 60,
+        "hidden": [8],
+        "epochs": 2,
+        "passes": 2,
+        "scorers": 10,
+        "differentiated": 1,
+        "evaluations": 2,
+        "seeds": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -415,6 +433,29 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"epochs": 5},
         {"seeds": 0},
         {"untrained": 2.5},
+    ],
+    "18-throwing-examples-out": [
+        {"noise_levels": [0.1, 1.5]},
+        {"noise_levels": 0.1},
+        {"noise_levels": ["many"]},
+        {"shares": [0.0, 0.5]},
+        {"shares": [50]},
+        {"hidden": [64, 0]},
+        {"hidden": [3.5]},
+        {"seen": 0.75},
+        {"scorers": 5},
+        {"differentiated": 0},
+        {"examples": 9},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"passes": 0},
+        {"step": 0},
+        {"learning_rate": -0.1},
+        {"momentum": 2},
+        {"evaluated": 0},
+        {"evaluations": 0},
+        {"seeds": 1},
+        {"side": 3, "data": VECTORS},
     ],
 }
 

@@ -288,6 +288,14 @@ def _on_nearby_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "observed")
 
 
+def _most_sensitive(tables: Tables) -> pd.DataFrame:
+    """Test accuracy by the share kept of the most sensitive images: true labels, and most wrong."""
+    rows = tables["accuracy"].query("score == 'sensitivity' and end == 'hard'")
+    rows = rows[(rows["reading"] == "updates") & rows["noise"].isin([0, rows["noise"].max()])]
+    condition = (rows["noise"] == 0).map({True: "real", False: "randY"})
+    return _mean(rows.assign(condition=condition), "share", "accuracy")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -329,4 +337,6 @@ ENTRIES = {
            "training accuracy of LSTM by epoch, sequences", _sequences, True),
     "17": ("Can a network learn from pure noise, and which test could tell?",
            "score near the training images by epoch", _on_nearby_images, False),
+    "18": ("Can examples be thrown out by how much the loss depends on them?",
+           "accuracy by share kept, most sensitive first", _most_sensitive, False),
 }  # fmt: skip
