@@ -586,6 +586,38 @@ GAINED = {
 }
 
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
+# Chapter 19
+
+
+def exchanged(tables: Tables, table: str, column: str, one: str, two: str) -> Tables:
+    """The same tables in which two names of a column have each other's values."""
+    rows = tables[table]
+    return {**tables, table: rows.assign(**{column: rows[column].replace({one: two, two: one})})}
+
+
+def forgetting_finds_more_than_the_margin(tables: Tables) -> Tables:
+    return exchanged(tables, "areas", "score", "AUM", "forgetting")
+
+
+def memorization_finds_more_than_the_c_score(tables: Tables) -> Tables:
+    return exchanged(tables, "areas", "score", "C-score", "memorization")
+
+
+def the_memorized_are_hit_least(tables: Tables) -> Tables:
+    return exchanged(tables, "hits", "whom", "most memorized tenth", "all examples")
+
+
+def memorization_is_steadier(tables: Tables) -> Tables:
+    return exchanged(tables, "repeats", "score", "AUM", "memorization")
+
+
+def the_sum_tells_memorization(tables: Tables) -> Tables:
+    """What the final loss shares with other scores stands under the cumulative loss."""
+    names = {"cumulative loss": "final loss", "final loss": "cumulative loss"}
+    rows = tables["agreement"].replace({"score": names, "other": names})
+    return {**tables, "agreement": rows}
+
+
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
         (random_labels_are_not_fitted, FITTED | EXACT),
@@ -796,6 +828,30 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             p_is_ten_times_too_small,
             {"Without training p is small as often": "How often p is at most u, without"},
+        ),
+    ],
+    "19-difficulty-scores": [
+        (
+            forgetting_finds_more_than_the_margin,
+            {
+                "The area under the margin finds wrong labels": "Which score finds wrong labels",
+            },
+        ),
+        (
+            memorization_finds_more_than_the_c_score,
+            {"What is memorized is another question": "their AUROC differs by"},
+        ),
+        (
+            the_memorized_are_hit_least,
+            {"Membership shows most where": "Members hit, by attack and group"},
+        ),
+        (
+            memorization_is_steadier,
+            {"AUM is steadier than memorization": "How much two budgets agree, by score"},
+        ),
+        (
+            the_sum_tells_memorization,
+            {"The final loss tells memorization": "The cumulative loss tells memorization"},
         ),
     ],
 }

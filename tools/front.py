@@ -288,6 +288,13 @@ def _on_nearby_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "observed")
 
 
+def _members_hit(tables: Tables) -> pd.DataFrame:
+    """Members that the likelihood-ratio attack hits, of all and of those with wrong labels."""
+    names = {"all examples": "real", "wrong labels": "randY"}
+    rows = tables["hits"].query("attack == 'LiRA' and whom in @names and level > 0")
+    return _mean(rows.assign(condition=rows["whom"].map(names)), "level", "hit")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -329,4 +336,6 @@ ENTRIES = {
            "training accuracy of LSTM by epoch, sequences", _sequences, True),
     "17": ("Can a network learn from pure noise, and which test could tell?",
            "score near the training images by epoch", _on_nearby_images, False),
+    "19": ("Which of ten scores finds wrong labels, and which tells what is memorized?",
+           "members given away, by share of wrong labels", _members_hit, False),
 }  # fmt: skip
