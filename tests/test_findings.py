@@ -611,10 +611,14 @@ def memorization_is_steadier(tables: Tables) -> Tables:
     return exchanged(tables, "repeats", "score", "AUM", "memorization")
 
 
-def the_sum_tells_memorization(tables: Tables) -> Tables:
-    """What the final loss shares with other scores stands under the cumulative loss."""
-    names = {"cumulative loss": "final loss", "final loss": "cumulative loss"}
-    rows = tables["agreement"].replace({"score": names, "other": names})
+def sum_and_end_tell_the_same(tables: Tables) -> Tables:
+    """Each time the one or the other agrees a little better with memorization."""
+    rows = tables["agreement"].copy()
+    losses = rows["other"].isin(["cumulative loss", "final loss"])
+    ends = losses & (rows["score"] == "memorization")
+    assert ends.sum() == 2 * rows["seed"].nunique()
+    last = rows["other"] == "final loss"
+    rows.loc[ends, "rho"] = 0.7 + 0.01 * ((rows["seed"] % 2 == 0) == last)
     return {**tables, "agreement": rows}
 
 
@@ -850,8 +854,8 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {"AUM is steadier than memorization": "How much two budgets agree, by score"},
         ),
         (
-            the_sum_tells_memorization,
-            {"The final loss tells memorization": "The cumulative loss tells memorization"},
+            sum_and_end_tell_the_same,
+            {"The cumulative loss tells memorization": "What stands in for memorization: "},
         ),
     ],
 }
