@@ -1105,6 +1105,39 @@ def against_lot(tables, noise, end="hard"):
     return of_kept(tables, noise, "sensitivity", end) - of_kept(tables, noise, "random")
 
 
+# Chapter 19: `areas` has one row a repetition, share of wrong labels and score; `agreement` one a
+# repetition and pair of scores, `repeats` one a pair of budgets, `hits` one a group and attack.
+
+
+def auroc_19(tables, score, level):
+    rows = tables["areas"]
+    rows = rows[(rows["score"] == score) & np.isclose(rows["level"], level)]
+    assert rows["seed"].is_unique
+    return rows["auroc"].sum() / len(rows)
+
+
+def with_memorization(tables, score):
+    return correlation_19(tables, {score, "memorization"})
+
+
+def correlation_19(tables, pair):
+    found = [r.rho for r in tables["agreement"].itertuples() if {r.score, r.other} == pair]
+    assert len(found) == tables["agreement"]["seed"].nunique()
+    return sum(found) / len(found)
+
+
+def second_time(tables, score):
+    found = [r.rho for r in tables["repeats"].itertuples() if (r.score, r.budgets) == (score, 1)]
+    return sum(found) / len(found)
+
+
+def members_hit(tables, attack, whom):
+    rows = tables["hits"]
+    rows = rows[(rows["attack"] == attack) & (rows["whom"] == whom) & (rows["level"] == 0.0)]
+    assert rows["seed"].is_unique
+    return rows["hit"].sum() / len(rows)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1330,6 +1363,34 @@ STATISTICS = {
     ),
     "R18.5": lambda t: of_kept(t, 0.3, "P(correct)", "easy") - of_all(t, 0.3),
     "R18.6": lambda t: of_kept(t, 0, "margin", "easy", 0.1) - of_kept(t, 0, "margin", "hard", 0.1),
+    "E19.1a": lambda t: auroc_19(t, "AUM", 0.2),
+    "E19.1b": lambda t: auroc_19(t, "AUM", 0.4),
+    "E19.2a": lambda t: auroc_19(t, "forgetting", 0.2),
+    "E19.2b": lambda t: auroc_19(t, "AUM", 0.4) - auroc_19(t, "forgetting", 0.4),
+    "E19.3": lambda t: auroc_19(t, "C-score", 0.1) - auroc_19(t, "memorization", 0.1),
+    "E19.4": lambda t: auroc_19(t, "C-score", 0.4) - auroc_19(t, "AUM", 0.4),
+    "E19.5": lambda t: auroc_19(t, "cumulative loss", 0.05),
+    "E19.6": lambda t: auroc_19(t, "curvature", 0.05),
+    "E19.7": lambda t: auroc_19(t, "prediction depth", 0.2),
+    "E19.8": lambda t: auroc_19(t, "loss sensitivity", 0.1),
+    "E19.9a": lambda t: (
+        with_memorization(t, "cumulative loss") - with_memorization(t, "final loss")
+    ),
+    "E19.9b": lambda t: (
+        with_memorization(t, "cumulative loss") - with_memorization(t, "forgetting")
+    ),
+    "E19.9c": lambda t: (
+        with_memorization(t, "loss sensitivity") - with_memorization(t, "curvature")
+    ),
+    "E19.10": lambda t: correlation_19(t, {"EL2N", "forgetting"}),
+    "E19.11": lambda t: second_time(t, "AUM") - second_time(t, "memorization"),
+    "E19.12a": lambda t: members_hit(t, "LiRA", "all examples"),
+    "E19.12b": lambda t: (
+        members_hit(t, "LiRA", "all examples") - members_hit(t, "loss threshold", "all examples")
+    ),
+    "E19.12c": lambda t: (
+        members_hit(t, "LiRA", "most memorized tenth") - members_hit(t, "LiRA", "all examples")
+    ),
 }
 
 

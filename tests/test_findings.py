@@ -623,6 +623,42 @@ GAINED = {
 }
 
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
+# Chapter 19
+
+
+def exchanged(tables: Tables, table: str, column: str, one: str, two: str) -> Tables:
+    """The same tables in which two names of a column have each other's values."""
+    rows = tables[table]
+    return {**tables, table: rows.assign(**{column: rows[column].replace({one: two, two: one})})}
+
+
+def forgetting_finds_more_than_the_margin(tables: Tables) -> Tables:
+    return exchanged(tables, "areas", "score", "AUM", "forgetting")
+
+
+def memorization_finds_more_than_the_c_score(tables: Tables) -> Tables:
+    return exchanged(tables, "areas", "score", "C-score", "memorization")
+
+
+def the_memorized_are_hit_least(tables: Tables) -> Tables:
+    return exchanged(tables, "hits", "whom", "most memorized tenth", "all examples")
+
+
+def memorization_is_steadier(tables: Tables) -> Tables:
+    return exchanged(tables, "repeats", "score", "AUM", "memorization")
+
+
+def sum_and_end_tell_the_same(tables: Tables) -> Tables:
+    """Each time the one or the other agrees a little better with memorization."""
+    rows = tables["agreement"].copy()
+    losses = rows["other"].isin(["cumulative loss", "final loss"])
+    ends = losses & (rows["score"] == "memorization")
+    assert ends.sum() == 2 * rows["seed"].nunique()
+    last = rows["other"] == "final loss"
+    rows.loc[ends, "rho"] = 0.7 + 0.01 * ((rows["seed"] % 2 == 0) == last)
+    return {**tables, "agreement": rows}
+
+
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
         (random_labels_are_not_fitted, FITTED | EXACT),
@@ -858,6 +894,30 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             ranks_within_class_teach_less,
             {"half against a random half, under each": "wins depends on the reading"},
+        ),
+    ],
+    "19-difficulty-scores": [
+        (
+            forgetting_finds_more_than_the_margin,
+            {
+                "The area under the margin finds wrong labels": "Which score finds wrong labels",
+            },
+        ),
+        (
+            memorization_finds_more_than_the_c_score,
+            {"What is memorized is another question": "C-score minus memorization: "},
+        ),
+        (
+            the_memorized_are_hit_least,
+            {"Membership shows most where": "Members hit, by attack and group"},
+        ),
+        (
+            memorization_is_steadier,
+            {"AUM is steadier than memorization": "How much two budgets agree, by score"},
+        ),
+        (
+            sum_and_end_tell_the_same,
+            {"The cumulative loss tells memorization": "What stands in for memorization: "},
         ),
     ],
 }

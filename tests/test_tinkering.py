@@ -163,6 +163,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "examples": 80, "evaluated": 10},
     ],
+    "19-difficulty-scores": [
+        {"hidden": [16, 8]},
+        {"share": 0.7, "members": 20, "repetitions": 2, "noise_levels": [0.3]},
+        {"momentum": 0.0, "looks": 3, "neighbours": 3, "learning_rate": 0.05},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS},
+        {"data": FEW, "batch_size": 10},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -270,6 +278,15 @@ QUICKER: dict[str, dict[str, object]] = {
         "differentiated": 1,
         "evaluations": 2,
         "seeds": 5,
+    },
+    "19-difficulty-scores": {
+        "examples": 60,
+        "hidden": [16],
+        "epochs": 4,
+        "early": 1,
+        "looks": 2,
+        "noise_levels": [0.05, 0.4],
+        "repetitions": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -456,6 +473,25 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"evaluations": 0},
         {"seeds": 1},
         {"side": 3, "data": VECTORS},
+    ],
+    "19-difficulty-scores": [
+        {"noise_levels": [0.2, 1.2]},
+        {"noise_levels": [0, 0.2]},
+        {"noise_levels": ["many"]},
+        {"members": 15},
+        {"share": 0.9},
+        {"share": 0.25},
+        {"repetitions": 0},
+        {"early": 0},
+        {"early": 1000},
+        {"looks": 0},
+        {"step": 0},
+        {"neighbours": 500},
+        {"hidden": []},
+        {"hidden": [64, 0]},
+        {"patches": 0},
+        {"plain_rate": -1},
+        {"natural": None, "published": "scores.npz"},
     ],
 }
 

@@ -296,6 +296,13 @@ def _most_sensitive(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=condition), "share", "accuracy")
 
 
+def _members_hit(tables: Tables) -> pd.DataFrame:
+    """Members that the likelihood-ratio attack hits, of all and of those with wrong labels."""
+    names = {"all examples": "real", "wrong labels": "randY"}
+    rows = tables["hits"].query("attack == 'LiRA' and whom in @names and level > 0")
+    return _mean(rows.assign(condition=rows["whom"].map(names)), "level", "hit")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -339,4 +346,6 @@ ENTRIES = {
            "score near the training images by epoch", _on_nearby_images, False),
     "18": ("Can examples be thrown out by how much the loss depends on them?",
            "accuracy by share kept, most sensitive first", _most_sensitive, False),
+    "19": ("Which of ten scores finds wrong labels, and which tells what is memorized?",
+           "members given away, by share of wrong labels", _members_hit, False),
 }  # fmt: skip
