@@ -288,6 +288,14 @@ def _on_nearby_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "observed")
 
 
+def _right_and_wrong(tables: Tables) -> pd.DataFrame:
+    """Accuracy of the MLP on the two kinds of labels, after each checkpoint."""
+    rows = tables["course"].query("network == 'MLP' and labels == 'noisy' and epoch > 0")
+    names = {"right": "real", "wrong": "randY"}
+    parts = [_mean(rows.assign(condition=name), "epoch", key) for key, name in names.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -329,4 +337,6 @@ ENTRIES = {
            "training accuracy of LSTM by epoch, sequences", _sequences, True),
     "17": ("Can a network learn from pure noise, and which test could tell?",
            "score near the training images by epoch", _on_nearby_images, False),
+    "20": ("In which layers, and in how many units, are wrong labels kept?",
+           "accuracy on right and wrong labels by epoch (log)", _right_and_wrong, True),
 }  # fmt: skip
