@@ -1087,7 +1087,7 @@ def above_null(tables, layer):
     return observed - null
 
 
-# Chapter 20: the table `rewinds` has one row for each set of layers, whose code is a sum of 2^layer.
+# Chapter 20: in `rewinds` one row for each set of layers, whose code is a sum of 2^layer.
 
 
 def rewound(t, layers, column="wrong", network="MLP", to="validation peak"):
