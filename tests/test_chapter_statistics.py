@@ -1138,6 +1138,73 @@ def members_hit(tables, attack, whom):
     return rows["hit"].sum() / len(rows)
 
 
+# Chapter 20: in `rewinds` one row for each set of layers, whose code is a sum of 2^layer.
+
+
+def rewound(t, layers, column="wrong", network="MLP", to="validation peak"):
+    where = {"network": network, "labels": "noisy", "to": to, "code": sum(2**k for k in layers)}
+    return by_seed(t["rewinds"], column, **where)
+
+
+def layers_20(t, network="MLP"):
+    """All layers, the first half and the last half, counted from 0."""
+    every = list(range(t["moved"].query("network == @network")["layer"].nunique()))
+    return every, every[: len(every) // 2], every[::-1][: len(every) // 2]
+
+
+def rewound_halves(t, column, network="MLP"):
+    """First half rewound minus last half rewound."""
+    _, first, last = layers_20(t, network)
+    return np.mean(rewound(t, first, column, network) - rewound(t, last, column, network))
+
+
+def most_restored(t):
+    every, _, last = layers_20(t)
+    both = rewound(t, [], "test") + rewound(t, every, "test")
+    return np.mean(rewound(t, last, "test") - both / 2)
+
+
+def one_layer_first_minus_last(t):
+    _, first, last = layers_20(t)
+    alone = [np.mean([rewound(t, [k]) for k in layers]) for layers in (first, last)]
+    return alone[0] - alone[1]
+
+
+def shapley_last_minus_first(t):
+    """The mean over all orders of rewinding, written out."""
+    every, first, last = layers_20(t)
+    kept = {sum(2**k for k in s): rewound(t, s).mean()
+            for n in range(len(every) + 1) for s in itertools.combinations(every, n)}  # fmt: skip
+    gained = dict.fromkeys(every, 0.0)
+    orders = list(itertools.permutations(every))
+    for order in orders:
+        before = 0
+        for layer in order:
+            gained[layer] += (kept[before] - kept[before + 2**layer]) / len(orders)
+            before += 2**layer
+    return sum(gained[k] for k in last) - sum(gained[k] for k in first)
+
+
+def forgets_more(t):
+    _, first, _ = layers_20(t)
+    fall = {c: rewound(t, [], c) - rewound(t, first, c) for c in ("wrong", "right")}
+    return np.mean(fall["wrong"] - fall["right"])
+
+
+def after_random_move(t):
+    _, first, _ = layers_20(t)
+    return np.mean(rewound(t, first, to="random move") - rewound(t, first))
+
+
+def units_20(t, kind, column, over=np.mean):
+    rows = t["units"][(t["units"]["network"] == "MLP") & (t["units"]["kind"] == kind)]
+    return np.mean([over(one[column].to_numpy()) for _, one in rows.groupby("seed")])
+
+
+def more_units(t, kind):
+    return units_20(t, kind, "zeroed", np.median) - units_20(t, "wrong", "zeroed", np.median)
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1391,6 +1458,22 @@ STATISTICS = {
     "E19.12c": lambda t: (
         members_hit(t, "LiRA", "most memorized tenth") - members_hit(t, "LiRA", "all examples")
     ),
+    "L20.1": lambda t: np.mean(rewound(t, []) - rewound(t, layers_20(t)[0])),
+    "L20.2a": most_restored,
+    "L20.2b": lambda t: -rewound_halves(t, "test"),
+    "L20.2c": lambda t: rewound_halves(t, "wrong"),
+    "L20.2d": one_layer_first_minus_last,
+    "L20.2e": shapley_last_minus_first,
+    "L20.3a": lambda t: -rewound_halves(t, "test", "CNN"),
+    "L20.3b": lambda t: rewound_halves(t, "wrong", "CNN"),
+    "L20.4a": forgets_more,
+    "L20.4b": after_random_move,
+    "L20.4c": lambda t: np.mean([rewound(t, [k]) for k in layers_20(t)[0]]),
+    "L20.5a": lambda t: more_units(t, "right"),
+    "L20.5b": lambda t: more_units(t, "matched"),
+    "L20.5c": lambda t: units_20(t, "wrong", "zeroed", np.median),
+    "L20.5d": lambda t: units_20(t, "wrong", "lost"),
+    "L20.6": lambda t: units_20(t, "wrong", "place") - units_20(t, "matched", "place"),
 }
 
 

@@ -659,6 +659,37 @@ def sum_and_end_tell_the_same(tables: Tables) -> Tables:
     return {**tables, "agreement": rows}
 
 
+# Chapter 20
+
+
+def with_codes(tables: Tables, change: Callable[[int, int], int]) -> Tables:
+    """The sets of layers under other codes, given code and number of layers."""
+    rows = tables["rewinds"].copy()
+    depth = rows.groupby("network")["count"].transform("max")
+    rows["code"] = [change(code, n) for code, n in zip(rows["code"], depth, strict=True)]
+    return {**tables, "rewinds": rows}
+
+
+def the_last_layers_hold_them(tables: Tables) -> Tables:
+    """The layers count from the other end."""
+    return with_codes(tables, lambda code, n: int(f"{code:0{n}b}"[::-1], 2))
+
+
+def wrong_labels_are_known_at_the_peak(tables: Tables) -> Tables:
+    rows = tables["rewinds"]
+    return {**tables, "rewinds": rows.assign(wrong=rows["wrong"].clip(lower=0.95))}
+
+
+def a_random_move_forgets_as_much(tables: Tables) -> Tables:
+    rows = tables["rewinds"].copy()
+    rows.loc[rows["to"] == "random move", "wrong"] = 0.0
+    return {**tables, "rewinds": rows}
+
+
+def a_label_hangs_on_many_units(tables: Tables) -> Tables:
+    return {**tables, "units": tables["units"].assign(zeroed=20)}
+
+
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
         (random_labels_are_not_fitted, FITTED | EXACT),
@@ -918,6 +949,30 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             sum_and_end_tell_the_same,
             {"The cumulative loss tells memorization": "What stands in for memorization: "},
+        ),
+    ],
+    "20-where-memorization-sits": [
+        (
+            the_last_layers_hold_them,
+            {
+                "In the MLP the first layers hold more": "In the MLP the last layers hold more",
+                "The first half holds more of the": "The last half holds more of the wrong",
+            },
+        ),
+        (
+            wrong_labels_are_known_at_the_peak,
+            {
+                "Most wrong labels are learned after": "Accuracy on right labels, wrong labels and",
+                "In the MLP the first layers hold more": "What is left of wrong labels as layers",
+            },
+        ),
+        (
+            a_random_move_forgets_as_much,
+            {"the first half forgets more than a random": "Rewinding against a random move"},
+        ),
+        (
+            a_label_hangs_on_many_units,
+            {"Zeroing a few units, or one, flips": "How many units have to go until the"},
         ),
     ],
 }

@@ -98,6 +98,7 @@ def test_the_book_s_plan_sets_parameters_that_its_chapters_have():
     cnns |= {"patterns first", "patterns first, CIFAR-10", "loss trajectories"}  # besides MLPs
     cnns |= {"persistent hidden states"}  # recurrent networks
     cnns |= {"regularizers", "learning against memorizing"}
+    cnns |= {"where memorization sits"}
     assert {about for about, flops in counted.items() if flops is None} == cnns
     assert min(flops for flops in counted.values() if flops is not None) > 0
     assert len({e.record() + e.chapter for e in planned}) == len(planned)

@@ -171,6 +171,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS},
         {"data": FEW, "batch_size": 10},
     ],
+    "20-where-memorization-sits": [
+        {"hidden": [32, 16, 8]},
+        {"seeds": 2, "noise": 0.6, "momentum": 0.5},
+        {"asked": 3, "most": 2, "checkpoints": 5},
+        {"data": OWN, "examples": 90},
+        {"data": VECTORS, "channels": None, "examples": 100},
+        {"data": FEW, "hidden": [24, 24]},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -287,6 +295,17 @@ QUICKER: dict[str, dict[str, object]] = {
         "looks": 2,
         "noise_levels": [0.05, 0.4],
         "repetitions": 5,
+    },
+    "20-where-memorization-sits": {
+        "examples": 60,
+        "hidden": [24, 24, 24],
+        "channels": 4,
+        "epochs": 40,
+        "checkpoints": 8,
+        "batch_size": 10,
+        "asked": 4,
+        "most": 5,
+        "seeds": 5,
     },
 }
 # Chapter -> values that its parameters cannot have, each a mistake in the parameter named first.
@@ -492,6 +511,23 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"patches": 0},
         {"plain_rate": -1},
         {"natural": None, "published": "scores.npz"},
+    ],
+    "20-where-memorization-sits": [
+        {"channels": 4, "data": VECTORS},
+        {"channels": 0},
+        {"noise": 0},
+        {"noise": 1.0},
+        {"noise": 1.2},
+        {"noise": 0.001},
+        {"hidden": [64]},
+        {"hidden": [64] * 7},
+        {"hidden": [64, 2.5]},
+        {"epochs": 2},
+        {"checkpoints": 2},
+        {"asked": 0},
+        {"most": 0},
+        {"examples": 5},
+        {"seeds": 0},
     ],
 }
 

@@ -303,6 +303,14 @@ def _members_hit(tables: Tables) -> pd.DataFrame:
     return _mean(rows.assign(condition=rows["whom"].map(names)), "level", "hit")
 
 
+def _right_and_wrong(tables: Tables) -> pd.DataFrame:
+    """Accuracy of the MLP on the two kinds of labels, after each checkpoint."""
+    rows = tables["course"].query("network == 'MLP' and labels == 'noisy' and epoch > 0")
+    names = {"right": "real", "wrong": "randY"}
+    parts = [_mean(rows.assign(condition=name), "epoch", key) for key, name in names.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -348,4 +356,6 @@ ENTRIES = {
            "accuracy by share kept, most sensitive first", _most_sensitive, False),
     "19": ("Which of ten scores finds wrong labels, and which tells what is memorized?",
            "members given away, by share of wrong labels", _members_hit, False),
+    "20": ("In which layers, and in how many units, are wrong labels kept?",
+           "accuracy on right and wrong labels by epoch (log)", _right_and_wrong, True),
 }  # fmt: skip
