@@ -39,6 +39,7 @@ from memhelpers.scores import BLOCK
 from memhelpers.training import History, fit
 
 HIDDEN = 128  # units of the network where the reader brings none
+CURVATURE = 3.2  # its learning rate times its inputs, at most: as many inputs, so steep the loss
 TRAINING = {  # short and with a strong penalty, so that wrong labels are not learned by heart
     "epochs": 10,
     "batch_size": 32,
@@ -231,9 +232,10 @@ def audit(
         device: where to train; by default a GPU where there is one.
         progress: called with (networks done, networks in all); by default a bar with time left.
         training: of `fit`: `epochs`, `batch_size`, `learning_rate`, `momentum`, `weight_decay`,
-            `init`, `precision`. The defaults keep wrong labels from being learned by heart. How
-            much your own network memorizes, and whose membership it gives away, is what comes out
-            with its template and its training.
+            `init`, `precision`. The defaults keep wrong labels from being learned by heart; the
+            learning rate is .05, and of the default network at most 3.2 / inputs. How much your own
+            network memorizes, and whose membership it gives away, is what comes out with its
+            template and its training.
 
     Raises:
         ArgumentError: an argument, or something in the data, is outside what is allowed; nothing
@@ -256,22 +258,29 @@ def audit(
         x, y, named["classes"] = x.train.x.cpu(), x.train.y.cpu(), x.classes
     found = tables.examples(x, y, **named)
     data = _dataset(found).to(machine.device() if device is None else device)
-    network = mlp(data.shape, [HIDDEN], data.n_classes) if network is None else network
+    settings = {**TRAINING, **training}
+    if network is None:
+        network = mlp(data.shape, [HIDDEN], data.n_classes)
+        highest = CURVATURE / math.prod(data.shape)
+        settings["learning_rate"] = training.get(
+            "learning_rate", min(TRAINING["learning_rate"], highest)
+        )
     check_template(network, data.shape, data.n_classes)
     inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
-    settings, walk = {**TRAINING, **training}, fingerprint.Walk()
-    layers = fingerprint.architecture(network, walk)
-    determined_by = {
-        "format": FORMAT,
-        "data": fingerprint.digest(data.fingerprint, *data.classes),
-        "network": fingerprint.digest(*map(str, layers)),
-        "share": share,
-        "seed": seed,
-        **settings,
-    }
-    kept = _Kept(store, determined_by)
-    progress = progress or machine.progress("audit", already=BLOCK * len(kept.blocks(networks)))
-    blocks = _train(data, network, inside, seed, settings, kept, seconds, progress)
+    job = _Job(data, network, inside, seed, settings)
+    kept = _Kept(store, {"share": share, **job.determined_by()})
+    blocks = kept.blocks(networks // BLOCK)
+    progress = progress or machine.progress("audit", already=BLOCK * len(blocks))
+    started, before, at_once = time.monotonic(), len(blocks), job.blocks_at_once()
+    while BLOCK * len(blocks) < networks:
+        took, done = time.monotonic() - started, len(blocks) - before
+        if done and took * (1 + at_once / done) > seconds:
+            break
+        first = BLOCK * len(blocks)
+        some = range(first, min(networks, first + BLOCK * at_once))
+        for block in job.train(some, progress):
+            kept.put(len(blocks), block)
+            blocks.append(block)
     return _joined(found, data, inside[: BLOCK * len(blocks)].numpy(), blocks)
 
 
@@ -281,82 +290,84 @@ def _dataset(found: tables.Examples) -> Dataset:
     return Dataset("own examples", train, none, none, found.classes, "mean 0, deviation 1")
 
 
-def _train(
-    data: Dataset,
-    network: nn.Module,
-    inside: Tensor,
-    seed: int,
-    settings: dict[str, Any],
-    kept: "_Kept",
-    seconds: float,
-    progress: Callable[[float, float], None],
-) -> list[Block]:
-    """The blocks of ten networks that are there, and those for which there is time."""
-    total = len(inside) // BLOCK
-    blocks, started = kept.blocks(total), time.monotonic()
-    before, at_once = len(blocks), _blocks_at_once(network, data, settings)
-    while len(blocks) < total:
-        took = time.monotonic() - started
-        if len(blocks) > before and took * (1 + at_once / (len(blocks) - before)) > seconds:
-            break
-        some = slice(BLOCK * len(blocks), BLOCK * min(total, len(blocks) + at_once))
-        masks = inside[some]
+@dataclass(frozen=True)
+class _Job:
+    """What is to be trained."""
+
+    data: Dataset
+    network: nn.Module
+    inside: Tensor
+    seed: int
+    settings: dict[str, Any]
+
+    def determined_by(self) -> dict[str, Any]:
+        """What the networks depend on, as JSON keeps it."""
+        layers = fingerprint.architecture(self.network, fingerprint.Walk())
+        return {
+            "format": FORMAT,
+            "data": fingerprint.digest(self.data.fingerprint, *self.data.classes),
+            "network": fingerprint.digest(*map(str, layers)),
+            "seed": self.seed,
+            **self.settings,
+        }
+
+    def blocks_at_once(self) -> int:
+        """As many as fill the processor."""
+        size, precision, device = (
+            self.settings["batch_size"],
+            self.settings["precision"],
+            self.data.device,
+        )
+        each = packing.networks_per_pass(self.network, self.data.shape, size, device, precision)
+        return -(-each * packing.passes_side_by_side(device) // BLOCK)
+
+    def train(self, some: range, progress: Callable[[float, float], None]) -> list[Block]:
+        """Train some of the networks, and ask them all about all examples."""
         history = fit(
-            network,
-            data,
-            seeds=range(SEEDS * seed + some.start, SEEDS * seed + some.stop),
-            subsets=list(masks),
+            self.network,
+            self.data,
+            seeds=[SEEDS * self.seed + k for k in some],
+            subsets=list(self.inside[some.start : some.stop]),
             evaluate=(),
             record=["correct", "margin"],
-            progress=_within(progress, some, len(inside)),
-            **settings,
+            progress=lambda d, of: progress(some.start + len(some) * d / of, len(self.inside)),
+            **self.settings,
         )
-        for start in range(0, len(masks), BLOCK):
-            block = _block(history, data, slice(start, start + BLOCK), masks.numpy())
-            kept.put(len(blocks), block)
-            blocks.append(block)
-    return blocks
+        firsts = range(0, len(some), BLOCK)
+        return [self._block(history, slice(k, k + BLOCK), some.start + k) for k in firsts]
 
+    def _block(self, history: History, members: slice, first: int) -> Block:
+        """What ten networks said: of each about each example, and sums over those in or out."""
+        inside, labels = self.inside[first : first + BLOCK].numpy(), self.data.train.y.cpu()
+        logits = [self._logits(history, member) for member in range(members.start, members.stop)]
+        right = [(one.argmax(1) == labels).numpy() for one in logits]
+        log_odds = [_log_odds(one, labels).numpy().astype(np.float16) for one in logits]
+        p = [one.softmax(1).numpy() for one in logits]
+        held_out = sum(np.where(seen[:, None], 0, q) for seen, q in zip(inside, p, strict=True))
+        correct, margin = (getattr(history.trajectories, k)[members] for k in ("correct", "margin"))
+        events = scores.forgetting_events(correct)
+        course = {
+            "difficulty": (correct == 0).mean(1),
+            "forgetting": np.where(np.isinf(events), correct.shape[1], events),
+            "margin_area": scores.area_under_margin(margin),
+        }
+        sums = {name: np.where(inside, values, 0).sum(0) for name, values in course.items()}
+        told = {"right": np.stack(right), "log_odds": np.stack(log_odds), "held_out": held_out}
+        return told | sums
 
-def _within(
-    progress: Callable[[float, float], None], some: slice, total: int
-) -> Callable[[float, float], None]:
-    """The progress of some networks as a part of all."""
-    return lambda done, of: progress(some.start + (some.stop - some.start) * done / of, total)
-
-
-def _blocks_at_once(network: nn.Module, data: Dataset, settings: dict[str, Any]) -> int:
-    """As many blocks as fill the processor."""
-    size, precision = settings["batch_size"], settings["precision"]
-    each = packing.networks_per_pass(network, data.shape, size, data.device, precision)
-    return -(-each * packing.passes_side_by_side(data.device) // BLOCK)
-
-
-def _block(history: History, data: Dataset, members: slice, masks: np.ndarray) -> Block:
-    """What ten networks said: of each about each example, and sums over those inside or outside."""
-    inside, n = masks[members], len(data.train)
-    right, log_odds = np.empty((BLOCK, n), bool), np.empty((BLOCK, n), np.float16)
-    held_out = np.zeros((n, data.n_classes), np.float32)
-    for row, member in enumerate(range(members.start, members.stop)):
+    def _logits(self, history: History, member: int) -> Tensor:
         one = history.ensemble.select(torch.tensor([member]))
-        logits = predict(one, data.train.x)[0].double().cpu()
+        logits = predict(one, self.data.train.x)[0].float().cpu()
         if not logits.isfinite().all():
             rate = history.members["learning_rate"][member]
             raise ArgumentError("learning_rate", rate, "a lower one: a network has diverged")
-        own = logits.gather(1, data.train.y.cpu()[:, None])[:, 0]
-        right[row] = (logits.argmax(1) == data.train.y.cpu()).numpy()
-        others = logits.scatter(1, data.train.y.cpu()[:, None], -torch.inf).logsumexp(1)
-        log_odds[row] = (own - others).clamp(-60_000, 60_000).numpy()
-        held_out += np.where(inside[row], 0, logits.softmax(1).T.numpy()).T
-    correct, margin = (getattr(history.trajectories, k)[members] for k in ("correct", "margin"))
-    events = scores.forgetting_events(correct)
-    course = {
-        "difficulty": (correct == 0).mean(1),
-        "forgetting": np.where(np.isinf(events), correct.shape[1], events),
-        "margin_area": scores.area_under_margin(margin),
-    }
-    sums = {name: np.where(inside, values, 0).sum(0) for name, values in course.items()}
-    return {"right": right, "log_odds": log_odds, "held_out": held_out, **sums}
+        return logits
+
+
+def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """The log odds of the label, log p - log (1 - p), [n], as far as float16 reaches."""
+    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+    return (logits.gather(1, labels[:, None])[:, 0] - others).clamp(-60_000, 60_000)
 
 
 def _joined(

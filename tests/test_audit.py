@@ -158,7 +158,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(tmp_path, monkeypatch):
         if done > 25:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("memhelpers.audit._blocks_at_once", lambda *rest: 1)
+    monkeypatch.setattr("memhelpers.audit._Job.blocks_at_once", lambda job: 1)
     with pytest.raises(KeyboardInterrupt):
         audit(**small(networks=40, store=tmp_path / "store", progress=stop))
     assert len(list((tmp_path / "store").glob("*.npz"))) == 2
@@ -204,7 +204,7 @@ def test_a_damaged_file_is_trained_again_with_a_warning(tmp_path):
 
 
 def test_it_stops_in_time_with_what_it_has(monkeypatch):
-    monkeypatch.setattr("memhelpers.audit._blocks_at_once", lambda *rest: 1)
+    monkeypatch.setattr("memhelpers.audit._Job.blocks_at_once", lambda job: 1)
     found = audit(**small(networks=1000, minutes=1e-5))
     assert len(found.inside) == 10
     assert len(found.table) == 60
@@ -273,6 +273,16 @@ def test_other_forms_of_data(kind, tmp_path):
 def test_a_network_of_ones_own_is_trained():
     found = audit(IMAGES[:200], TRUE[:200], network=networks.mlp((1, 8, 8), [4], 10), **FAST)
     assert found.table["p_correct"].mean() < 0.9
+
+
+def test_vectors_of_many_numbers_are_learned_with_smaller_steps():
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    x = rng.normal(size=(120, 1)) * rng.normal(size=600) + 0.5 * rng.normal(size=(120, 600))
+    x[:, :30] += y[:, None]  # beside one direction that has most of the variance
+    settings = {"networks": 20, **QUIET}
+    few = audit(x, y, **settings).table["p_correct"].mean()
+    assert few > audit(x, y, learning_rate=0.05, **settings).table["p_correct"].mean() + 0.02
 
 
 def test_a_typing_error_in_a_number_does_no_harm():
