@@ -586,6 +586,31 @@ GAINED = {
 }
 
 # Chapter -> a change of its tables -> each sentence that must go, with the one that must come.
+
+
+# Chapter 21
+
+
+def the_list_is_no_better_than_chance(tables: Tables) -> Tables:
+    return {**tables, "audits": tables["audits"].assign(precision=0.1)}
+
+
+def a_habit_is_found_as_well_as_an_accident(tables: Tables) -> Tables:
+    return {**tables, "audits": tables["audits"].assign(auroc=0.99)}
+
+
+def memorization_finds_them_as_well(tables: Tables) -> Tables:
+    audits = tables["audits"]
+    return {**tables, "audits": audits.assign(memorization=audits["auroc"])}
+
+
+def the_found_ones_were_worth_keeping(tables: Tables) -> Tables:
+    swapped = {"random ones left out": "found ones left out"}
+    swapped |= {name: other for other, name in swapped.items()}
+    accuracy = tables["accuracy"].replace({"choice": swapped})
+    return {**tables, "accuracy": accuracy}
+
+
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
         (random_labels_are_not_fitted, FITTED | EXACT),
@@ -796,6 +821,27 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             p_is_ten_times_too_small,
             {"Without training p is small as often": "How often p is at most u, without"},
+        ),
+    ],
+    "21-audit-your-own-data": [
+        (
+            the_list_is_no_better_than_chance,
+            {"Most of the most suspicious labels are wrong": "most suspicious labels, how many"},
+        ),
+        (
+            a_habit_is_found_as_well_as_an_accident,
+            {
+                "that follow a rule escape it": "Wrong labels that follow a rule: AUROC",
+                "takes the rule for the truth": "Systematic wrong labels: what the audit finds",
+            },
+        ),
+        (
+            memorization_finds_them_as_well,
+            {"Suspicion finds wrong labels better": "How well suspicion and memorization find"},
+        ),
+        (
+            the_found_ones_were_worth_keeping,
+            {"Leaving out the found labels makes": "Test accuracy without the found labels, and"},
         ),
     ],
 }

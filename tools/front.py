@@ -288,6 +288,14 @@ def _on_nearby_images(tables: Tables) -> pd.DataFrame:
     return _mean(rows, "epoch", "observed")
 
 
+def _checked(tables: Tables) -> pd.DataFrame:
+    """Labels wrong among the first k: where they are so by accident, and where by a habit."""
+    names = {"random": "randY", "systematic": "real"}
+    main = tables["audits"].query("decides and kind in @names")[["kind", "share"]]
+    rows = tables["ranking"].merge(main.drop_duplicates())
+    return _mean(rows.assign(condition=rows["kind"].map(names)), "k", "actual")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -329,4 +337,6 @@ ENTRIES = {
            "training accuracy of LSTM by epoch, sequences", _sequences, True),
     "17": ("Can a network learn from pure noise, and which test could tell?",
            "score near the training images by epoch", _on_nearby_images, False),
+    "21": ("Which of my labels are wrong, and how sure is that?",
+           "share of wrong labels among those checked", _checked, True),
 }  # fmt: skip
