@@ -161,7 +161,7 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"habits": [0.5, 0.9], "habit": 0.5, "batch_size": 7, "hidden": [24, 12]},
         {"data": OWN},
         {"data": VECTORS},
-        {"data": FEW},
+        {"data": FEW, "examples": 80},
     ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
@@ -262,7 +262,7 @@ QUICKER: dict[str, dict[str, object]] = {
         "untrained": 5,
     },
     "21-audit-your-own-data": {
-        "examples": 80,
+        "examples": 120,
         "shares": [0.1, 0.2],
         "habits": [0.8],
         "members": 10,
@@ -436,6 +436,7 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
     ],
     "21-audit-your-own-data": [
         {"examples": 10},
+        {"examples": 25},  # too few of a class
         {"shares": [0.1, 1.2]},
         {"shares": [0, 0.1]},
         {"shares": [0.1, 1]},
