@@ -436,7 +436,7 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
     ],
     "21-audit-your-own-data": [
         {"examples": 10},
-        {"examples": 25},  # too few of a class
+        {"examples": 35},  # too few of a class
         {"shares": [0.1, 1.2]},
         {"shares": [0, 0.1]},
         {"shares": [0.1, 1]},
