@@ -1205,6 +1205,21 @@ def more_units(t, kind):
     return units_20(t, kind, "zeroed", np.median) - units_20(t, "wrong", "zeroed", np.median)
 
 
+def audits_mean(tables, kind, column):
+    """At one tenth of the labels wrong, or four fifths of a class."""
+    kept = [
+        row[column]
+        for row in tables["audits"].to_dict("records")
+        if row["kind"] == kind and row["share"] == (0.1 if kind == "random" else 0.8)
+    ]
+    return sum(kept) / len(kept)
+
+
+def gained_21(tables, way):
+    rows = tables["accuracy"].query("training == @way").groupby("choice")["test"].mean()
+    return rows["found ones left out"] - rows["random ones left out"]
+
+
 STATISTICS = {
     "Z1.1": lambda t: final(t, "randY").mean(),
     "Z1.2": lowest,
@@ -1474,6 +1489,19 @@ STATISTICS = {
     "L20.5c": lambda t: units_20(t, "wrong", "zeroed", np.median),
     "L20.5d": lambda t: units_20(t, "wrong", "lost"),
     "L20.6": lambda t: units_20(t, "wrong", "place") - units_20(t, "matched", "place"),
+    "A21.1": lambda t: audits_mean(t, "random", "precision"),
+    "A21.2": lambda t: audits_mean(t, "random", "precision") - audits_mean(t, "random", "expected"),
+    "A21.3": lambda t: audits_mean(t, "random", "auroc") - audits_mean(t, "random", "logistic"),
+    "A21.4": lambda t: audits_mean(t, "random", "auroc") - audits_mean(t, "random", "memorization"),
+    "A21.5a": lambda t: gained_21(t, "long, no penalty"),
+    "A21.5b": lambda t: gained_21(t, "brief, penalty"),
+    "A21.6a": lambda t: audits_mean(t, "systematic", "auroc") - audits_mean(t, "as many", "auroc"),
+    "A21.6b": lambda t: (
+        audits_mean(t, "systematic", "expected") - audits_mean(t, "systematic", "precision")
+    ),
+    "A21.7": lambda t: (
+        audits_mean(t, "random", "risk_wrong") - audits_mean(t, "random", "risk_right")
+    ),
 }
 
 

@@ -690,6 +690,29 @@ def a_label_hangs_on_many_units(tables: Tables) -> Tables:
     return {**tables, "units": tables["units"].assign(zeroed=20)}
 
 
+# Chapter 21
+
+
+def the_list_is_no_better_than_chance(tables: Tables) -> Tables:
+    return {**tables, "audits": tables["audits"].assign(precision=0.1)}
+
+
+def a_habit_is_found_as_well_as_an_accident(tables: Tables) -> Tables:
+    return {**tables, "audits": tables["audits"].assign(auroc=0.99)}
+
+
+def memorization_finds_them_as_well(tables: Tables) -> Tables:
+    audits = tables["audits"]
+    return {**tables, "audits": audits.assign(memorization=audits["auroc"])}
+
+
+def the_found_ones_were_worth_keeping(tables: Tables) -> Tables:
+    swapped = {"random ones left out": "found ones left out"}
+    swapped |= {name: other for other, name in swapped.items()}
+    accuracy = tables["accuracy"].replace({"choice": swapped})
+    return {**tables, "accuracy": accuracy}
+
+
 FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
     "01-fitting-noise": [
         (random_labels_are_not_fitted, FITTED | EXACT),
@@ -973,6 +996,27 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             a_label_hangs_on_many_units,
             {"Zeroing a few units, or one, flips": "How many units have to go until the"},
+        ),
+    ],
+    "21-audit-your-own-data": [
+        (
+            the_list_is_no_better_than_chance,
+            {"Most of the most suspicious labels are wrong": "most suspicious labels, how many"},
+        ),
+        (
+            a_habit_is_found_as_well_as_an_accident,
+            {
+                "that follow a rule escape it": "Wrong labels that follow a rule: AUROC",
+                "takes the rule for the truth": "Systematic wrong labels: what the audit finds",
+            },
+        ),
+        (
+            memorization_finds_them_as_well,
+            {"Suspicion finds wrong labels better": "How well suspicion and memorization find"},
+        ),
+        (
+            the_found_ones_were_worth_keeping,
+            {"Leaving out the found labels makes": "Test accuracy without the found labels, and"},
         ),
     ],
 }

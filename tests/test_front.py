@@ -108,7 +108,7 @@ def test_every_chapter_has_its_question_and_its_line(path):
     _, _, lines, _ = front.ENTRIES[path.name[:2]]
     lines = lines(front.largest(path.stem).tables)
     # Some have no images of noise, and one is about random labels alone.
-    without = ("10", "11", "12", "15", "16", "18", "19", "20")
+    without = ("10", "11", "12", "15", "16", "18", "19", "20", "21")
     fewer = {key: {"real", "randY"} for key in without} | {"14": {"randY"}}
     assert fewer.get(path.stem[:2], {"real", "randX"}) <= set(lines["condition"])
     assert lines["y"].between(0, 100).all()

@@ -179,6 +179,14 @@ EDITS: dict[str, list[dict[str, object]]] = {
         {"data": VECTORS, "channels": None, "examples": 100},
         {"data": FEW, "hidden": [24, 24]},
     ],
+    "21-audit-your-own-data": [
+        {"hidden": [32]},
+        {"seeds": 2, "members": 20, "wrong": 0.3, "shares": [0.3]},
+        {"habits": [0.5, 0.9], "habit": 0.5, "batch_size": 7, "hidden": [24, 12]},
+        {"data": OWN},
+        {"data": VECTORS},
+        {"data": FEW, "examples": 80},
+    ],
 }
 FEWER = {"dropout": [0.5], "input noise": [0.5], "adversarial": [[0.5, 0.2]]}
 FEWER |= {"label smoothing": [0.3], "early learning": [3]}
@@ -305,6 +313,16 @@ QUICKER: dict[str, dict[str, object]] = {
         "batch_size": 10,
         "asked": 4,
         "most": 5,
+        "seeds": 5,
+    },
+    "21-audit-your-own-data": {
+        "examples": 120,
+        "shares": [0.1, 0.2],
+        "habits": [0.8],
+        "members": 10,
+        "epochs": 2,
+        "long_epochs": 3,
+        "hidden": [16],
         "seeds": 5,
     },
 }
@@ -527,6 +545,25 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"asked": 0},
         {"most": 0},
         {"examples": 5},
+        {"seeds": 0},
+    ],
+    "21-audit-your-own-data": [
+        {"examples": 10},
+        {"examples": 35},  # too few of a class
+        {"shares": [0.1, 1.2]},
+        {"shares": [0, 0.1]},
+        {"shares": [0.1, 1]},
+        {"habits": [-0.1, 0.8]},
+        {"wrong": 0.3},
+        {"habit": 0.1},
+        {"members": 15},
+        {"members": 0},
+        {"hidden": [64, 0]},
+        {"hidden": [2.5]},
+        {"batch_size": 0},
+        {"learning_rate": -1},
+        {"epochs": 0},
+        {"long_epochs": 2.5},
         {"seeds": 0},
     ],
 }

@@ -311,6 +311,14 @@ def _right_and_wrong(tables: Tables) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _checked(tables: Tables) -> pd.DataFrame:
+    """Labels wrong among the first k: where they are so by accident, and where by a habit."""
+    names = {"random": "randY", "systematic": "real"}
+    main = tables["audits"].query("decides and kind in @names")[["kind", "share"]]
+    rows = tables["ranking"].merge(main.drop_duplicates())
+    return _mean(rows.assign(condition=rows["kind"].map(names)), "k", "actual")
+
+
 def _mean(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     mean = rows.groupby(["condition", x])[y].mean().reset_index()
     return mean.rename(columns={x: "x", y: "y"})
@@ -358,4 +366,6 @@ ENTRIES = {
            "members given away, by share of wrong labels", _members_hit, False),
     "20": ("In which layers, and in how many units, are wrong labels kept?",
            "accuracy on right and wrong labels by epoch (log)", _right_and_wrong, True),
+    "21": ("Which of my labels are wrong, and how sure is that?",
+           "share of wrong labels among those checked", _checked, True),
 }  # fmt: skip
