@@ -1216,7 +1216,8 @@ def audits_mean(tables, kind, column):
 
 
 def gained_21(tables, way):
-    rows = tables["accuracy"].query("training == @way").groupby("choice")["test"].mean()
+    rows = tables["accuracy"].astype({"test": float}).query("training == @way")
+    rows = rows.groupby("choice")["test"].mean()
     return rows["found ones left out"] - rows["random ones left out"]
 
 
