@@ -441,9 +441,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", help="also write all scores as .csv")
     parser.add_argument("--networks", type=int, default=100, help="in tens (default: 100)")
     parser.add_argument(
-        "--missing", choices=["fill", "drop"], help="what to do about missing values"
+        "--missing",
+        choices=["fill", "drop"],
+        help="missing values: put the column's mean in, or leave rows out",
     )
-    parser.add_argument("--store", help="folder to go on from when interrupted")
+    parser.add_argument(
+        "--store", help="folder that keeps finished networks; the same call goes on there"
+    )
     parser.add_argument("--minutes", type=float, help="stop in time, with the networks so far")
     parser.add_argument("--seed", type=int, default=0)
     chosen = vars(parser.parse_args(arguments))
@@ -456,10 +460,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             found = audit(data, **chosen)
         except (ArgumentError, DataError) as error:
-            parser.exit(2, f"error: {error}\n")
-    found.report(out)
-    if table:
+            told = str(error).replace('missing="fill"', "--missing fill")
+            told = told.replace('missing="drop"', "--missing drop").replace("label: ", "--label: ")
+            parser.exit(2, f"error: {told}\n")
+    if table:  # first, so that it is there whatever happens to the page
         found.table.to_csv(table)
+    found.report(out)
     sys.stdout.write(f"{found}\nreport: {out}\n")
     return 0
 

@@ -329,6 +329,28 @@ def test_a_column_like_an_id_is_left_out_with_a_warning(name, values):
     assert found.data.shape == (1, 1, 5)
 
 
+def test_a_column_that_says_the_label_is_left_out_with_a_warning():
+    table = rows().assign(copy=lambda t: t["target"].map({"yes": 7, "no": 3}))
+    with pytest.warns(UserWarning, match="column 'copy' says the label"):
+        found = audit(table, label="target", **FAST)
+    assert found.data.shape == (1, 1, 5)
+
+
+def test_a_filled_table_gets_its_report(tmp_path, monkeypatch, capsys):
+    table = rows()
+    table.loc[3, "size"], table.loc[4, "kind"] = np.nan, None
+    table.to_csv(tmp_path / "data.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["data.csv", "--label", "target", "--networks", "10"]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    told = capsys.readouterr().err
+    assert "'size' (1), 'kind' (1)" in told
+    assert "--missing fill" in told
+    assert main([*arguments, "--missing", "fill"]) == 0
+    assert (tmp_path / "audit.html").is_file()
+
+
 # What it refuses
 
 ONE = np.where(np.arange(60) == 3, "rare", np.where(np.arange(60) % 2, "a", "b"))
@@ -434,8 +456,8 @@ def test_one_line_in_an_empty_folder_gives_a_report(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["data.csv", "--label", "goal"], "error: label: given 'goal'"),
-        (["data.csv"], "error: label: given None"),
+        (["data.csv", "--label", "goal"], "error: --label: given 'goal'"),
+        (["data.csv"], "error: --label: given None"),
         (["other.csv", "--label", "target"], "error: no file other.csv"),
         (["data.csv", "--label", "target", "--networks", "3"], "error: networks: given 3"),
     ],

@@ -971,22 +971,22 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
         (
             sum_and_end_tell_the_same,
-            {"The cumulative loss tells memorization": "What stands in for memorization: "},
+            {"The cumulative loss is closer": "What stands in for memorization: "},
         ),
     ],
     "20-where-memorization-sits": [
         (
             the_last_layers_hold_them,
             {
-                "In the MLP the first layers hold more": "In the MLP the last layers hold more",
-                "The first half holds more of the": "The last half holds more of the wrong",
+                "In the MLP the first layers, rewound": "In the MLP the last layers, rewound",
+                "The first half, rewound, forgets": "The last half, rewound, forgets",
             },
         ),
         (
             wrong_labels_are_known_at_the_peak,
             {
                 "Most wrong labels are learned after": "Accuracy on right labels, wrong labels and",
-                "In the MLP the first layers hold more": "What is left of wrong labels as layers",
+                "In the MLP the first layers, rewound": "What is left of wrong labels as layers",
             },
         ),
         (

@@ -63,7 +63,7 @@ def examples(
     if isinstance(x, pd.DataFrame) or np.ndim(x) == 2:
         columns = pd.DataFrame(x if isinstance(x, pd.DataFrame) else arrays.numbers("x", x))
         columns, y, rows = _complete(columns.reset_index(drop=True), named, y, missing)
-        x = _to_numbers(columns)[:, None, None]
+        x = _to_numbers(_without_label(columns, y))[:, None, None]
     else:
         x, rows = _images(x, layout), np.arange(len(x))
     y, classes = _labels(named, y, len(x), classes)
@@ -154,8 +154,9 @@ def _complete(
         raise ArgumentError(named, f"no label in row {row}", 'labels, or missing="drop"')
     lacking = [name for name in table.columns if table[name].isna().any()]
     if lacking and missing is None:
-        count = int(table[lacking[0]].isna().sum())
-        given = f"column {lacking[0]!r} with {count} missing or infinite of {len(table)} values"
+        counts = ", ".join(f"{name!r} ({int(table[name].isna().sum())})" for name in lacking[:9])
+        more = ", ..." * (len(lacking) > 9)
+        given = f"missing or infinite values in columns {counts}{more}"
         raise ArgumentError("x", given, 'complete columns, or missing="fill", or missing="drop"')
     for name in lacking:
         column, where = table[name], table[name].isna()
@@ -163,6 +164,17 @@ def _complete(
         filling = column.mean() if types.is_numeric_dtype(column) else "missing"
         table = table.assign(**{name: column.fillna(filling), f"{name} is missing": where})
     return table, y.to_numpy(), np.arange(len(table))
+
+
+def _without_label(table: pd.DataFrame, y: np.ndarray) -> pd.DataFrame:
+    """The columns but those that say the label, which would make every label look right."""
+    code = pd.factorize(pd.Series(y))[0]
+    codes = {name: pd.factorize(table[name], use_na_sentinel=False)[0] for name in table.columns}
+    classes = 2 * code.max(initial=0) < len(code)  # else no labels to learn: a later error
+    says = [name for name, own in codes.items() if classes and (own == code).all()]
+    for name in says:
+        _left_out(name, "says the label")
+    return table.drop(columns=says)
 
 
 def _to_numbers(table: pd.DataFrame) -> np.ndarray:
@@ -187,7 +199,8 @@ def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
     if types.is_numeric_dtype(column):
         numbers = column.to_numpy(dtype=float)
         if types.is_integer_dtype(column) and _is_id(numbers, different):
-            return _left_out(name, "whole numbers in a row, no two alike")
+            _left_out(name, "looks like an id (whole numbers in a row, no two alike)")
+            return None
         return numbers[:, None]
     if types.is_datetime64_any_dtype(column):
         given = f"column {str(name)!r} of dates"
@@ -197,7 +210,8 @@ def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
         given = f"column {str(name)!r} with values of the types {', '.join(kinds)}"
         raise ArgumentError("x", given, "numbers, or texts, in one column")
     if different > 0.9 * len(column) and different > ROWS_OF_AN_ID:
-        return _left_out(name, "texts, hardly two alike")
+        _left_out(name, "looks like an id (texts, hardly two alike)")
+        return None
     if different > LEVELS:
         given = f"column {str(name)!r} with {different} different texts"
         raise ArgumentError("x", given, f"at most {LEVELS} in a column, or a column left out")
@@ -211,5 +225,4 @@ def _is_id(numbers: np.ndarray, different: int) -> bool:
 
 
 def _left_out(name: object, why: str) -> None:
-    told = f"column {str(name)!r} looks like an id ({why}) and is left out"
-    warnings.warn(told, UserWarning, stacklevel=5)
+    warnings.warn(f"column {str(name)!r} {why} and is left out", UserWarning, stacklevel=5)

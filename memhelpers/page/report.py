@@ -64,9 +64,8 @@ def _details(
 ) -> list[dict[str, str]]:
     if given is None:
         return []
-    rows = given.iloc[table.index[first[:DETAILS]]].astype(str)
-    rows.columns = rows.columns.astype(str)
-    return [{k: v[:CELL] for k, v in row.items()} for row in rows.to_dict("records")]
+    rows = given.iloc[table.index[first[:DETAILS]]].to_dict("records")
+    return [{str(name): str(value)[:CELL] for name, value in row.items()} for row in rows]
 
 
 def _pictures(images: np.ndarray | None, first: np.ndarray) -> list[str]:
