@@ -234,7 +234,8 @@ def _is_own(module: str) -> bool:
         return True
     with contextlib.suppress(ImportError, ValueError, AttributeError):
         place = getattr(find_spec(top), "origin", None) or ""
-    installed = os.path.realpath(place).startswith(_STDLIB) or f"-packages{os.sep}" in place
+    path = os.path.realpath(place)  # an environment may link to packages that lie elsewhere
+    installed = path.startswith(_STDLIB) or f"-packages{os.sep}" in path
     return not installed and top != _PACKAGE and place not in ("built-in", "frozen")
 
 
