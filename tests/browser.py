@@ -89,6 +89,21 @@ class Visit:
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
+@contextmanager
+def launched() -> Iterator[object]:
+    """The browser, without a network."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent("playwright is not installed")
+    # A container's root may not use the sandbox; the pages are our own.
+    options = {"executable_path": chromium(), "args": ["--no-sandbox", OFFLINE]}
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**options)
+        yield running
+        running.close()
+
+
 def watch(page: object, site: str) -> Visit:
     """Notes what the page complains about, asks for and loads from now on."""
     visit = Visit(page)

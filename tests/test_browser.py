@@ -11,10 +11,8 @@ from html.parser import HTMLParser
 
 import pytest
 from browser import (
-    OFFLINE,
     Visit,
-    absent,
-    chromium,
+    launched,
     page_names,
     rendered,
     serve,
@@ -40,16 +38,8 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser(site: str) -> Iterator[object]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        absent("playwright is not installed")
-    # A container's root may not use the sandbox; the pages are our own.
-    options = {"executable_path": chromium(), "args": ["--no-sandbox", OFFLINE]}
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(**options)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")

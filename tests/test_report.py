@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import OFFLINE, absent, chromium
+from browser import launched
 from sklearn.datasets import load_digits
 from test_audit import FAST, IMAGES, rows
 
@@ -69,15 +69,8 @@ def test_markup_in_the_data_stays_text(hostile):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        absent("playwright is not installed")
-    options = {"executable_path": chromium(), "args": ["--no-sandbox", OFFLINE]}
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(**options)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
