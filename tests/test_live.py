@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from memhelpers.training import Probe, fit, parameters
 from tests import browser
 from tools import live as page_tools
 
-STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
 FINISHED = "#lab[data-state=finished]"
 BAD = [
     ("noise=400", "noise=400"),
@@ -42,23 +40,7 @@ def running() -> Iterator[object]:
 def site(tmp_path_factory) -> Iterator[str]:
     """The first page's lab, alone."""
     folder = tmp_path_factory.mktemp("site")
-    static, book = folder / "_static", folder / "book"
-    static.mkdir()
-    book.mkdir()
-    page_tools.write(static)
-    for name in ("memhelpers.css", "figures.css", "live-run.json"):
-        (static / name).write_bytes((STATIC / name).read_bytes())
-    sheets = "".join(
-        f'<link rel="stylesheet" href="../_static/{name}">'
-        for name in ("memhelpers.css", "figures.css", "live.css")
-    )
-    head = f'<meta charset="utf-8"><title>Lab</title><link rel="icon" href="data:,">{sheets}'
-    (book / "intro.html").write_text(
-        f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head>'
-        '<body style="background: var(--mem-page)"><main><h1>Lab</h1>'
-        f"{page_tools.page()}</main></body></html>"
-    )
-    (static / "empty.html").write_text("<!doctype html><title>Lab</title>")
+    page_tools.write_alone(folder)
     with serve(folder) as address:
         yield address
 
@@ -252,7 +234,7 @@ def test_dropout_leaves_the_mean_of_an_activation_as_it_is(running, site):
 def test_the_recorded_run_is_what_the_module_computes(running, site):
     """The first epochs exactly; rounding of a later browser may grow from there."""
     page = running.new_page()
-    found = page_tools.trained(page, f"{site}_static/")
+    found = page_tools.trained(page, site)
     page.close()
     stored = json.loads(page_tools.RECORD.read_text())
     for line in page_tools.LINES:

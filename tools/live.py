@@ -1,22 +1,28 @@
 """The live lab on the first page: what it loads, what stands there without scripts, its record.
 
-    python -m tools.live        trains the network of the first page in a browser and records it
+    python -m tools.live        trains the network of the first page in a browser, records it, and
+                                takes the README's picture of it
 
 The recorded run is what readers see before they press anything, and without scripts as a picture.
 """
 
 import base64
 import html
+import io
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from memhelpers import charts, live
 from tools import notebooks
 
-RECORD = notebooks.BOOK / "_static" / "live-run.json"
+STATIC = notebooks.BOOK / "_static"
+RECORD, PICTURE = STATIC / "live-run.json", STATIC / "live-lab.png"
 LINES = {"right": "right labels", "wrong": "wrong labels", "fresh": "new digits"}
 LARGEST = 20  # nats: the last step of the recorded losses
 # Run by the page: imports, loads, and lets the lab take the place of the picture.
@@ -34,6 +40,27 @@ def write(static: Path) -> None:
     (static / "live.js").write_text(live.script(), encoding="utf-8")
     (static / "live.css").write_text(live.style(), encoding="utf-8")
     (static / "digits.bin").write_bytes(live.digits())
+
+
+def write_alone(folder: Path) -> None:
+    """Lay a site of the lab alone, `book/intro.html`, as tests and benchmarks open it."""
+    static, book = folder / "_static", folder / "book"
+    static.mkdir()
+    book.mkdir()
+    write(static)
+    sheets = ("memhelpers.css", "figures.css")
+    for name in (*sheets, RECORD.name):
+        (static / name).write_bytes((STATIC / name).read_bytes())
+    shutil.copytree(STATIC / "fonts", static / "fonts")
+    linked = "".join(
+        f'<link rel="stylesheet" href="../_static/{name}">' for name in (*sheets, "live.css")
+    )
+    head = f'<meta charset="utf-8"><title>Lab</title><link rel="icon" href="data:,">{linked}'
+    body = f'<body style="margin: 0; background: var(--mem-page)"><main>{page()}</main></body>'
+    (book / "intro.html").write_text(
+        f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head>{body}</html>'
+    )
+    (static / "empty.html").write_text("<!doctype html><title>Lab</title><div id=lab></div>")
 
 
 def page() -> str:
@@ -80,13 +107,13 @@ def packed(rows: list[dict], settings: dict) -> dict:
     return {**facts, **shares, "digits": base64.b64encode(codes.tobytes()).decode()}
 
 
-def trained(page: object, base: str) -> dict:
-    """Train the network of the first page in an open browser, where `base` serves `write`'s files.
+def trained(page: object, site: str) -> dict:
+    """Train the network of the first page in an open browser; `write_alone` has laid the site.
 
     Returns:
         What `packed` gives.
     """
-    page.goto(f"{base}empty.html")
+    page.goto(f"{site}_static/empty.html")
     rows, settings = page.evaluate(
         """async () => {
             const { mathematics, START } = await import("./live.js");
@@ -110,18 +137,23 @@ def trained(page: object, base: str) -> dict:
 
 
 def main() -> None:
-    """Record the run."""
-    import tempfile
-
+    """Record the run; then take the picture."""
     from tests import browser
 
     with tempfile.TemporaryDirectory() as folder, browser.launched() as running:
-        write(Path(folder))
-        (Path(folder) / "empty.html").write_text("<!doctype html><title>Lab</title>")
-        with browser.serve(Path(folder)) as base:
-            found = trained(running.new_page(), base)
-    RECORD.write_text(json.dumps(found, separators=(",", ":")) + "\n", encoding="utf-8")
-    print(RECORD, RECORD.stat().st_size, len(found["fresh"]) - 1, "epochs")
+        write_alone(Path(folder))
+        with browser.serve(Path(folder)) as site:
+            page = running.new_page(viewport={"width": 752, "height": 900})
+            found = trained(page, site)
+            text = json.dumps(found, separators=(",", ":")) + "\n"
+            RECORD.write_text(text, encoding="utf-8")
+            (Path(folder) / "_static" / RECORD.name).write_text(text, encoding="utf-8")
+            page.goto(f"{site}book/intro.html")
+            page.wait_for_selector("#lab[data-state]")
+            page.evaluate("() => document.fonts.ready")
+            taken = Image.open(io.BytesIO(page.locator("main").screenshot()))
+            taken.convert("RGB").quantize(128).save(PICTURE, optimize=True)
+    print(RECORD, RECORD.stat().st_size, PICTURE.stat().st_size, len(found["fresh"]) - 1, "epochs")
 
 
 if __name__ == "__main__":
