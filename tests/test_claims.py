@@ -8,17 +8,11 @@ from memhelpers.claims import Claim, Ledger, judge
 from memhelpers.errors import ArgumentError, ClaimError
 from memhelpers.page import ledger as page
 from memhelpers.stats import Interval
-from tests.toy_claims import ENTRY, OTHER, SECOND, Page, interval
+from tests.toy_claims import ENTRY, Page, interval
 
 NO_ENDS = Interval(0.3, -math.inf, math.inf, 0.95, 1)
 
 # The file
-
-
-def test_the_books_own_claims_are_valid():
-    declared = claims.load()
-    assert {"Z1.1", "C1.2", "C3.2", "C4.2"} <= set(declared)
-    assert all(claim.seeds >= claims.MIN_SEEDS for claim in declared.values())
 
 
 def test_claims_keep_their_order_and_their_text_in_one_line(declare):
@@ -34,85 +28,6 @@ def test_a_claim_that_is_not_declared_is_answered_with_those_that_are(declare):
         claims.get("C9.9")
     with pytest.raises(ClaimError, match=r"'C9.9' is not declared"):
         judge("C9.9", interval(0, 1))
-
-
-@pytest.mark.parametrize("name", list(ENTRY))
-def test_a_missing_field_is_named_with_its_claim(declare, name):
-    declare({key: value for key, value in ENTRY.items() if key != name})
-    where = "claim number 1" if name == "id" else "claim C3.1"
-    with pytest.raises(
-        ClaimError, match=f"claims.yml: {where}, field {name}: given None; allowed: "
-    ):
-        claims.load()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("id", "3.1"),
-        ("id", 3),
-        ("chapter", 4),
-        ("chapter", "4"),
-        ("source", ""),
-        ("sentence", None),
-        ("statistic", 7),
-        ("unit", " "),
-        ("direction", "over"),
-        ("direction", ["above"]),
-        ("threshold", None),
-        ("threshold", "0.1"),
-        ("threshold", [0, 1]),
-        ("threshold", True),
-        ("threshold", math.nan),
-        ("threshold", math.inf),
-        ("seeds", 4),
-        ("seeds", 10.0),
-        ("seeds", True),
-        ("short", ""),
-        ("short", "x" * 53),
-        ("under", 1),
-        ("under", "x" * 25),
-        ("added_after_data", "yes"),
-    ],
-)
-def test_a_field_of_the_wrong_kind_is_named_with_its_claim(declare, name, value):
-    declare(OTHER, {**ENTRY, name: value})
-    with pytest.raises(ClaimError, match=f"claim .*, field {name}: given .*; allowed") as error:
-        claims.load()
-    assert name == "id" or "claim C3.1" in str(error.value)
-
-
-@pytest.mark.parametrize("threshold", [0.5, [1], [2, 1], [1, 1], [0, "1"], [0, 1, 2], [0, None]])
-def test_within_takes_two_numbers_in_order(declare, threshold):
-    declare({**SECOND, "threshold": threshold})
-    with pytest.raises(ClaimError, match=r"C3.2, field threshold: .* low < high"):
-        claims.load()
-
-
-def test_an_id_declared_twice_and_an_unknown_field_are_refused(declare):
-    declare(ENTRY, OTHER, ENTRY)
-    with pytest.raises(
-        ClaimError, match=r"C3.1, field id: given .*; allowed: .* not declared twice"
-    ):
-        claims.load()
-    declare({**ENTRY, "treshold": 1})
-    with pytest.raises(
-        ClaimError, match=r"claim C3.1, field treshold: given 1; allowed: only id, "
-    ):
-        claims.load()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "a: b", "- just text", "- {a: [}"])
-def test_a_file_that_is_no_list_of_claims_is_refused(tmp_path, text):
-    path = tmp_path / "own.yml"
-    path.write_text(text)
-    with pytest.raises(ClaimError, match=r"own\.yml"):
-        claims.load(path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ClaimError, match=r"none\.yml cannot be read"):
-        claims.load(tmp_path / "none.yml")
 
 
 # Verdicts

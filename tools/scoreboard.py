@@ -16,7 +16,7 @@ from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
 from memhelpers.page import ledger
-from tools import judging, notebooks, trail
+from tools import judging, notebooks, stated, trail
 
 PAGE = "book/scoreboard.md"
 PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
@@ -183,6 +183,7 @@ def gather(paths: Iterable[Path], repository: str = "") -> Scoreboard:
         ClaimError: An id that is not declared, or stands in two outputs, or in a chapter that it
             was not declared for; a stored verdict or card that differs from what the claims give.
     """
+    stated.check()
     known = claims.load()
     chapters, ledgers, shown_in, code = {}, {}, {}, {}
     for path in paths:
