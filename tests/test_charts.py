@@ -269,25 +269,6 @@ def test_a_line_that_ends_early_is_led_on_to_its_label():
     assert opacities(table[:3]) == [None, 0.5]
 
 
-def test_a_bracket_is_the_difference_of_two_ends_with_its_text_between():
-    table = ending({"real": 0.9, "randX": 0.1})
-    options = {"bracket": ("randX", "real", "real − randX\n0.80 [0.70, 0.90]"), **XY}
-    drawn = charts.lines(table, "x", "y", "name", **options)
-    found = labels_of(drawn)
-    texts = ["randX 0.10", "0.80 [0.70, 0.90]", "real − randX", "real 0.90"]
-    assert found["end_text"].tolist() == texts
-    assert found["end_short"].fillna("").tolist() == ["randX 0.10", "0.80", "", "real 0.90"]
-    assert np.diff(found["px"]).min() >= 17.9
-    (spec,) = charts.Figure(drawn, **TEXT).specs
-    assert any(data.startswith("end_y,end_to") for data in spec["datasets"].values())
-    # Neither where one line is missing, nor in another state of the controls.
-    assert len(labels_of(charts.lines(table[2:], "x", "y", "name", **options))) == 1
-    states = pd.concat([table.assign(k=1), table.assign(k=2)])
-    control = charts.slider("k", [1, 2], start=1)
-    found = labels_of(charts.lines(states, "x", "y", "name", controls=[control], **options))
-    assert found.groupby("k").size().tolist() == [4, 2]
-
-
 def test_an_axis_up_begins_at_a_round_value_and_has_four_at_most():
     table = ending({"real": 0.65}).assign(y=[0.16, 0.65])
     up = line_of(charts.lines(table, "x", "y", "name", **XY).to_dict())["encoding"]["y"]
