@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from memhelpers.errors import ArgumentError, ClaimError, check_choice
-from memhelpers.page import ledger
+from memhelpers.page.ledger import SIGNS
 from memhelpers.runs import machine
-from memhelpers.stats import LEVEL, Interval, coverage
+from memhelpers.stats import LEVEL, Interval
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
@@ -20,7 +21,6 @@ NOT_RECORDED = "not recorded at paper scale"
 NOT_IN_RUN = "not measured in this run"
 # What counts independent runs: examples, or time steps of one run, share its weights.
 UNITS = ("seeds", "networks", "cases")
-METHODS = {"networks": "jackknife, leaving out each in turn", "cases": "exact binomial interval"}
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
 KEPT = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 MIME = "application/vnd.memhelpers.claims+json"
@@ -155,7 +155,8 @@ def restored(claim: str | Claim, row: Mapping[str, Any]) -> Verdict:
 class Ledger:
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
 
-    Its output is a card for each claim, and as `MIME` the verdicts as data.
+    Its output is a table, and as `MIME` the verdicts as data, from which the book's pages have a
+    card for each claim.
 
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
@@ -190,8 +191,11 @@ class Ledger:
         words = {v.claim.id: "(close)" if v.close else v.verdict for v in self.here}
         return "\n".join(f"{id} {word}" for id, word in words.items())
 
-    def rows(self) -> list[ledger.Row]:
-        """Each claim with what the runs say of it, as `page.ledger` draws it."""
+    def rows(self) -> list[tuple[Claim, list, list]]:
+        """Each claim, and what this page's run and the recorded ones say of it.
+
+        That is a list of pairs: title of the run, and verdict, or the words that stand in for it.
+        """
         claims = {v.claim.id: v.claim for verdicts in self._runs.values() for v in verdicts or ()}
         rows = []
         for claim in claims.values():
@@ -217,10 +221,20 @@ class Ledger:
     def __repr__(self) -> str:
         return self.lines()
 
+    def table(self) -> pd.DataFrame:
+        """One row a claim, with what each run says of it in words."""
+        rows = []
+        for claim, here, recorded in self.rows():
+            row = {"claim": claim.id, "sentence": claim.sentence, "supported if": claim.criterion}
+            for run, one in [*here, *recorded]:
+                told = one if isinstance(one, str) else f"{SIGNS[one.verdict]} {one.verdict}"
+                row[run] = told if isinstance(one, str) else f"{told}, {one.interval}"
+            rows.append(row)
+        return pd.DataFrame(rows)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        counts = {(v.interval.unit, v.interval.n) for run in self._runs.values() for v in run or ()}
-        methods = [f"{n} seeds: {coverage(n)}." for unit, n in sorted(counts) if unit == "seeds"]
-        units = {unit for unit, _ in counts}
-        methods += [f"Over {unit}: {how}." for unit, how in METHODS.items() if unit in units]
-        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows(), methods)}
-        return shown | {MIME: self.data()}
+        from memhelpers.page import figures
+
+        caption = "Claims, with their intervals in each run; supported: all of the interval is"
+        shown = figures.table(self.table(), caption=f"{caption} as the third column says.")
+        return {"text/plain": repr(self), "text/html": shown.html(), MIME: self.data()}

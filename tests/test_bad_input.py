@@ -198,7 +198,6 @@ CALLS = [
     (lambda: stats.paired([1, 2], [1]), "b"),
     (lambda: stats.paired([1], [1], how="log"), "how"),
     (lambda: stats.paired([1, 0], [1, 1], how="ratio"), "a"),
-    (lambda: stats.coverage(0.5), "n"),
     (lambda: stats.band(TABLE, "z", "y"), "column"),
     (lambda: stats.band(pd.concat([TABLE, TABLE]), "x", "y"), "table"),
     (lambda: stats.band(None, "x", "y"), "table"),

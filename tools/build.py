@@ -114,6 +114,7 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
         recording.check()
         board = scoreboard.gather(paths, stage.address(configured()))
         scoreboard.write(board, source)
+        scoreboard.lay_cards(board, paths)
         front.write(board, source, paths)
         story.write(board, source)
         kept = machine.data_folder() / claims.KEPT

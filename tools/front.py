@@ -14,7 +14,7 @@ import pandas as pd
 
 from memhelpers import charts, lab, stats
 from memhelpers.page import ledger
-from tools import notebooks, scoreboard
+from tools import cards, notebooks, scoreboard
 
 PAGE = "book/intro.md"
 PLACES = FIGURE, CHAPTERS, COUNTS = "<!-- figure -->", "<!-- chapters -->", "<!-- counts -->"
@@ -155,7 +155,7 @@ def _key() -> str:
 def _item(board: scoreboard.Scoreboard, path: Path) -> str:
     number, notebook = path.name[:2], notebooks.read(path)
     rows = board.groups().get(number, [])
-    words = [found[0][1].verdict for _, *runs in rows if (found := ledger.judged(*runs))]
+    words = [found[0][1].verdict for _, *runs in rows if (found := cards.judged(*runs))]
     dots = "".join(f'<span style="{ledger.paint(word)}">{MARKS[word]}</span>' for word in words)
     told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
     question, axes, lines, log = ENTRIES[number]
@@ -164,7 +164,7 @@ def _item(board: scoreboard.Scoreboard, path: Path) -> str:
         f'<li><span class="mem-number">{int(number)}</span><div>'
         f'<p class="mem-chapter-title"><a href="{path.stem}.html">'
         f"{html.escape(scoreboard.title(notebook))}</a></p>"
-        f'<p class="mem-question">{question}</p><p>{ledger.text(finding(notebook))}</p>'
+        f'<p class="mem-question">{question}</p><p>{cards.text(finding(notebook))}</p>'
         f'<p class="mem-dots" role="img" aria-label="{told}">{dots}</p></div>'
         f"<figure>{svg}<figcaption>{axes}</figcaption></figure></li>\n"
     )

@@ -14,7 +14,7 @@ from memhelpers import claims
 from memhelpers.claims import Claim, Verdict
 from memhelpers.errors import ClaimError
 from memhelpers.page import ledger
-from tools import scoreboard
+from tools import cards, scoreboard
 
 PAGE = "book/reproduced.md"
 PLACES = COUNTS, PICTURE = "<!-- paper counts -->", "<!-- paper picture -->"
@@ -60,7 +60,7 @@ def is_of_paper(claim: Claim) -> bool:
 def told(board: scoreboard.Scoreboard) -> Iterator[Told]:
     """Go through the claims that a run judges, in the order of the chapters."""
     for claim, *runs in (row for rows in board.groups().values() for row in rows):
-        found = ledger.judged(*runs)
+        found = cards.judged(*runs)
         if found:
             (first, verdict), *others = found
             opposite = OPPOSITE.get(verdict.verdict)
@@ -85,7 +85,7 @@ def pill(board: scoreboard.Scoreboard, known: Mapping[str, Told], id: str, word:
         )
     sign = f'<b style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{word}</span>'
-    shown = f"{id} {sign}{heard} {ledger.text(one.verdict.interval.short)}"
+    shown = f"{id} {sign}{heard} {cards.text(one.verdict.interval.short)}"
     shown += f", {html.escape(one.data)}" * (one.claim.chapter not in OWN_DATA)
     return f'<a class="mem-pill"{board.link(one.claim)}>{shown}</a>'
 

@@ -1,101 +1,21 @@
-"""How claims and their verdicts look, as HTML: cards, badges, marks on a strip; nothing is judged.
+"""How verdicts look as HTML: their signs and colours, and the badges of a first screen.
 
-A row is the tuple (claim, here, recorded): the claim, and what the page's own run and the recorded
-runs say of it, each a list of pairs (title of the run, verdict, or the words that stand in for it).
-Colours are the page's variables, with values for Jupyter and Colab, which have no style sheet.
+Colours are the page's variables, with values for Jupyter and Colab, which have no style sheet. The
+cards of the book's pages are drawn by `tools/cards.py`.
 """
 
 import html
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-Runs = Sequence[tuple[str, Any]]
-Row = tuple[Any, Runs, Runs]
-
 SIGNS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
-CLOSE = (
-    "A verdict is called close where an end of its interval lies within half the interval's width "
-    "of a threshold: computed on another processor, it may be another."
-)
 _INK = {"supported": "#006A6E", "contradicted": "#B42318", "inconclusive": "#5B6670"}
 _GROUND = {"supported": "#E3F2F1", "contradicted": "#FDECEA", "inconclusive": "#EEF1F3"}
-# Without weight, so that the book's style sheet wins.
-_BARE = ":where(.mem-card){border:1px solid #999;padding:12px;margin:12px 0;max-width:640px}"
-
-
-class Strip:
-    """Where the values of a claim's statistic stand on a strip, in percent of its width."""
-
-    def __init__(self, claim: Any, intervals: Iterable[Any]) -> None:
-        self.claim = claim
-        values = [value for one in intervals for value in (one.low, one.estimate, one.high)]
-        shown = [*filter(math.isfinite, values), *claim.limits]
-        # Twice as much and half as much are equally far from 1.
-        self.log = claim.unit.startswith(("ratio", "multiple")) and min(shown) > 0
-        low, high = self.level(min(shown)), self.level(max(shown))
-        margin = (high - low) / 8 or 1.0
-        self.low, self.high = low - margin, high + margin
-
-    def level(self, value: float) -> float:
-        """The value, or its logarithm where the strip has a logarithmic scale."""
-        return (math.log10(value) if value > 0 else -math.inf) if self.log else value
-
-    def place(self, value: float) -> float:
-        """In percent of the width; an infinite value stands at the edge."""
-        share = (self.level(value) - self.low) / (self.high - self.low)
-        return round(100 * min(max(share, 0), 1), 2)
-
-    def zone(self) -> tuple[float, float]:
-        """Both ends of the part in which an interval supports the claim."""
-        low, high = map(self.place, (self.claim.limits[0], self.claim.limits[-1]))
-        return {"above": (low, 100.0), "below": (0.0, high)}.get(self.claim.direction, (low, high))
-
-    def ticks(self) -> list[float]:
-        """About five round values."""
-        span = self.high - self.low
-        if self.log and span > 0.5:
-            decades = range(math.floor(self.low), math.ceil(self.high))
-            found = [k * 10.0**one for one in decades for k in ((1, 2, 5) if span < 2 else (1,))]
-            return [value for value in found if self.low <= self.level(value) <= self.high]
-        low, high = (10**end if self.log else end for end in (self.low, self.high))
-        step = 10.0 ** math.floor(math.log10((high - low) / 4))
-        step *= next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6)
-        return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def paint(verdict: str) -> str:
     """The style of what has a verdict's colour."""
     return f"color:var(--mem-{verdict},{_INK[verdict]})"
-
-
-def ground(zone: tuple[float, float], limits: Iterable[float]) -> str:
-    """The supported zone and a line at each threshold, in percent, as the first parts of an SVG."""
-    lines = "".join(f'<line x1="{x}%" x2="{x}%" y2="100%" stroke="currentColor"/>' for x in limits)
-    return (
-        f'<rect x="{zone[0]}%" width="{zone[1] - zone[0]:.2f}%" height="100%" '
-        f'style="fill:var(--mem-zone,#EEF6F6)"/>{lines}'
-    )
-
-
-def mark(verdict: Any, places: Sequence[float], dot: str = '<circle r="5"/>', y: float = 50) -> str:
-    """An interval as a part of an SVG, with low, estimate and high at `places`, in percent.
-
-    Hollow where the verdict is inconclusive; an arrow where the interval has no end.
-    """
-    (low, middle, high), interval = places, verdict.interval
-    ends = ""
-    for place, value in ((low, interval.low), (high, interval.high)):
-        inward = 6 if place < middle else -6
-        end = "M0,-4V4" if math.isfinite(value) else f"M{inward},-5L0,0L{inward},5"
-        ends += f'<svg x="{place}%" overflow="visible"><path d="{end}" fill="none"/></svg>'
-    fill = "var(--mem-page,#FFFFFF)" if verdict.verdict == "inconclusive" else "currentColor"
-    return (
-        f'<svg y="{y:g}%" overflow="visible" stroke="currentColor" stroke-width="2" '
-        f'style="{paint(verdict.verdict)}"><line x1="{low}%" x2="{high}%"/>{ends}'
-        f'<svg x="{middle}%" overflow="visible" style="fill:{fill}">{dot}</svg></svg>'
-    )
 
 
 def pills(verdicts: Mapping[Any, str]) -> str:
@@ -104,115 +24,12 @@ def pills(verdicts: Mapping[Any, str]) -> str:
     for claim, word in verdicts.items():
         note = f" {claim.under}" if claim.under and word != "supported" else ""
         link = f'a href="#claim-{claim.id}" aria-label="{claim.id}: {word}{note}"'
-        shown += f" {_pill(word, f'{claim.id} {SIGNS[word]}', note, link)}"
+        shown += f" {pill(word, f'{claim.id} {SIGNS[word]}', note, link)}"
     return f'<p class="mem-pills">Claims{shown}</p>'
 
 
-def _pill(verdict: str, text: str, note: str, tag: str = "span") -> str:
+def pill(verdict: str, text: str, note: str, tag: str = "span") -> str:
+    """A badge in the colour of a verdict, with a note beside its text."""
     style = f"{paint(verdict)};background:var(--mem-{verdict}-ground,{_GROUND[verdict]})"
     shown = f"<b>{text}</b>{html.escape(note)}"
     return f'<{tag} class="mem-pill" style="{style}">{shown}</{tag.split()[0]}>'
-
-
-def judged(here: Runs, recorded: Runs) -> list[tuple[str, Any]]:
-    """The runs with a verdict, the one that counts first: the largest recorded, else the page's."""
-    return [(run, one) for run, one in [*recorded, *here] if not isinstance(one, str)]
-
-
-def text(value: object) -> str:
-    """A text as HTML, with minus signs before numbers."""
-    return re.sub(r"(?<![\w.])-(?=[\d.]|inf)", "−", html.escape(str(value), quote=False))
-
-
-def cards(rows: Sequence[Row], methods: Sequence[str] = ()) -> str:
-    """A card for each row, under lines that say how to read them and how intervals are made."""
-    verdicts = [one for _, *runs in rows for _, one in judged(*runs)]
-    levels = " and ".join(sorted({f"{100 * one.interval.level:g} %" for one in verdicts}))
-    note = f"Bars and brackets: {levels} intervals. Supported: all of the bar lies in the shade."
-    note = " ".join([note, *methods, *[CLOSE] * any(one.close for one in verdicts)])
-    return (
-        f'<div class="mem-claims">\n<style>{_BARE}</style>\n<p class="mem-claims-note">{note}</p>\n'
-        + "\n".join(_card(*row) for row in rows)
-        + "\n</div>"
-    )
-
-
-def _card(claim: Any, here: Runs, recorded: Runs) -> str:
-    found = judged(here, recorded)
-    strip = Strip(claim, [verdict.interval for _, verdict in found])
-    late = "; declared after the data were seen" if claim.added_after_data else ""
-    runs = "".join(_run(strip, *run) for run in [*here, *recorded])
-    return (
-        f'<section class="mem-card" id="claim-{claim.id}" aria-label="Claim {claim.id}">\n'
-        f'<p class="mem-card-head"><span><b>{claim.id}</b> {text(claim.source)}{late}</span> '
-        f'{_badge(claim, found)}</p>\n<p class="mem-sentence"><b>{text(claim.sentence)}</b></p>\n'
-        f'<div class="mem-strip">\n{_rule(strip)}{runs}{_axis(strip)}</div>\n'
-        f"{_fold(claim, found)}\n</section>"
-    )
-
-
-def _badge(claim: Any, found: Runs) -> str:
-    """The verdict that counts, the choice that it hangs on, and the runs that say otherwise."""
-    first = found[0][1]
-    note = f" {claim.under}" if claim.under else ""
-    note += ", close" if first.close else ""
-    for run, other in found:
-        name = run.partition(": ")[2] or run
-        note += f"; {name}: {other.verdict}" if other.verdict != first.verdict else ""
-    tag = f'span title="{CLOSE}"' if first.close else "span"
-    return _pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
-
-
-def _rule(strip: Strip) -> str:
-    """What supports the claim, beside the threshold as far as the strip has room for it."""
-    start, end = strip.zone()
-    words = f"supported if {text(strip.claim.criterion)}"
-    words, style = {
-        "above": (f"{words} →", f"padding-left:{min(start, 50)}%"),
-        "below": (f"← {words}", f"padding-right:{min(100 - end, 50)}%;text-align:right"),
-        "within": (words, "text-align:center"),
-    }[strip.claim.direction]
-    return f'<p class="mem-rule"><b style="display:block;{style}">{words}</b></p>\n'
-
-
-def _run(strip: Strip, run: str, said: Any) -> str:
-    drawn = ground(strip.zone(), map(strip.place, strip.claim.limits))
-    told = f'<span class="mem-missing">{said}</span>'
-    if not isinstance(said, str):
-        one = said.interval
-        drawn += mark(said, [strip.place(value) for value in (one.low, one.estimate, one.high)])
-        value, units = text(one).rsplit(", ", 1)
-        close = f', <abbr title="{CLOSE}">close</abbr>' if said.close else ""
-        told = (
-            f'<span class="mem-value"><b>{value.replace(" ", "</b> ", 1)}</span> '
-            f'<span class="mem-units">{units}{close}<span class="mem-hidden">: {said.verdict}'
-            "</span></span>"
-        )
-    return (
-        f'<div class="mem-strip-run"><span class="mem-run">{text(run)}</span> {told}'
-        f'<svg aria-hidden="true" width="100%" height="34">{drawn}</svg></div>\n'
-    )
-
-
-def _axis(strip: Strip) -> str:
-    ticks = "".join(
-        f'<line x1="{x}%" x2="{x}%" y2="5" stroke="currentColor"/><text x="{x}%" y="18" '
-        f'text-anchor="middle" font-size="13" fill="currentColor">{text(f"{value:.6g}")}</text>'
-        for value, x in ((value, strip.place(value)) for value in strip.ticks())
-    )
-    scale = " (log scale)" if strip.log else ""
-    return (
-        '<div class="mem-axis"><svg aria-hidden="true" width="100%" height="24" overflow="visible">'
-        f'<line x2="100%" stroke="currentColor"/>{ticks}</svg>'
-        f"{text(strip.claim.statistic)}{scale}</div>\n"
-    )
-
-
-def _fold(claim: Any, found: Runs) -> str:
-    rule = f"the whole interval, of at least {claim.seeds} {found[0][1].interval.unit}, is "
-    rule += f"{claim.criterion}; contradicted if no part of it is"
-    facts = {"Statistic": f"{claim.statistic} ({claim.unit})", "Supported if": rule}
-    facts |= {run: f"{one.verdict}, {one.interval}: {one.reason}" for run, one in found}
-    shown = "".join(f"<dt>{text(name)}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items())
-    title = "Statistic, source and provenance"
-    return f'<details class="mem-fold"><summary>{title}</summary><dl>{shown}</dl></details>'
