@@ -176,6 +176,6 @@ def test_a_notebook_shows_a_table_of_the_verdicts_in_each_run(ledger):
         "Real digits are less equal than <noise>.",
         "above 0.1",
         "✓ supported, 0.33 [0.30, 0.36], 5 seeds",
-        "✗ contradicted, 0.03 [0.01, 0.05], 10 seeds",
+        "✗ contradicted, 0.030 [0.010, 0.050], 10 seeds",
     ]
     assert shown.texts["td"][-2:] == ["not measured in this run", "not recorded at paper scale"]
