@@ -143,8 +143,6 @@ CALLS = [
     (lambda: load("digits", layout="CHW"), "layout"),
     (lambda: load((np.zeros((60, 3, 8, 3)), y)), "layout"),
     (lambda: load((np.zeros((60, 3, 8, 3, 2)), y)), "x"),
-    (lambda: load("digits", download="no"), "download"),
-    (lambda: load("mnist", root=5, download=False), "root"),
     (lambda: load({"x": x, "y": y, "classes": [1, 2, 3]}), "classes"),
     (lambda: load({"x": x, "y": y, "classes": ["a"]}), "y"),
     (lambda: load({"x": x, "y": y, "classes": ["a", "a", "b"]}), "classes"),
