@@ -282,11 +282,6 @@ class _Axis:
                 break
         return [round(k * step, 12) for k in range(first, last + 1)]
 
-    def scale(self, **options: Any) -> alt.Scale:
-        """As Altair's scale."""
-        kind = {"type": "log", "clamp": True} if self.log else {"zero": False}
-        return alt.Scale(domain=[self.low, self.high], nice=False, **kind, **options)
-
     def channel(self, kind: type, column: str) -> Any:
         """A column along this axis; up there is no title, as the figure's subtitle says it."""
         ticks = [value for value in self.ticks(6 if kind is alt.X else 4) if value >= self.low]
@@ -294,7 +289,9 @@ class _Axis:
         title = None
         if kind is alt.X:  # in lines, for a phone
             title = textwrap.wrap(", ".join(filter(None, [self.title, self.log])), 38)
-        return kind(column, type="quantitative", title=title, scale=self.scale(), axis=axis)
+        form = {"type": "log", "clamp": True} if self.log else {"zero": False}
+        scale = alt.Scale(domain=[self.low, self.high], nice=False, **form)
+        return kind(column, type="quantitative", title=title, scale=scale, axis=axis)
 
     def text(self, value: float) -> str:
         """A value to two digits of the axis's length; on a logarithmic axis, of its own."""

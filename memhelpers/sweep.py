@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,7 +117,6 @@ def sweep(
     executor: Any = None,
     together: int | None = None,
     minutes: float | None = None,
-    depends: Sequence[Any] = (),
     progress: Callable[[float, float], None] | None = None,
 ) -> Sweep:
     """Do every run that is not in the store yet.
@@ -141,7 +140,6 @@ def sweep(
         together: most runs in one unit of work, which is what a kill loses; by default as many
             networks as fill the processor, and few enough that every worker has some.
         minutes: no unit is started that would, at the pace so far, not end within this time.
-        depends: further things that results depend on, such as a `Path` that is read inside.
         progress: called with (runs done, runs in all); by default a bar with the time left.
 
     Raises:
@@ -155,16 +153,13 @@ def sweep(
     errors.check_function("measure", measure)
     if progress is not None:
         errors.check_function("progress", progress)
-    errors.check_instance("depends", depends, Sequence)
     if store == "" or not isinstance(store, str | os.PathLike | None):
         raise ArgumentError("store", store, "the path of a folder, or None")
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * errors.check_positive("minutes", minutes)
     together = None if together is None else errors.check_positive_int("together", together)
     ends = time.monotonic() + seconds
-    used = {"experiment": experiment, "measure": measure}
-    used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
-    lines = fingerprint.lines(used)
+    lines = fingerprint.lines({"experiment": experiment, "measure": measure})
     code = fingerprint.digest(*lines)
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))

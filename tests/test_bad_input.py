@@ -5,7 +5,6 @@ order of the data flow; what an error says beyond its argument is tested beside 
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -257,9 +256,7 @@ CALLS = [
     (lambda: swept(store=""), "store"),
     (lambda: swept(store=5), "store"),
     (lambda: swept(lambda error: TABLE, [{"error": 1}]), "runs"),
-    (lambda: swept(depends=[Path("no such file")]), "depends[0]"),
     (lambda: swept(progress=5), "progress"),
-    (lambda: swept(depends=5), "depends"),
     (lambda: sweep.processes(0), "workers"),
 ]
 

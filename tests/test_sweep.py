@@ -352,7 +352,7 @@ def test_only_what_is_new_is_done(tmp_path):
     same(found.table, sweep(rows_of, TABLES).table)
 
 
-def test_another_function_measure_or_dependency_is_another_run(tmp_path):
+def test_another_function_or_measure_is_another_run(tmp_path):
     def once(**changes):
         given = {"experiment": network_of, "runs": NETWORKS[:1], "measure": summary, **changes}
         return sweep(store=tmp_path, **given).done_before
@@ -360,7 +360,6 @@ def test_another_function_measure_or_dependency_is_another_run(tmp_path):
     assert [once(), once()] == [0, 1]
     assert once(experiment=lambda width, rate, seed: network_of(width, rate, seed)) == 0
     assert once(measure=lambda history: history.members) == 0
-    assert [once(depends=[toy_data(seed=s)]) for s in (1, 2, 1)] == [0, 0, 1]
 
 
 def test_packing_and_executor_make_no_other_run(tmp_path):
@@ -655,7 +654,6 @@ def test_the_bar_shows_what_was_done_before_and_reckons_from_the_rest(monkeypatc
         ({"executor": 3}, "executor"),
         ({"together": 0}, "together"),
         ({"minutes": 0}, "minutes"),
-        ({"depends": [object()]}, r"depends\[0\]"),
         ({"store": __file__}, "store"),
     ],
 )

@@ -585,7 +585,6 @@ def test_progress_rises_to_the_total_also_when_members_stop_early():
     )
     done = [step[0] for step in seen]
     assert {step[1] for step in seen} == {36}
-    assert 0 < done[0] < 3  # within the first epoch
     assert done == sorted(set(done))
     assert done[-1] == 36
 
