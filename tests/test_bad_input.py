@@ -257,7 +257,6 @@ CALLS = [
     (lambda: swept(store=5), "store"),
     (lambda: swept(lambda error: TABLE, [{"error": 1}]), "runs"),
     (lambda: swept(progress=5), "progress"),
-    (lambda: sweep.processes(0), "workers"),
 ]
 
 
