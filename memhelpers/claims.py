@@ -17,8 +17,6 @@ from memhelpers.stats import LEVEL, Interval
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
-NOT_RECORDED = "not recorded at paper scale"
-NOT_IN_RUN = "not measured in this run"
 # What counts independent runs: examples, or time steps of one run, share its weights.
 UNITS = ("seeds", "networks", "cases")
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
@@ -160,7 +158,6 @@ class Ledger:
 
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
-        ClaimError: a claim is judged twice in one run.
     """
 
     here: Sequence[Verdict]
@@ -169,18 +166,15 @@ class Ledger:
     title: str = field(kw_only=True)  # of this page's run, such as "This page: digits"
 
     def __post_init__(self) -> None:
-        for title, verdicts in self._runs.items():
+        for title, verdicts in self.runs.items():
             # Not an iterator, which would be empty when the cards are drawn.
             listed = isinstance(verdicts, list | tuple | None)
             if not listed or not all(isinstance(one, Verdict) for one in verdicts or ()):
                 raise ArgumentError(title, verdicts, "a list of verdicts, as judge returns them")
-            ids = [verdict.claim.id for verdict in verdicts or ()]
-            twice = [id for id in ids if ids.count(id) > 1]
-            if twice:
-                raise ClaimError(f"claim {twice[0]} is judged twice in the run {title!r}")
 
     @property
-    def _runs(self) -> dict[str, Sequence[Verdict] | None]:
+    def runs(self) -> dict[str, Sequence[Verdict] | None]:
+        """The verdicts by title of their run, this page's first; None where that is missing."""
         return {self.title: self.here, **self.recorded}
 
     def lines(self) -> str:
@@ -191,26 +185,10 @@ class Ledger:
         words = {v.claim.id: "(close)" if v.close else v.verdict for v in self.here}
         return "\n".join(f"{id} {word}" for id, word in words.items())
 
-    def rows(self) -> list[tuple[Claim, list, list]]:
-        """Each claim, and what this page's run and the recorded ones say of it.
-
-        That is a list of pairs: title of the run, and verdict, or the words that stand in for it.
-        """
-        claims = {v.claim.id: v.claim for verdicts in self._runs.values() for v in verdicts or ()}
-        rows = []
-        for claim in claims.values():
-            found = []
-            for title, verdicts in self._runs.items():
-                missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
-                own = (v for v in verdicts or () if v.claim.id == claim.id)
-                found.append((title, next(own, missing)))
-            rows.append((claim, found[:1], found[1:] or [("", NOT_RECORDED)]))
-        return rows
-
     def data(self) -> dict[str, object]:
         """The verdicts, one row each, and the titles of runs that are missing, ready for JSON."""
         rows = []
-        for run, verdicts in self._runs.items():
+        for run, verdicts in self.runs.items():
             for one in verdicts or ():
                 row = {"id": one.claim.id, "run": run, "recorded": run != self.title}
                 row |= {"verdict": one.verdict, "reason": one.reason}
@@ -222,19 +200,19 @@ class Ledger:
         return self.lines()
 
     def table(self) -> pd.DataFrame:
-        """One row a claim, with what each run says of it in words."""
+        """What each run says of each claim, in words."""
         rows = []
-        for claim, here, recorded in self.rows():
-            row = {"claim": claim.id, "sentence": claim.sentence, "supported if": claim.criterion}
-            for run, one in [*here, *recorded]:
-                told = one if isinstance(one, str) else f"{SIGNS[one.verdict]} {one.verdict}"
-                row[run] = told if isinstance(one, str) else f"{told}, {one.interval}"
-            rows.append(row)
-        return pd.DataFrame(rows)
+        for run, verdicts in self.runs.items():
+            for one in verdicts or ():
+                row = {"claim": one.claim.id, "sentence": one.claim.sentence, "run": run}
+                row |= {"verdict": f"{SIGNS[one.verdict]} {one.verdict}"}
+                rows.append(row | {"interval": str(one.interval), "why": one.reason})
+        return pd.DataFrame(rows).sort_values("claim", kind="stable")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         from memhelpers.page import figures
 
-        caption = "Claims, with their intervals in each run; supported: all of the interval is"
-        shown = figures.table(self.table(), caption=f"{caption} as the third column says.")
+        missing = ", ".join(self.data()["missing"])
+        told = "What each run says of the claims." + f" Not recorded: {missing}." * bool(missing)
+        shown = figures.table(self.table(), caption=told)
         return {"text/plain": repr(self), "text/html": shown.html(), MIME: self.data()}

@@ -7,6 +7,7 @@ import pytest
 
 from memhelpers import stats
 from memhelpers.claims import Claim, Ledger, judge
+from memhelpers.errors import ClaimError
 from memhelpers.stats import Interval
 from tests.toy_claims import ENTRY, Page, interval
 from tools import cards as page
@@ -149,3 +150,9 @@ def test_the_caption_tells_method_and_coverage():
     assert page.coverage(2) == page.coverage(3) != page.coverage(7)
     assert "wider of Student's t and BCa; covers 96 %" in page.coverage(19)
     assert page.coverage(1) == "one seed has no interval"
+
+
+def test_a_claim_that_is_judged_twice_in_a_run_is_refused(declare):
+    verdict = judge("C3.1", interval(0.2, 0.3))
+    with pytest.raises(ClaimError, match=r"C3.1 is judged twice in the run 'quick'"):
+        page.cards(Ledger([verdict, verdict], title="quick"))

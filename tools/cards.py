@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memhelpers.claims import Ledger, Verdict
+from memhelpers.errors import ClaimError
 from memhelpers.page.ledger import SIGNS, paint, pill
 from memhelpers.stats import BCA_FROM
 
 Runs = Sequence[tuple[str, Any]]
 Row = tuple[Any, Runs, Runs]
 
+NOT_RECORDED = "not recorded at paper scale"
+NOT_IN_RUN = "not measured in this run"
 METHODS = {"networks": "jackknife, leaving out each in turn", "cases": "exact binomial interval"}
 # In how many of 100 simulations `interval` covers the mean, by the number of seeds, for values from
 # a normal, an exponential and a log-normal (long-tailed, sigma 1) distribution.
@@ -105,9 +108,25 @@ def text(value: object) -> str:
     return re.sub(r"(?<![\w.])-(?=[\d.]|inf)", "−", html.escape(str(value), quote=False))
 
 
+def rows_of(shown: Ledger) -> list[Row]:
+    """Each claim with what the runs say of it; a `ClaimError` if one says it twice."""
+    claims = {one.claim.id: one.claim for found in shown.runs.values() for one in found or ()}
+    rows = []
+    for claim in claims.values():
+        told = []
+        for run, verdicts in shown.runs.items():
+            own = [one for one in verdicts or () if one.claim.id == claim.id]
+            if len(own) > 1:
+                raise ClaimError(f"claim {claim.id} is judged twice in the run {run!r}")
+            missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
+            told.append((run, own[0] if own else missing))
+        rows.append((claim, told[:1], told[1:] or [("", NOT_RECORDED)]))
+    return rows
+
+
 def cards(shown: Ledger) -> str:
     """A card for each claim, under lines that say how to read them and how intervals are made."""
-    rows = shown.rows()
+    rows = rows_of(shown)
     verdicts = [one for _, *runs in rows for _, one in judged(*runs)]
     levels = " and ".join(sorted({f"{100 * one.interval.level:g} %" for one in verdicts}))
     note = f"Bars and brackets: {levels} intervals. Supported: all of the bar lies in the shade."

@@ -50,9 +50,10 @@ class Scoreboard:
         """Return the row of each claim, by the two digits of its chapter."""
         groups: dict[str, list[cards.Row]] = {}
         for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
-            row = (claim, [("", NOT_MEASURED)], [("", claims.NOT_RECORDED)])
+            row = (claim, [("", NOT_MEASURED)], [("", cards.NOT_RECORDED)])
             if claim.id in self.ledgers:
-                (row,) = [row for row in self.ledgers[claim.id].rows() if row[0].id == claim.id]
+                rows = cards.rows_of(self.ledgers[claim.id])
+                (row,) = [row for row in rows if row[0].id == claim.id]
             groups.setdefault(claim.chapter, []).append(row)
         return groups
 
@@ -190,7 +191,7 @@ def gather(paths: Iterable[Path], repository: str = "") -> Scoreboard:
         code |= judging.statistics(path)
         for output in tables(notebook):
             found = _restored(output, known, path.name)
-            for claim, *_ in found.rows():
+            for claim, *_ in cards.rows_of(found):
                 if claim.id in ledgers:
                     both = f"{shown_in[claim.id]} and {path.name}"
                     raise ClaimError(f"claim {claim.id} stands in two outputs: {both}")
