@@ -11,12 +11,12 @@ import pandas as pd
 import yaml
 
 from memhelpers.errors import ArgumentError, ClaimError, check_choice
-from memhelpers.page.ledger import SIGNS
 from memhelpers.runs import machine
 from memhelpers.stats import LEVEL, Interval
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
+SIGNS = dict(zip(VERDICTS, "✓✗?", strict=True))
 # What counts independent runs: examples, or time steps of one run, share its weights.
 UNITS = ("seeds", "networks", "cases")
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -198,7 +198,6 @@ class Chapter:
         `figure` draws a recorded run; `finding` says in one or two sentences what the largest one
         shows (**bold** in Markdown), `downloads` what is downloaded.
         """
-        from memhelpers.page import ledger
         from memhelpers.page.figures import Page, spaced
 
         runs = [
@@ -210,8 +209,7 @@ class Chapter:
         largest = (self.runs or runs)[0]
 
         def panel(run: Run) -> Page:
-            said = {verdict.claim: verdict.verdict for verdict in run.verdicts.values()}
-            return Page(figure(run), ledger.pills(said))
+            return Page(figure(run), _pills(run.verdicts.values()))
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(spaced(said)))
@@ -394,6 +392,18 @@ def _switch(
         return Page(f'<div class="mem-about">{about}</div>', figure(run))
 
     return Switch({run.label: panel(run) for run in runs}, start=start.label)
+
+
+def _pills(verdicts: Iterable[Any]) -> str:
+    """The badges of claims, each a link to its card on the page, in the colours of the page."""
+    from memhelpers.claims import SIGNS
+
+    shown = ""
+    for claim, word in ((one.claim, one.verdict) for one in verdicts):
+        note = f" {html.escape(claim.under)}" if claim.under and word != "supported" else ""
+        shown += f' <a class="mem-pill mem-{word}" href="#claim-{claim.id}" '
+        shown += f'aria-label="{claim.id}: {word}{note}"><b>{claim.id} {SIGNS[word]}</b>{note}</a>'
+    return f'<p class="mem-pills">Claims{shown}</p>'
 
 
 def _run_above(needed: Any) -> None:

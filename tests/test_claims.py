@@ -3,10 +3,9 @@ import math
 
 import pytest
 
-from memhelpers import claims
+from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, judge
 from memhelpers.errors import ArgumentError, ClaimError
-from memhelpers.page import ledger as badges
 from memhelpers.stats import Interval
 from tests.toy_claims import ENTRY, Page, interval
 
@@ -113,12 +112,15 @@ def test_a_point_estimate_or_a_lenient_interval_is_not_judged(declare):
 
 
 def test_badges_link_to_cards_and_carry_the_choice_where_not_supported(declare):
-    first, second, third = claims.load().values()
-    shown = Page(badges.pills({first: "supported", second: "contradicted", third: "inconclusive"}))
+    words = ["supported", "contradicted", "inconclusive"]
+    judged = [
+        claims.Verdict(c, None, w, "") for c, w in zip(claims.load().values(), words, strict=False)
+    ]
+    shown = Page(lab._pills(judged))
     assert shown.values("a", "href") == ["#claim-C3.1", "#claim-C3.2", "#claim-C1.1a"]
     assert shown.texts["mem-pill"] == ["C3.1 ✓", "C3.2 ✗ under this cut", "C1.1a ?"]
     assert shown.values("a", "aria-label")[1] == "C3.2: contradicted under this cut"
-    assert Page(badges.pills({second: "supported"})).texts["mem-pill"] == ["C3.2 ✓"]
+    assert shown.values("a", "class") == [f"mem-pill mem-{word}" for word in words]
 
 
 def test_the_plain_text_is_short(ledger):

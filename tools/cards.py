@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from memhelpers.claims import Ledger, Verdict
+from memhelpers.claims import SIGNS, Ledger, Verdict
 from memhelpers.errors import ClaimError
-from memhelpers.page.ledger import SIGNS, paint, pill
 from memhelpers.stats import BCA_FROM
 
 Runs = Sequence[tuple[str, Any]]
@@ -68,6 +67,11 @@ class Strip:
         step = 10.0 ** math.floor(math.log10((high - low) / 4))
         step *= next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6)
         return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def paint(verdict: str) -> str:
+    """The style of what has a verdict's colour."""
+    return f"color:var(--mem-{verdict})"
 
 
 def ground(zone: tuple[float, float], limits: Iterable[float]) -> str:
@@ -168,8 +172,9 @@ def _badge(claim: Any, found: Runs) -> str:
     for run, other in found:
         name = run.partition(": ")[2] or run
         note += f"; {name}: {other.verdict}" if other.verdict != first.verdict else ""
-    tag = f'span title="{CLOSE}"' if first.close else "span"
-    return pill(first.verdict, f"{SIGNS[first.verdict]} {first.verdict}", note, tag)
+    close = f' title="{CLOSE}"' if first.close else ""
+    shown = f"<b>{SIGNS[first.verdict]} {first.verdict}</b>{html.escape(note)}"
+    return f'<span class="mem-pill mem-{first.verdict}"{close}>{shown}</span>'
 
 
 def _rule(strip: Strip) -> str:

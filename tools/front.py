@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from memhelpers import charts, lab, stats
-from memhelpers.page import ledger
 from tools import cards, notebooks, scoreboard
 
 PAGE = "book/intro.md"
@@ -146,7 +145,7 @@ def _key() -> str:
     names = zip(COLOURS.values(), ("real", "random images", "random labels"), strict=True)
     lines = ", ".join(f'<b style="color:{colour}">{name}</b>' for (colour, _), name in names)
     marks = " ".join(
-        f'<span><b style="{ledger.paint(word)}">{mark}</b> {word}</span>'
+        f'<span><b style="{cards.paint(word)}">{mark}</b> {word}</span>'
         for word, mark in MARKS.items()
     )
     return f'<p class="mem-key">{lines}. Each mark is one claim: {marks}</p>'
@@ -156,7 +155,7 @@ def _item(board: scoreboard.Scoreboard, path: Path) -> str:
     number, notebook = path.name[:2], notebooks.read(path)
     rows = board.groups().get(number, [])
     words = [found[0][1].verdict for _, *runs in rows if (found := cards.judged(*runs))]
-    dots = "".join(f'<span style="{ledger.paint(word)}">{MARKS[word]}</span>' for word in words)
+    dots = "".join(f'<span style="{cards.paint(word)}">{MARKS[word]}</span>' for word in words)
     told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
     question, axes, lines, log = ENTRIES[number]
     svg = spark(lines(largest(path.stem).tables), log, axes)

@@ -15,7 +15,6 @@ from pathlib import Path
 from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
-from memhelpers.page import ledger
 from tools import cards, judging, notebooks, stated, trail
 
 PAGE = "book/scoreboard.md"
@@ -98,7 +97,7 @@ class Scoreboard:
             for column in columns
         )
         sides = "".join(
-            f'<b style="{ledger.paint(word)}">{told}</b>'
+            f'<b style="{cards.paint(word)}">{told}</b>'
             for word, told in (("contradicted", "← contradicted"), ("supported", "supported →"))
         )
         shown = (
@@ -406,10 +405,10 @@ def _value(name: str, verdict: Verdict) -> str:
     """Sign and estimate, with the data set and the word for those who hear the page."""
     estimate = cards.text(f"{verdict.interval} ".split(" [")[0])
     word = verdict.verdict
-    sign = f'<b aria-hidden="true" style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
+    sign = f'<b aria-hidden="true" style="{cards.paint(word)}">{claims.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{html.escape(name)} {word}: </span>'
     if word != claims.SUPPORTED:
-        estimate = f'<b style="{ledger.paint(word)}">{estimate}</b>'
+        estimate = f'<b style="{cards.paint(word)}">{estimate}</b>'
     return f"{sign} {heard}{estimate}"
 
 
@@ -417,6 +416,6 @@ def _cell(run: str, said: Verdict | str) -> str:
     name = f"{cards.text(run)}: " if run else ""
     if isinstance(said, str):
         return f"<p>{name}{said}</p>"
-    word = f"{ledger.SIGNS[said.verdict]} {said.verdict}"
-    style = ledger.paint(said.verdict)
+    word = f"{claims.SIGNS[said.verdict]} {said.verdict}"
+    style = cards.paint(said.verdict)
     return f'<p>{name}<b style="{style}">{word}</b> {cards.text(said.interval)}</p>'

@@ -13,7 +13,6 @@ from pathlib import Path
 from memhelpers import claims
 from memhelpers.claims import Claim, Verdict
 from memhelpers.errors import ClaimError
-from memhelpers.page import ledger
 from tools import cards, scoreboard
 
 PAGE = "book/reproduced.md"
@@ -83,7 +82,7 @@ def pill(board: scoreboard.Scoreboard, known: Mapping[str, Told], id: str, word:
             f"{PAGE} calls {id} {word}; on {one.data} it is {one.verdict.verdict}, "
             f"{one.verdict.interval}: edit the page"
         )
-    sign = f'<b style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
+    sign = f'<b style="{cards.paint(word)}">{claims.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{word}</span>'
     shown = f"{id} {sign}{heard} {cards.text(one.verdict.interval.short)}"
     shown += f", {html.escape(one.data)}" * (one.claim.chapter not in OWN_DATA)
@@ -106,7 +105,7 @@ def counts(found: list[Told]) -> str:
 def picture(board: scoreboard.Scoreboard, found: list[Told]) -> str:
     """Return a row for each chapter and a column for each verdict, with the claims' ids."""
     head = "".join(
-        f'<th scope="col" style="{ledger.paint(word)}">{ledger.SIGNS[word]} {word}'
+        f'<th scope="col" style="{cards.paint(word)}">{claims.SIGNS[word]} {word}'
         f" <small>{sum(one.verdict.verdict == word for one in found)}</small></th>"
         for word in COLUMNS
     )
@@ -135,5 +134,5 @@ def _mark(board: scoreboard.Scoreboard, one: Told) -> str:
         title += f"; otherwise on {' and '.join(one.opposed)}"
         sign = '<span aria-hidden="true">≠</span>'
     shown = f"{one.claim.id}{sign}"
-    style = ledger.paint(one.verdict.verdict)
+    style = cards.paint(one.verdict.verdict)
     return f'<a{board.link(one.claim)} title="{html.escape(title)}" style="{style}">{shown}</a>'
