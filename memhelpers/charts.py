@@ -258,8 +258,6 @@ class _Axis:
         if log and (values > 0).any():  # linear where nothing is above 0
             said = "log scale" + ", 0 or less at the low end" * bool((values <= 0).any())
             values = values[values > 0]
-        if domain is not None and not _is_range(domain):
-            raise ArgumentError("y_domain", domain, "(low, high) with low < high")
         low, high = map(_rounded, domain or (values.min(), values.max()))
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
@@ -416,11 +414,6 @@ def _named(name: Any) -> str:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
-
-
-def _is_range(domain: Any) -> bool:
-    pair = isinstance(domain, Sequence) and len(domain) == 2 and all(map(_finite, domain))
-    return pair and domain[0] < domain[1]
 
 
 def _parameter_name(column: str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import small_cnn
+from toys import small_cnn, weight_norm
 
 from memhelpers import charts, claims, corrupt, lab, networks, sensitivity, stats, sweep
 from memhelpers.data import load
 from memhelpers.errors import ArgumentError, ClaimError
 from memhelpers.page import figures
-from memhelpers.training import Probe, dropout, fit, gaussian_noise, halve_every, weight_norm
+from memhelpers.training import Probe, dropout, fit, gaussian_noise, halve_every
 
 DIGITS = load("digits", examples=60)
 NETWORK = networks.mlp(DIGITS.shape, [8], 10)
@@ -207,8 +207,6 @@ CALLS = [
     (lambda: lined(TABLE.assign(y="a")), "y"),
     (lambda: lined(None), "table"),
     (lambda: lined(TABLE.assign(y=np.inf)), "y"),
-    (lambda: lined(y_domain=5), "y_domain"),
-    (lambda: lined(y_domain=(1, 0)), "y_domain"),
     (lambda: lined(controls=[charts.slider("nose", [1, 2])]), "column"),
     (lambda: charts.intervals(TABLE, "x", title="t", x_title="x"), "column"),
     (lambda: charts.slider("x", [1, 2], start=5), "start"),

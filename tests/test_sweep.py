@@ -17,12 +17,12 @@ import pytest
 import torch
 import tqdm
 from torch import nn
-from toys import complete, relabelled, toy_data, toy_mlp
+from toys import complete, relabelled, toy_data, toy_mlp, weight_norm
 
 from memhelpers import sweep as module
 from memhelpers.engine import packing
 from memhelpers.engine.perturbations import dropout, gaussian_noise
-from memhelpers.engine.probes import Probe, parameters, weight_norm
+from memhelpers.engine.probes import Probe, parameters
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.runs import machine
