@@ -72,7 +72,12 @@ def search(
     """
     errors.check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
     settings = {"steps": steps, "step": step, "noise": noise, "restarts": restarts, "seed": seed}
-    radii = _checked(images, radii, **settings)
+    for name in ("steps", "restarts"):
+        errors.check_positive_int(name, settings[name])
+    errors.check_positive("step", step)
+    errors.check_positive("noise", noise or 1)
+    errors.check_seed("seed", seed)
+    radii = _checked(images, radii)
     if images.dim() == 5 and len(images) != len(networks):
         raise ArgumentError("images", tuple(images.shape), f"those of {len(networks)} networks")
     weights = {name: weight.detach() for name, weight in networks.parameters.items()}
@@ -101,7 +106,7 @@ def probe(images: Tensor, radii: Sequence[float], **settings) -> Function:
     Used as `fit(..., probes={"critical": Probe(critical.probe(x, radii), epochs=[0, 1, 5])})`.
     Arguments and errors as in `search`, where m counts all networks that `fit` trains.
     """
-    _checked(images, radii, **settings)
+    _checked(images, radii)
 
     def critical_ratio(snapshot: Snapshot) -> Tensor:
         own = images[snapshot.members.to(images.device)] if images.dim() == 5 else images
@@ -167,17 +172,8 @@ def _logits(networks: Ensemble, x: Tensor) -> Tensor:
     return networks(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
 
-def _checked(
-    images: Tensor,
-    radii: Sequence[float],
-    *,
-    steps: int = 10,
-    step: float = STEP,
-    noise: float = NOISE,
-    restarts: int = 1,
-    seed: int = 0,
-) -> list[float]:
-    """The radii as a list, when all arguments are as `search` allows."""
+def _checked(images: Tensor, radii: Sequence[float]) -> list[float]:
+    """The radii as a list, when images and radii are as `search` allows."""
     errors.check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
     if images.dim() not in (4, 5) or not images.numel() or not images.is_floating_point():
         allowed = "at least one image: [n, C, H, W], or [m, n, C, H, W] of m networks"
@@ -187,10 +183,4 @@ def _checked(
     if not listed or max(listed) > span > 0:
         allowed = f"several half widths in the unit of the pixels, at most their range ({span:.3g})"
         raise ArgumentError("radii", radii, allowed)
-    errors.check_positive_int("steps", steps)
-    errors.check_positive("step", step)
-    if noise != 0:
-        errors.check_positive("noise", noise)
-    errors.check_positive_int("restarts", restarts)
-    errors.check_seed("seed", seed)
     return listed

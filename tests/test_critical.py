@@ -204,13 +204,7 @@ def test_errors_name_the_argument_at_once(changed, argument):
     given = {"networks": NETWORKS, "images": IMAGE, "radii": [0.1]} | changed
     with pytest.raises(ArgumentError, match=rf"^{argument}: given"):
         critical.search(**given)
-    if argument != "networks" and given["images"].ndim != 5:  # how many train, it cannot know yet
+    if argument in ("images", "radii") and given["images"].ndim != 5:  # how many train, unknown
         given.pop("networks")
         with pytest.raises(ArgumentError, match=rf"^{argument}: given"):
             critical.probe(**given)
-
-
-def test_a_probe_refuses_at_once_what_a_search_does_not_take():
-    with pytest.raises(TypeError, match="step_size"):
-        critical.probe(IMAGE, [0.1], step_size=1)
-    critical.probe(IMAGE, [0.1], noise=0)
