@@ -15,7 +15,6 @@ from toys import small_cnn, weight_norm
 from memhelpers import charts, claims, corrupt, lab, networks, sensitivity, stats, sweep
 from memhelpers.data import load
 from memhelpers.errors import ArgumentError, ClaimError
-from memhelpers.page import figures
 from memhelpers.training import Probe, dropout, fit, gaussian_noise, halve_every
 
 DIGITS = load("digits", examples=60)
@@ -221,7 +220,6 @@ CALLS = [
     ),
     (lambda: charts.table(pd.DataFrame(), caption="a"), "frame"),
     (lambda: charts.table(None, caption="a"), "frame"),
-    (lambda: figures.Switch({}), "panels"),
     (lambda: chapter("loss"), "slug"),
     (lambda: chapter(4), "slug"),
     (lambda: chapter().record(None, data=DIGITS), "tables"),

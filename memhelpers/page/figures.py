@@ -23,7 +23,7 @@ import pandas as pd
 from pandas.api import types
 from PIL import Image
 
-from memhelpers.errors import ArgumentError, check_choice, check_instance
+from memhelpers.errors import ArgumentError, check_instance
 
 _WIDTH = 720
 _FIT = {"type": "fit-x", "contains": "padding"}
@@ -211,16 +211,10 @@ class Switch(Display):
     Args:
         panels: figures, images or tables by the name of their run, in the order of the switch.
         start: the name of the one that is seen first (default: the first).
-
-    Raises:
-        ArgumentError: no panel, one that is none of these, or another start.
     """
 
     def __init__(self, panels: Mapping[str, Display], start: str | None = None) -> None:
-        self.panels = dict(panels)
-        if not panels or not all(isinstance(panel, Display) for panel in panels.values()):
-            raise ArgumentError("panels", panels, "figures, galleries or tables by name")
-        self.start = check_choice("start", next(iter(panels)) if start is None else start, panels)
+        self.panels, self.start = dict(panels), next(iter(panels)) if start is None else start
 
     def html(self, still: bool = True) -> str:
         """A group of radio buttons above the panels, of which only the first seen has a picture."""
