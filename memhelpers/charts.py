@@ -8,7 +8,6 @@ data have one colour in the whole book; dashes and the names at the lines' ends 
 import itertools
 import json
 import math
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,7 +115,6 @@ def lines(
     y_domain: tuple[float, float] | None = None,
     points: bool = False,
     controls: Sequence[Control] = (),
-    bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
     format: str = "",
 ) -> alt.LayerChart:
@@ -135,9 +133,6 @@ def lines(
         y_domain: ends of the axis up (default: from the whole table).
         points: mark the points, too.
         controls: sliders and choices that filter the rows.
-        bracket: two names and a text: the difference of the two lines' ends, drawn where both are
-            there and the controls stand as at the start; the text's last line is set in ink, and
-            its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
 
@@ -153,7 +148,7 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
+    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {})
     layers.append(line.mark_line(point=points))
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
@@ -263,8 +258,6 @@ class _Axis:
         if log and (values > 0).any():  # linear where nothing is above 0
             said = "log scale" + ", 0 or less at the low end" * bool((values <= 0).any())
             values = values[values > 0]
-        if domain is not None and not _is_range(domain):
-            raise ArgumentError("y_domain", domain, "(low, high) with low < high")
         low, high = map(_rounded, domain or (values.min(), values.max()))
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
@@ -287,11 +280,6 @@ class _Axis:
                 break
         return [round(k * step, 12) for k in range(first, last + 1)]
 
-    def scale(self, **options: Any) -> alt.Scale:
-        """As Altair's scale."""
-        kind = {"type": "log", "clamp": True} if self.log else {"zero": False}
-        return alt.Scale(domain=[self.low, self.high], nice=False, **kind, **options)
-
     def channel(self, kind: type, column: str) -> Any:
         """A column along this axis; up there is no title, as the figure's subtitle says it."""
         ticks = [value for value in self.ticks(6 if kind is alt.X else 4) if value >= self.low]
@@ -299,7 +287,9 @@ class _Axis:
         title = None
         if kind is alt.X:  # in lines, for a phone
             title = textwrap.wrap(", ".join(filter(None, [self.title, self.log])), 38)
-        return kind(column, type="quantitative", title=title, scale=self.scale(), axis=axis)
+        form = {"type": "log", "clamp": True} if self.log else {"zero": False}
+        scale = alt.Scale(domain=[self.low, self.high], nice=False, **form)
+        return kind(column, type="quantitative", title=title, scale=scale, axis=axis)
 
     def text(self, value: float) -> str:
         """A value to two digits of the axis's length; on a logarithmic axis, of its own."""
@@ -325,7 +315,6 @@ def _ends(
     axes: tuple[_Axis, _Axis],
     controls: Sequence[Control],
     labels: Mapping[Any, str],
-    bracket: tuple[str, str, str] | None,
 ) -> tuple[list[alt.Chart], str]:
     """Names and last values beside the lines' ends, for each state of the controls; and in words.
 
@@ -333,7 +322,7 @@ def _ends(
     """
     (x, y, series), (across, up) = columns, axes
     keys, styles = [control.column for control in controls], _styles(data, series)
-    start, texts, bars, said = [control.start for control in controls], [], [], ""
+    start, texts, said = [control.start for control in controls], [], ""
     for key, group in data.groupby(keys, sort=False) if keys else [((), data)]:
         drawn = group[np.isfinite(group[y].astype(float))].sort_values(x, kind="stable")
         last = drawn.groupby(series, sort=False).tail(1) if series else drawn.tail(1)
@@ -344,55 +333,32 @@ def _ends(
         found = [
             {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
             | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
-            | {"colour": styles[name][0] if series else BLUE, "weight": 600, "line": True}
+            | {"colour": styles[name][0] if series else BLUE}
             for name, end in last.sort_values(y, kind="stable").iterrows()
         ]
         fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
         found = [found[round(i)] for i in fitting]
-        begins = list(map(_rounded, key)) == start
-        said = ", ".join(one["text"] for one in reversed(found)) if begins else said
-        if bracket and begins and {*bracket[:2]} <= {*last.index}:
-            bar = [last[y][name] for name in bracket[:2]]
-            bars = [state | {"end_y": bar[0], "end_to": bar[1]}]
-            found += _beside(bracket[2], across.high, up, bar)
-        rows = pd.DataFrame(found, columns=["x", "y", "text", "short", "colour", "weight", "line"])
+        if list(map(_rounded, key)) == start:
+            said = ", ".join(one["text"] for one in reversed(found))
+        rows = pd.DataFrame(found)
         wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
         places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
         rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
-        rows["moved"] = (np.abs(places - wanted) > 2) & rows["line"]
+        rows["moved"] = np.abs(places - wanted) > 2
         texts.append(rows.add_prefix("end_").assign(**state))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
-    gap = 28 if bars else 18
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
     at = at.encode(across.channel(alt.X, "end_right"))
     shown = {"expr": "narrow ? datum.end_short : datum.end_text"}
-    style = {"align": "left", "fontSize": 14, "fontWeight": {"expr": "datum.end_weight"}}
-    text = at.mark_text(text=shown, dx=gap, **style).encode(up.channel(alt.Y, "end_place"))
+    style = {"align": "left", "fontSize": 14, "fontWeight": 600}
+    text = at.mark_text(text=shown, dx=18, **style).encode(up.channel(alt.Y, "end_place"))
     leader = at.encode(up.channel(alt.Y, "end_y"), x2="end_right", y2="end_place")
     leader = leader.transform_filter("datum.end_moved")
-    layers = [text, leader.mark_rule(xOffset=3, x2Offset=gap - 3)]
+    layers = [text, leader.mark_rule(xOffset=3, x2Offset=15)]
     if (table["end_x"] < across.high).any():  # the line ends early: a thin one leads on to its name
         early = at.encode(up.channel(alt.Y, "end_y"), x2="end_x")
         layers.append(early.mark_rule(opacity=0.5))
-    if bars:
-        bar = _filtered(alt.Chart(pd.DataFrame(bars).assign(end_right=across.high)), controls)
-        bar = bar.encode(across.channel(alt.X, "end_right"))
-        low, high = (up.channel(alt.Y, column) for column in ("end_y", "end_to"))
-        layers.append(bar.encode(low, y2="end_to").mark_rule(color=INK, xOffset=14))
-        tick = {"color": INK, "xOffset": 9, "x2Offset": 19}
-        layers += [bar.encode(y, x2="end_right").mark_rule(**tick) for y in (low, high)]
     return layers, said
-
-
-def _beside(text: str, x: float, up: _Axis, bar: Sequence[float]) -> list[dict[str, Any]]:
-    """The lines of a bracket's text, in its middle; a phone shows the first number of the last."""
-    *heads, number = text.split("\n")
-    first = re.search(r"[-−+]?\d[\d.,]*(?<=\d)( %)?", number)
-    middle = up.value(sum(map(up.share, bar)) / 2)
-    muted = {"x": x, "y": middle, "short": "", "colour": figures.MUTED, "weight": 400}
-    rows = [muted | {"text": head, "line": False} for head in heads]
-    inked = {"short": first[0] if first else "", "colour": INK, "weight": 600}
-    return [muted | inked | {"text": number, "line": False}, *reversed(rows)]
 
 
 def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
@@ -448,11 +414,6 @@ def _named(name: Any) -> str:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
-
-
-def _is_range(domain: Any) -> bool:
-    pair = isinstance(domain, Sequence) and len(domain) == 2 and all(map(_finite, domain))
-    return pair and domain[0] < domain[1]
 
 
 def _parameter_name(column: str) -> str:

@@ -1,32 +1,25 @@
 """The claims, stated in `claims.yml` before they are measured, and the verdicts on them."""
 
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from memhelpers.errors import ArgumentError, ClaimError, check_choice, check_integer
-from memhelpers.page import ledger
+from memhelpers.errors import ArgumentError, ClaimError, check_choice
 from memhelpers.runs import machine
-from memhelpers.stats import LEVEL, Interval, coverage
+from memhelpers.stats import LEVEL, Interval
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
-DIRECTIONS = ("above", "below", "within")
-NOT_RECORDED = "not recorded at paper scale"
-NOT_IN_RUN = "not measured in this run"
+SIGNS = dict(zip(VERDICTS, "✓✗?", strict=True))
 # What counts independent runs: examples, or time steps of one run, share its weights.
 UNITS = ("seeds", "networks", "cases")
-METHODS = {"networks": "jackknife, leaving out each in turn", "cases": "exact binomial interval"}
-MIN_SEEDS = 5  # their range holds the median with probability .94; that of 4 with .88
 CLOSE = 1 / 2  # of an interval's width: as far as another processor has moved an end
-SHORT = 52  # characters of a claim's short sentence
 KEPT = "verdicts.json"  # in the folder of the recorded runs, for the first screens
 MIME = "application/vnd.memhelpers.claims+json"
 
@@ -44,29 +37,9 @@ class Claim:
     direction: str  # "above" or "below" the threshold, or "within" two of them
     threshold: float | tuple[float, float]
     seeds: int  # independent units (`UNITS`) below which no verdict is given
-    short: str  # the sentence for a list, at most `SHORT` characters; "…" carries on the one above
+    short: str  # the sentence for a list, at most 52 characters; "…" carries on the one above
     under: str = ""  # the choice that the verdict hangs on, such as "under this cut"
     added_after_data: bool = False  # whether its data had been seen when it was declared
-
-    def __post_init__(self) -> None:
-        some = r"(?s).*\S.*", "a text"
-        texts = dict.fromkeys(("source", "sentence", "statistic", "unit"), some)
-        texts["id"] = r"[A-Z]+\d+(\.\d+)?[a-z]?", 'such as "C3.1" or "C1.1a"'
-        texts["chapter"] = r"\d\d", 'two digits in quotes, such as "04"'
-        texts["short"] = rf"\S.{{0,{SHORT - 1}}}", f"1 to {SHORT} characters"
-        texts["under"] = r".{0,24}", "at most 24 characters"
-        for name, (pattern, allowed) in texts.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or not re.fullmatch(pattern, value):
-                raise ArgumentError(name, value, allowed)
-        check_choice("added_after_data", self.added_after_data, (True, False))
-        check_choice("direction", self.direction, DIRECTIONS)
-        pair, ends = self.direction == "within", self.limits
-        finite = {type(end) for end in ends} <= {int, float} and all(map(math.isfinite, ends))
-        if not finite or len(ends) != 1 + pair or list(ends) != sorted(set(ends)):
-            allowed = "two numbers, low < high" if pair else "a number"
-            raise ArgumentError("threshold", self.threshold, f"{allowed}, for {self.direction}")
-        check_integer("seeds", self.seeds, MIN_SEEDS)
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -99,39 +72,19 @@ class Verdict:
         return decided and nearest <= CLOSE * (high - low) < math.inf
 
 
-def load(path: str | Path | None = None) -> dict[str, Claim]:
-    """The claims that are declared in a YAML file (default: the book's `claims.yml`), by id.
-
-    Raises:
-        ClaimError: the file, or the named field of a claim, is not as it should be.
-    """
-    path = Path(path or machine.book_file("claims.yml"))
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClaimError(f"{path.name} cannot be read as YAML: {error}") from None
-    return dict(_parsed(path.name, text))
+def load() -> dict[str, Claim]:
+    """The claims that the book's `claims.yml` declares, by id; `tools.stated` checks that file."""
+    return _parsed(machine.book_file("claims.yml").read_text("utf-8"))
 
 
 @lru_cache(maxsize=1)  # a chapter asks for each of its claims
-def _parsed(name: str, text: str) -> Mapping[str, Claim]:
-    try:
-        entries = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ClaimError(f"{name} cannot be read as YAML: {error}") from None
-    if not isinstance(entries, list) or not entries:
-        raise ClaimError(f"{name}: given {type(entries).__name__}; allowed: a list of claims")
-    claims: dict[str, Claim] = {}
-    for position, entry in enumerate(entries, start=1):
-        named = entry.get("id") if isinstance(entry, dict) else None
-        try:
-            claim = _claim(entry)
-            if claim.id in claims:
-                raise ArgumentError("id", claim.id, "an id that is not declared twice")
-        except ArgumentError as error:
-            where = f"{name}: claim {named or f'number {position}'}"
-            raise ClaimError(f"{where}, field {error}") from None
-        claims[claim.id] = claim
+def _parsed(text: str) -> dict[str, Claim]:
+    claims = {}
+    for entry in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        fields = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in entry.items()}
+        limits = fields["threshold"]
+        fields["threshold"] = tuple(limits) if isinstance(limits, list) else limits
+        claims[fields["id"]] = Claim(**fields)
     return claims
 
 
@@ -200,11 +153,11 @@ def restored(claim: str | Claim, row: Mapping[str, Any]) -> Verdict:
 class Ledger:
     """A chapter's claims: the verdicts of this page's run beside those of recorded runs.
 
-    Its output is a card for each claim, and as `MIME` the verdicts as data.
+    Its output is a table, and as `MIME` the verdicts as data, from which the book's pages have a
+    card for each claim.
 
     Raises:
         ArgumentError: verdicts are no list of `Verdict`.
-        ClaimError: a claim is judged twice in one run.
     """
 
     here: Sequence[Verdict]
@@ -213,18 +166,15 @@ class Ledger:
     title: str = field(kw_only=True)  # of this page's run, such as "This page: digits"
 
     def __post_init__(self) -> None:
-        for title, verdicts in self._runs.items():
+        for title, verdicts in self.runs.items():
             # Not an iterator, which would be empty when the cards are drawn.
             listed = isinstance(verdicts, list | tuple | None)
             if not listed or not all(isinstance(one, Verdict) for one in verdicts or ()):
                 raise ArgumentError(title, verdicts, "a list of verdicts, as judge returns them")
-            ids = [verdict.claim.id for verdict in verdicts or ()]
-            twice = [id for id in ids if ids.count(id) > 1]
-            if twice:
-                raise ClaimError(f"claim {twice[0]} is judged twice in the run {title!r}")
 
     @property
-    def _runs(self) -> dict[str, Sequence[Verdict] | None]:
+    def runs(self) -> dict[str, Sequence[Verdict] | None]:
+        """The verdicts by title of their run, this page's first; None where that is missing."""
         return {self.title: self.here, **self.recorded}
 
     def lines(self) -> str:
@@ -235,23 +185,10 @@ class Ledger:
         words = {v.claim.id: "(close)" if v.close else v.verdict for v in self.here}
         return "\n".join(f"{id} {word}" for id, word in words.items())
 
-    def rows(self) -> list[ledger.Row]:
-        """Each claim with what the runs say of it, as `page.ledger` draws it."""
-        claims = {v.claim.id: v.claim for verdicts in self._runs.values() for v in verdicts or ()}
-        rows = []
-        for claim in claims.values():
-            found = []
-            for title, verdicts in self._runs.items():
-                missing = NOT_RECORDED if verdicts is None else NOT_IN_RUN
-                own = (v for v in verdicts or () if v.claim.id == claim.id)
-                found.append((title, next(own, missing)))
-            rows.append((claim, found[:1], found[1:] or [("", NOT_RECORDED)]))
-        return rows
-
     def data(self) -> dict[str, object]:
         """The verdicts, one row each, and the titles of runs that are missing, ready for JSON."""
         rows = []
-        for run, verdicts in self._runs.items():
+        for run, verdicts in self.runs.items():
             for one in verdicts or ():
                 row = {"id": one.claim.id, "run": run, "recorded": run != self.title}
                 row |= {"verdict": one.verdict, "reason": one.reason}
@@ -262,24 +199,20 @@ class Ledger:
     def __repr__(self) -> str:
         return self.lines()
 
+    def table(self) -> pd.DataFrame:
+        """What each run says of each claim, in words."""
+        rows = []
+        for run, verdicts in self.runs.items():
+            for one in verdicts or ():
+                row = {"claim": one.claim.id, "sentence": one.claim.sentence, "run": run}
+                row |= {"verdict": f"{SIGNS[one.verdict]} {one.verdict}"}
+                rows.append(row | {"interval": str(one.interval), "why": one.reason})
+        return pd.DataFrame(rows).sort_values("claim", kind="stable")
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
-        counts = {(v.interval.unit, v.interval.n) for run in self._runs.values() for v in run or ()}
-        methods = [f"{n} seeds: {coverage(n)}." for unit, n in sorted(counts) if unit == "seeds"]
-        units = {unit for unit, _ in counts}
-        methods += [f"Over {unit}: {how}." for unit, how in METHODS.items() if unit in units]
-        shown = {"text/plain": repr(self), "text/html": ledger.cards(self.rows(), methods)}
-        return shown | {MIME: self.data()}
+        from memhelpers.page import figures
 
-
-def _claim(entry: object) -> Claim:
-    """A claim from its entry in the file, each text in one line; a missing field counts as None."""
-    names = [one.name for one in fields(Claim)]
-    needed = [one.name for one in fields(Claim) if one.default is MISSING]
-    if not isinstance(entry, dict):
-        raise ArgumentError("names", entry, f"a mapping of {', '.join(names)}")
-    for unknown in (name for name in entry if name not in names):
-        raise ArgumentError(unknown, entry[unknown], f"only {', '.join(names)}")
-    given = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in entry.items()}
-    if isinstance(given.get("threshold"), list):
-        given["threshold"] = tuple(given["threshold"])
-    return Claim(**dict.fromkeys(needed) | given)
+        missing = ", ".join(self.data()["missing"])
+        told = "What each run says of the claims." + f" Not recorded: {missing}." * bool(missing)
+        shown = figures.table(self.table(), caption=told)
+        return {"text/plain": repr(self), "text/html": shown.html(), MIME: self.data()}

@@ -15,7 +15,7 @@ where L is the cross-entropy and k the class that the network itself predicts fo
 critical is, while it may miss some: a ratio is a lower bound.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -42,7 +42,6 @@ def search(
     noise: float = NOISE,
     restarts: int = 1,
     seed: int = 0,
-    progress: Callable[[float, float], None] | None = None,
 ) -> Tensor:
     """Which images are found to be critical, for each network and radius.
 
@@ -60,7 +59,6 @@ def search(
             a corner of the box: for a linear classifier, one for each other class finds all.
         seed: of the noise. All images, networks and radii meet the same draws, so that what is
             found for one does not depend on the others.
-        progress: called with (images done, images in all).
 
     Returns:
         bool [m, radius, n].
@@ -74,8 +72,12 @@ def search(
     """
     errors.check_instance("networks", networks, Ensemble, ", such as `fit(...).ensemble`")
     settings = {"steps": steps, "step": step, "noise": noise, "restarts": restarts, "seed": seed}
-    progress = progress or (lambda done, total: None)
-    radii = _checked(images, radii, progress=progress, **settings)
+    for name in ("steps", "restarts"):
+        errors.check_positive_int(name, settings[name])
+    errors.check_positive("step", step)
+    errors.check_positive("noise", noise or 1)
+    errors.check_seed("seed", seed)
+    radii = _checked(images, radii)
     if images.dim() == 5 and len(images) != len(networks):
         raise ArgumentError("images", tuple(images.shape), f"those of {len(networks)} networks")
     weights = {name: weight.detach() for name, weight in networks.parameters.items()}
@@ -84,12 +86,8 @@ def search(
     images = images if images.dim() == 5 else images[None]
     radii = torch.tensor(radii).to(first).view(-1, 1, 1, 1, 1)
     at_once = networks.images_per_pass(images.shape[2:]) // (PORTION * len(radii))
-    found: list[Tensor] = []
-    for some in images.split(max(1, at_once), dim=1):
-        x = some.expand(len(networks), *some.shape[1:])
-        found.append(_search(networks, x, radii, **settings))
-        progress(sum(part.shape[-1] for part in found), images.shape[1])
-    return torch.cat(found, dim=-1)
+    portions = images.expand(len(networks), *images.shape[1:]).split(max(1, at_once), dim=1)
+    return torch.cat([_search(networks, x, radii, **settings) for x in portions], dim=-1)
 
 
 def ratio(networks: Ensemble, images: Tensor, radii: Sequence[float], **settings) -> Tensor:
@@ -108,7 +106,7 @@ def probe(images: Tensor, radii: Sequence[float], **settings) -> Function:
     Used as `fit(..., probes={"critical": Probe(critical.probe(x, radii), epochs=[0, 1, 5])})`.
     Arguments and errors as in `search`, where m counts all networks that `fit` trains.
     """
-    _checked(images, radii, **settings)
+    _checked(images, radii)
 
     def critical_ratio(snapshot: Snapshot) -> Tensor:
         own = images[snapshot.members.to(images.device)] if images.dim() == 5 else images
@@ -174,8 +172,8 @@ def _logits(networks: Ensemble, x: Tensor) -> Tensor:
     return networks(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
 
-def _checked(images: Tensor, radii: Sequence[float], **settings: object) -> list[float]:
-    """The radii as a list, when all arguments, as far as they are given, are as `search` allows."""
+def _checked(images: Tensor, radii: Sequence[float]) -> list[float]:
+    """The radii as a list, when images and radii are as `search` allows."""
     errors.check_instance("images", images, Tensor, " [n, C, H, W], such as `data.validation.x`")
     if images.dim() not in (4, 5) or not images.numel() or not images.is_floating_point():
         allowed = "at least one image: [n, C, H, W], or [m, n, C, H, W] of m networks"
@@ -185,16 +183,4 @@ def _checked(images: Tensor, radii: Sequence[float], **settings: object) -> list
     if not listed or max(listed) > span > 0:
         allowed = f"several half widths in the unit of the pixels, at most their range ({span:.3g})"
         raise ArgumentError("radii", radii, allowed)
-    for name, value in settings.items():
-        _CHECKS[errors.check_choice("a setting of the search", name, _CHECKS)](name, value)
     return listed
-
-
-_CHECKS = {  # of what `search` takes by name
-    "steps": errors.check_positive_int,
-    "step": errors.check_positive,
-    "noise": lambda name, value: value == 0 or errors.check_positive(name, value),
-    "restarts": errors.check_positive_int,
-    "seed": errors.check_seed,
-    "progress": lambda name, value: value is None or errors.check_function(name, value),
-}

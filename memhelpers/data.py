@@ -164,9 +164,7 @@ def load(
     scale: str | None = None,
     balanced: bool = False,
     seed: int = 0,
-    root: str | os.PathLike | None = None,
     device: str | torch.device = "cpu",
-    download: bool = True,
     layout: str | None = None,
 ) -> Dataset:
     """Loads images and labels, checked, scaled, split in three parts and on their device.
@@ -174,8 +172,9 @@ def load(
     Args:
         source: "digits" (1,797 images of 8x8 from scikit-learn, no download), "mnist", "cifar10",
             "svhn" (downloaded by torchvision where they are not there); "breast_cancer" (a table
-            from scikit-learn); a path ending in `.npz`, also relative to the data folder; a mapping
-            with the same keys; or a tuple (x, y). Keys:
+            from scikit-learn); a path ending in `.npz`, also relative to the data folder
+            (`MEMHELPERS_DATA`, else ~/.cache/memhelpers); a mapping with the same keys; or a tuple
+            (x, y). Keys:
             `x` and `y` (a sixth each is held out for validation and test), or `x_train`, `y_train`
             and, where given, `x_validation`, `y_validation`, `x_test`, `y_test` (a part not given
             is a fifth of the training examples, drawn by a fixed shuffle); `classes` names the
@@ -188,14 +187,12 @@ def load(
             each number of vectors for itself, and the other parts by the same; None leaves them.
         balanced: as `Dataset.subset` has it, like `seed`.
         seed: of the training subset.
-        root: folder of the data files; else what `MEMHELPERS_DATA` says; else ~/.cache/memhelpers.
         device: where the tensors go.
-        download: whether a data set that is not there may be downloaded (progress is shown).
         layout: "NCHW" or "NHWC", for arrays of four dimensions whose shape leaves it open.
 
     Raises:
         ArgumentError: an argument, or something in the arrays, is not as above.
-        DataError: a file is missing, truncated or altered, or cannot be downloaded.
+        DataError: a file is missing or damaged, or cannot be downloaded.
 
     Warns:
         UserWarning: numbers far from 0, or hardly different, are taken as they are.
@@ -206,9 +203,7 @@ def load(
             check_integer(argument, size, 1)
     check_choice("scale", scale, (None, "standard"))
     check_instance("balanced", balanced, bool)
-    if not isinstance(root, str | os.PathLike | None):
-        raise ArgumentError("root", root, "the path of a folder, or None")
-    given = sources.read(source, root, check_instance("download", download, bool))
+    given = sources.read(source)
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)

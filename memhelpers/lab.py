@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -150,20 +150,14 @@ class Chapter:
 
     @property
     def runs(self) -> list[Run]:
-        """This page's run, and the recorded ones, the largest first.
-
-        One that was recorded a second time in another precision is judged as a check, not drawn.
-        """
+        """This page's run, and the recorded ones, the largest first."""
         runs = []
         if self.tables:
             data, changed = self.data.describe(), _listed(_without_data(self.changed))
             about = sizes(self.parameters, data) + f"; changed: {changed}" * bool(changed)
             details = {"Data": data, "Ran on": _machine(machine.environment(self.device, ""))}
             runs = [Run(self.here, self.tables, self._verdicts(self.here), about, details)]
-        scales: dict[str, Run] = {}
-        for label, record in self.recorded.items():  # of two twins the usual precision comes first
-            scales.setdefault(_scale(record), self._run(label, record))
-        return runs + list(scales.values())
+        return runs + [self._run(label, record) for label, record in self.recorded.items()]
 
     def _run(self, label: str, record: Record) -> Run:
         ran, changed = record.provenance, _listed(record.provenance["overrides"])
@@ -198,7 +192,6 @@ class Chapter:
         `figure` draws a recorded run; `finding` says in one or two sentences what the largest one
         shows (**bold** in Markdown), `downloads` what is downloaded.
         """
-        from memhelpers.page import ledger
         from memhelpers.page.figures import Page, spaced
 
         runs = [
@@ -210,8 +203,7 @@ class Chapter:
         largest = (self.runs or runs)[0]
 
         def panel(run: Run) -> Page:
-            said = {verdict.claim: verdict.verdict for verdict in run.verdicts.values()}
-            return Page(figure(run), ledger.pills(said))
+            return Page(figure(run), _pills(run.verdicts.values()))
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(spaced(said)))
@@ -335,13 +327,6 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     )
 
 
-def _scale(record: Record) -> str:
-    """What two records share that differ in nothing but their precision."""
-    changed = sorted((k, v) for k, v in departures(record).items() if k != "precision")
-    ran = record.provenance
-    return str((ran["preset"], ran["dataset"]["fingerprint"], changed))
-
-
 def sizes(parameters: Mapping[str, Any], data: str) -> str:
     """Sizes of a run in words, such as 1,000 images, 2 x 16 units; `data` as `describe` has it."""
     train = re.search(r"([\d,]+) train", data)
@@ -394,6 +379,18 @@ def _switch(
         return Page(f'<div class="mem-about">{about}</div>', figure(run))
 
     return Switch({run.label: panel(run) for run in runs}, start=start.label)
+
+
+def _pills(verdicts: Iterable[Any]) -> str:
+    """The badges of claims, each a link to its card on the page, in the colours of the page."""
+    from memhelpers.claims import SIGNS
+
+    shown = ""
+    for claim, word in ((one.claim, one.verdict) for one in verdicts):
+        note = f" {html.escape(claim.under)}" if claim.under and word != "supported" else ""
+        shown += f' <a class="mem-pill mem-{word}" href="#claim-{claim.id}" '
+        shown += f'aria-label="{claim.id}: {word}{note}"><b>{claim.id} {SIGNS[word]}</b>{note}</a>'
+    return f'<p class="mem-pills">Claims{shown}</p>'
 
 
 def _run_above(needed: Any) -> None:

@@ -165,32 +165,6 @@ def loss_sensitivity(
     return Sensitivity(np.array(times), norms, accuracy, loss, labels, seeds)
 
 
-def gini(values: Tensor | np.ndarray) -> np.ndarray:
-    """Gini coefficient: 0 where all values are equal, near 1 where one holds everything.
-
-    ``G = sum_ij |g_i - g_j| / (2 n^2 mean(g))``, computed from the sorted values.
-
-    Args:
-        values: g_i >= 0, [..., n] with n > 0.
-
-    Returns:
-        The coefficients, [...]; not a number where a value is, or where all are zero.
-
-    Source:
-        Arpit et al. 2017, Sec. 3.2.
-    """
-    values = numbers("values", values)
-    if not values.ndim or not values.shape[-1]:
-        raise ArgumentError("values", values.shape, "at least one value, in an array")
-    if (values < 0).any():
-        raise ArgumentError("values", float(np.nanmin(values)), "values of at least 0")
-    n = values.shape[-1]
-    ordered = np.sort(values, axis=-1)  # sorts NaN last, and the sums below carry it on
-    ranks = np.arange(1, n + 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 2 * (ranks * ordered).sum(-1) / (n * ordered.sum(-1)) - (n + 1) / n
-
-
 def time_shares(times: Sequence[int] | np.ndarray) -> np.ndarray:
     """The share of all updates that each of these times stands for, [t].
 

@@ -22,9 +22,6 @@ from memhelpers.inputs.arrays import numbers
 LEVEL = 0.95
 BCA_FROM = 10  # seeds; of fewer, resamples know too little of a distribution's tails
 RESAMPLES = 10_000
-# In how many of 100 simulations `interval` covers the mean, by the number of seeds, for values from
-# a normal, an exponential and a log-normal (long-tailed, sigma 1) distribution.
-COVERAGE = {3: (95, 88, 84), 5: (95, 88, 82), 10: (96, 93, 88), 20: (95, 95, 92)}
 
 
 @dataclass(frozen=True)
@@ -122,16 +119,6 @@ def paired(a: object, b: object, how: str = "difference") -> Interval:
     estimate = float(first.mean() / second.mean())
     low, high = (float(estimate * np.exp(end)) for end in ends)
     return Interval(estimate, low, high, LEVEL, len(first))
-
-
-def coverage(n: int) -> str:
-    """What a caption says of an `interval` over n seeds: the method, and how often it covers."""
-    if check_positive_int("n", n) == 1:
-        return "one seed has no interval"
-    normal, exponential, tailed = COVERAGE[max({3} | {size for size in COVERAGE if size <= n})]
-    method = "Student's t" if n < BCA_FROM else "the wider of Student's t and BCa"
-    covers = f"{normal} % for normal values, {exponential} % for exponential, {tailed} %"
-    return f"95 % interval ({method}; covers {covers} for log-normal ones)"
 
 
 def band(table: pd.DataFrame, by: str | Sequence[str], value: str) -> pd.DataFrame:

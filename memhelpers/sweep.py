@@ -11,18 +11,14 @@ import inspect
 import itertools
 import math
 import os
-import signal
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from memhelpers import errors
@@ -31,7 +27,7 @@ from memhelpers.engine import packing
 from memhelpers.errors import ArgumentError
 from memhelpers.runs import fingerprint, machine
 from memhelpers.runs.store import Entry, Store, join, key_of, to_entry, warn
-from memhelpers.runs.work import Outcome, Run, Work, failure, unpack
+from memhelpers.runs.work import Outcome, Run, Work, failure
 from memhelpers.training import History, fit
 
 PER_MEMBER = ("learning_rate", "momentum", "weight_decay", "perturb")  # may differ in a stack
@@ -117,7 +113,6 @@ def sweep(
     executor: Any = None,
     together: int | None = None,
     minutes: float | None = None,
-    depends: Sequence[Any] = (),
     progress: Callable[[float, float], None] | None = None,
 ) -> Sweep:
     """Do every run that is not in the store yet.
@@ -137,11 +132,10 @@ def sweep(
         store: folder of finished runs, which several sweeps may share; a process waits for another
             that does the same one. None: in memory only.
         executor: of `concurrent.futures`, or a client of `dask.distributed`; by default everything
-            runs in this process. Functions of a notebook reach other processes by `cloudpickle`.
+            runs in this process. Functions of a notebook reach Dask's workers, and threads.
         together: most runs in one unit of work, which is what a kill loses; by default as many
             networks as fill the processor, and few enough that every worker has some.
         minutes: no unit is started that would, at the pace so far, not end within this time.
-        depends: further things that results depend on, such as a `Path` that is read inside.
         progress: called with (runs done, runs in all); by default a bar with the time left.
 
     Raises:
@@ -155,24 +149,21 @@ def sweep(
     errors.check_function("measure", measure)
     if progress is not None:
         errors.check_function("progress", progress)
-    errors.check_instance("depends", depends, Sequence)
     if store == "" or not isinstance(store, str | os.PathLike | None):
         raise ArgumentError("store", store, "the path of a folder, or None")
     listed = _checked_runs(experiment, runs)
     seconds = math.inf if minutes is None else 60 * errors.check_positive("minutes", minutes)
     together = None if together is None else errors.check_positive_int("together", together)
     ends = time.monotonic() + seconds
-    used = {"experiment": experiment, "measure": measure}
-    used |= {f"depends[{place}]": thing for place, thing in enumerate(depends)}
-    lines = fingerprint.lines(used)
+    lines = fingerprint.lines({"experiment": experiment, "measure": measure})
     code = fingerprint.digest(*lines)
     keys = [key_of({"parameters": run, "determined_by": code}) for run in listed]
     distinct = dict(zip(keys, listed, strict=True))
     stack = functools.partial(_stacks, experiment, together)
     held = None if store is None else Store(store)
     with contextlib.nullcontext() if held is None else held.alone(code, seconds):
-        about, functions = {"determined_by": lines}, (experiment, measure)
-        work = Work(distinct, _do, functions, stack, executor, held, about, ends)
+        do, about = functools.partial(_do, experiment, measure), {"determined_by": lines}
+        work = Work(distinct, do, stack, executor, held, about, ends)
         before = len(work.done)
         if progress is None and work.units:
             progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
@@ -185,22 +176,6 @@ def sweep(
         first = failed[0]["error"]
         warn(f"{len(failed)} of {len(keys)} runs failed, the first with {first}; see `failures`")
     return Sweep(_table(listed, keys, work.done), failures, missing, before)
-
-
-def processes(workers: int) -> Executor:
-    """A pool of processes for `sweep`, which share the cores of this machine evenly.
-
-    In a script the sweep then stands under `if __name__ == "__main__"`.
-    """
-    workers = errors.check_positive_int("workers", workers)
-    context = get_context("spawn")  # a fork of a process that has used threads or a GPU may hang
-    threads = max(1, torch.get_num_threads() // workers)
-    return ProcessPoolExecutor(workers, context, _start_worker, [threads])
-
-
-def _start_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
-    torch.set_num_threads(threads)
 
 
 def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:
@@ -276,10 +251,13 @@ def _filling(training: Training) -> int:
 
 
 def _do(
-    functions: Any, runs: Mapping[str, Run], looking: bool, report: Report = None
+    experiment: Callable,
+    measure: Callable,
+    runs: Mapping[str, Run],
+    looking: bool,
+    report: Report = None,
 ) -> dict[str, Outcome]:
     """Do the runs of a unit; see `Work`."""
-    experiment, measure = unpack(functions) if isinstance(functions, bytes) else functions
     made = {key: _made(experiment, run) for key, run in runs.items()}
     trainings = {key: one for key, one in made.items() if isinstance(one, Training)}
     if looking or not trainings:

@@ -22,7 +22,7 @@ from memhelpers.engine import loop, packing
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.loop import PRECISIONS
 from memhelpers.engine.perturbations import Perturbation, dropout, gaussian_noise, strengths_by_kind
-from memhelpers.engine.probes import Probe, Readings, as_probe, correct_on, parameters, weight_norm
+from memhelpers.engine.probes import Probe, Readings, as_probe, correct_on, parameters
 from memhelpers.engine.templates import INITIALIZATIONS, check_template
 from memhelpers.engine.trajectories import KINDS, Trajectories
 from memhelpers.errors import ArgumentError, as_list

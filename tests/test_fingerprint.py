@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from toys import relabelled, toy_data
+from toys import relabelled, toy_data, weight_norm
 
 from memhelpers.engine.ensemble import Ensemble
 from memhelpers.engine.perturbations import dropout
-from memhelpers.engine.probes import Probe, weight_norm
+from memhelpers.engine.probes import Probe
 from memhelpers.errors import ArgumentError
 from memhelpers.networks import mlp
 from memhelpers.runs import fingerprint

@@ -10,7 +10,7 @@ import pytest
 from memhelpers import lab
 from tests.chapters import CHAPTERS
 from tests.toy_claims import Page
-from tools import front, notebooks, scoreboard
+from tools import cards, front, notebooks, scoreboard
 
 
 def curves(falls: bool) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def test_the_list_gives_number_question_finding_and_verdicts(monkeypatch, ledger
     table = pd.DataFrame({"condition": ["real"], "x": [1], "y": [1]})
     monkeypatch.setattr(front, "ENTRIES", {"04": ("Why?", "Gini", lambda _: table, False)})
     monkeypatch.setattr(front, "largest", lambda chapter: SimpleNamespace(tables={}))
-    claims = {claim.id: claim for claim, *_ in ledger.rows()}
+    claims = {claim.id: claim for claim, *_ in cards.rows_of(ledger)}
     ledgers = dict.fromkeys(claims, ledger)
     shown = Page(front._item(scoreboard.Scoreboard(claims, {"04": ("04-loss", "")}, ledgers), path))
     texts = [shown.texts[name][0] for name in ("mem-number", "a", "mem-question", "figcaption")]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from toys import relabelled, toy_cnn, toy_data, toy_mlp
+from toys import relabelled, toy_cnn, toy_data, toy_mlp, weight_norm
 
 from memhelpers.corrupt import random_inputs
 from memhelpers.engine import ensemble as ensembles
 from memhelpers.engine.ensemble import Ensemble, predict
-from memhelpers.engine.probes import Probe, Readings, correct_on, parameters, weight_norm
+from memhelpers.engine.probes import Probe, Readings, correct_on, parameters
 from memhelpers.errors import ArgumentError
 from memhelpers.training import fit
 

@@ -68,7 +68,7 @@ def test_a_record_comes_back_with_its_types(tmp_path):
     pd.testing.assert_frame_equal(record.tables["values"], table)
     assert (record.chapter, record.name) == ("04-a", "paper")
     assert record.provenance["grid"] == [0, 1]
-    assert record.provenance["format"] == records.FORMAT
+    assert record.provenance["format"] == recording.FORMAT
     described = record.provenance["tables"]["values"]
     assert described["rows"] == 4
     content = (folder / "values.csv").read_bytes()
@@ -111,7 +111,7 @@ def test_the_head_of_a_provenance_is_the_record_s_own(tmp_path):
     }
     save(tmp_path, provenance={**told, "seeds": 10})
     ran = load(tmp_path).provenance
-    assert (ran["format"], ran["chapter"], ran["name"]) == (records.FORMAT, "04-a", "paper")
+    assert (ran["format"], ran["chapter"], ran["name"]) == (recording.FORMAT, "04-a", "paper")
     assert before <= datetime.fromisoformat(ran["created"]) <= datetime.now(UTC)
     assert ran["seeds"] == 10
 
@@ -209,9 +209,6 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
         lambda: save(root, chapter=name),
         lambda: save(root, name=name),
         lambda: save(root, {name: OLD["curve"]}),
-        lambda: records.load(name, "paper", root=root),
-        lambda: records.load("04-a", name, root=root),
-        lambda: records.available(name, root),
     ):
         with pytest.raises(RecordError, match=r"given .*; allowed: letters"):
             call()
@@ -221,20 +218,17 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
 # What does not load
 
 
-def test_a_missing_record_is_answered_with_those_that_exist(tmp_path):
-    with pytest.raises(RecordError, match="04-a/paper does not exist; recorded for 04-a: none"):
-        load(tmp_path)
-    save(tmp_path, name="colab")
-    with pytest.raises(RecordError, match="recorded for 04-a: colab"):
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(RecordError, match="04-a/paper cannot be read: FileNotFoundError"):
         load(tmp_path)
 
 
 def test_a_record_of_another_version_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "FORMAT", 1)
+    monkeypatch.setattr(recording, "FORMAT", 1)
     save(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(RecordError, match="04-a/paper: given format version 1; allowed: 2"):
-        load(tmp_path)
+    with pytest.raises(RecordError, match=r"04-a/paper: .* format version 1; allowed: 2"):
+        recording.check(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -251,15 +245,13 @@ def test_a_record_of_another_version_is_refused(tmp_path, monkeypatch):
 def test_a_truncated_or_altered_table_is_refused(tmp_path, damage):
     path = save(tmp_path) / "curve.csv"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(
-        RecordError, match=r"table curve: curve.csv is missing, truncated or altered"
-    ):
+    with pytest.raises(RecordError, match=r"curve.csv is truncated or altered"):
         load(tmp_path)
 
 
 def test_a_table_that_is_gone_is_named(tmp_path):
     (save(tmp_path) / "curve.csv").unlink()
-    with pytest.raises(RecordError, match=r"table curve: curve.csv is missing"):
+    with pytest.raises(RecordError, match=r"FileNotFoundError.*curve.csv"):
         load(tmp_path)
 
 
@@ -284,7 +276,7 @@ def test_a_provenance_in_which_anything_was_changed_is_refused(tmp_path, change)
     path = save(tmp_path, provenance=about) / "provenance.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(RecordError, match=r"04-a/paper: provenance.json is altered"):
-        load(tmp_path)
+        recording.check(tmp_path)
 
 
 def test_the_checksum_does_not_depend_on_how_the_same_values_are_written(tmp_path):
@@ -303,7 +295,7 @@ def test_the_checksum_does_not_depend_on_how_the_same_values_are_written(tmp_pat
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"format"'])
 def test_a_garbled_provenance_is_refused(tmp_path, text):
     (save(tmp_path) / "provenance.json").write_text(text)
-    with pytest.raises(RecordError, match=r"04-a/paper: provenance.json cannot be read"):
+    with pytest.raises(RecordError, match=r"04-a/paper cannot be read"):
         load(tmp_path)
 
 
@@ -472,3 +464,7 @@ def test_a_run_tells_which_versions_were_pinned_and_on_a_gpu_its_driver(monkeypa
     assert recording.environment("cuda", "fp32")["driver"] is None
     monkeypatch.setattr(machine, "repository_root", lambda: None)
     assert recording.environment("cpu", "fp32")["constraints"] is None
+
+
+def test_the_books_own_records_are_as_they_were_written():
+    recording.check()

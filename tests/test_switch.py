@@ -9,7 +9,6 @@ import pytest
 from browser import launched, serve
 
 from memhelpers import charts
-from memhelpers.errors import ArgumentError
 from memhelpers.page import figures
 from tools import vega_bundle
 
@@ -52,14 +51,6 @@ def test_the_same_switch_has_the_same_html_in_each_run():
 def test_a_single_run_needs_no_switch():
     alone = figure(2)
     assert figures.Switch({HERE: alone}).html() == alone.html()
-
-
-def test_a_switch_without_sense_is_refused():
-    for wrong in ({}, {HERE: "a figure"}):
-        with pytest.raises(ArgumentError, match="panels"):
-            figures.Switch(wrong)
-    with pytest.raises(ArgumentError, match="start: given 'CIFAR'"):
-        figures.Switch({HERE: figure(2)}, start="CIFAR")
 
 
 @pytest.fixture(scope="module")

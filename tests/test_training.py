@@ -11,7 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
-from toys import assert_same_runs, member, plain_sgd, relabelled, toy_cnn, toy_data, toy_mlp
+from toys import (
+    assert_same_runs,
+    member,
+    plain_sgd,
+    relabelled,
+    toy_cnn,
+    toy_data,
+    toy_mlp,
+    weight_norm,
+)
 
 from memhelpers.corrupt import random_inputs, random_labels
 from memhelpers.data import Dataset, Part
@@ -28,7 +37,6 @@ from memhelpers.training import (
     gaussian_noise,
     halve_every,
     parameters,
-    weight_norm,
 )
 
 ALL_KINDS = ("loss", "correct", "margin")
@@ -585,7 +593,6 @@ def test_progress_rises_to_the_total_also_when_members_stop_early():
     )
     done = [step[0] for step in seen]
     assert {step[1] for step in seen} == {36}
-    assert 0 < done[0] < 3  # within the first epoch
     assert done == sorted(set(done))
     assert done[-1] == 36
 

@@ -8,10 +8,16 @@ from torch.nn.functional import cross_entropy
 
 from memhelpers.data import Dataset, Part
 from memhelpers.engine.ensemble import Ensemble
+from memhelpers.engine.probes import Snapshot
 from memhelpers.networks import mlp
 from memhelpers.seeding import generator
 from memhelpers.sweep import Sweep
 from memhelpers.training import History
+
+
+def weight_norm(snapshot: Snapshot) -> Tensor:
+    """A probe: Euclidean norm of all parameters of each member, [m]."""
+    return snapshot.ensemble.flat_parameters().norm(dim=1)
 
 
 def toy_data(

@@ -21,9 +21,20 @@ from pathlib import Path
 import yaml
 
 from memhelpers import claims
-from memhelpers.errors import ClaimError
+from memhelpers.errors import ClaimError, RecordError
 from memhelpers.runs import machine
-from tools import crate, declared, front, live, notebooks, scoreboard, stage, story, vega_bundle
+from tools import (
+    crate,
+    declared,
+    front,
+    live,
+    notebooks,
+    recording,
+    scoreboard,
+    stage,
+    story,
+    vega_bundle,
+)
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
@@ -101,8 +112,10 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
     try:
         if write_back:
             declared.write(notebooks.ROOT)
+        recording.check()
         board = scoreboard.gather(paths, stage.address(configured()))
         scoreboard.write(board, source)
+        scoreboard.lay_cards(board, paths)
         front.write(board, source, paths)
         story.write(board, source)
         kept = machine.data_folder() / claims.KEPT
@@ -111,7 +124,7 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
             crate.write(machine.data_folder())
         elif kept.exists():
             scoreboard.check_verdicts(board, kept)
-    except ClaimError as error:
+    except (ClaimError, RecordError) as error:
         say(f"\nFAILED scoreboard: {error}")
         return None
     return board

@@ -19,7 +19,7 @@ from typing import Any
 
 from memhelpers import lab
 from memhelpers.errors import ArgumentError, DataError, check_choice
-from memhelpers.runs import machine, records
+from memhelpers.runs import machine
 from tools import recording
 
 TAGS = ("parameters", "run")
@@ -72,7 +72,7 @@ def record(
     found = parameters(path, overrides, preset=preset)
     data = Path(str(found.get("data"))).stem  # of a path, as the data set calls itself
     name = recording.record_name(str(preset), data, overrides or {})
-    records.record_folder(path.stem, name)  # refuses a name before hours of training, not after
+    recording.record_folder(path.stem, name)  # refuses a name before hours of training, not after
     cache = machine.data_folder() / "cache"
     store = os.environ.get(lab.STORE) or str(cache / "sweeps")
     clock = _clocked(cache / "spent" / f"{path.stem}-{name}.json")

@@ -16,7 +16,7 @@ from memhelpers import claims, lab
 from memhelpers.claims import Claim, Verdict
 from memhelpers.errors import ArgumentError, ClaimError, DataError, RecordError, check_choice
 from memhelpers.runs.records import Record
-from tools import chapter, declared, judging, notebooks
+from tools import cards, chapter, declared, judging, notebooks
 
 
 def choose(slug: str, preset: str, name: str | None) -> Record:
@@ -77,7 +77,7 @@ def head(claim: Claim, path: Path) -> list[str]:
 
 def told(name: str, verdict: Verdict | None, about: str = "") -> str:
     """Return one line for a run."""
-    said = f"{verdict.verdict}, {verdict.interval}" if verdict else claims.NOT_IN_RUN
+    said = f"{verdict.verdict}, {verdict.interval}" if verdict else cards.NOT_IN_RUN
     return f"{name:<10} {said}" + f"  ({about})" * bool(about)
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from memhelpers import lab
-from memhelpers.page import ledger
-from tools import live, notebooks, scoreboard
+from tools import cards, live, notebooks, scoreboard
 
 PAGE = "book/intro.md"
 PLACES = LAB, CHAPTERS, COUNTS = "<!-- live lab -->", "<!-- chapters -->", "<!-- counts -->"
@@ -99,7 +98,7 @@ def _key() -> str:
     names = zip(COLOURS.values(), ("real", "random images", "random labels"), strict=True)
     lines = ", ".join(f'<b style="color:{colour}">{name}</b>' for (colour, _), name in names)
     marks = " ".join(
-        f'<span><b style="{ledger.paint(word)}">{mark}</b> {word}</span>'
+        f'<span><b style="{cards.paint(word)}">{mark}</b> {word}</span>'
         for word, mark in MARKS.items()
     )
     return f'<p class="mem-key">{lines}. Each mark is one claim: {marks}</p>'
@@ -108,8 +107,8 @@ def _key() -> str:
 def _item(board: scoreboard.Scoreboard, path: Path) -> str:
     number, notebook = path.name[:2], notebooks.read(path)
     rows = board.groups().get(number, [])
-    words = [found[0][1].verdict for _, *runs in rows if (found := ledger.judged(*runs))]
-    dots = "".join(f'<span style="{ledger.paint(word)}">{MARKS[word]}</span>' for word in words)
+    words = [found[0][1].verdict for _, *runs in rows if (found := cards.judged(*runs))]
+    dots = "".join(f'<span style="{cards.paint(word)}">{MARKS[word]}</span>' for word in words)
     told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
     question, axes, lines, log = ENTRIES[number]
     svg = spark(lines(largest(path.stem).tables), log, axes)
@@ -117,7 +116,7 @@ def _item(board: scoreboard.Scoreboard, path: Path) -> str:
         f'<li><span class="mem-number">{int(number)}</span><div>'
         f'<p class="mem-chapter-title"><a href="{path.stem}.html">'
         f"{html.escape(scoreboard.title(notebook))}</a></p>"
-        f'<p class="mem-question">{question}</p><p>{ledger.text(finding(notebook))}</p>'
+        f'<p class="mem-question">{question}</p><p>{cards.text(finding(notebook))}</p>'
         f'<p class="mem-dots" role="img" aria-label="{told}">{dots}</p></div>'
         f"<figure>{svg}<figcaption>{axes}</figcaption></figure></li>\n"
     )

@@ -16,8 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from memhelpers.errors import ArgumentError
+from memhelpers.errors import ArgumentError, RecordError
 from memhelpers.runs import files, machine, records
+
+FORMAT = 2
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_=.-]{0,98}[A-Za-z0-9])?")
 
 
 def record_name(preset: str, data: str, overrides: Mapping[str, Any]) -> str:
@@ -60,20 +63,58 @@ def save(
         RecordError: a bad name.
         ArgumentError: a table or a provenance that cannot be kept.
     """
-    folder = records.record_folder(chapter, name, root)
+    folder = record_folder(chapter, name, root)
     if not isinstance(tables, Mapping) or not tables:
         raise ArgumentError("tables", tables, "at least one table by name")
     contents, described = {}, {}
     for table_name, table in tables.items():
-        columns = files.kinds(f"tables[{records.valid_name('table', table_name)!r}]", table)
+        columns = files.kinds(f"tables[{valid_name('table', table_name)!r}]", table)
         content = contents[f"{table_name}.csv"] = files.to_csv(table, digits)
         checksum = hashlib.sha256(content).hexdigest()
         described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    head = {"format": records.FORMAT, "chapter": chapter, "name": name, "created": created}
+    head = {"format": FORMAT, "chapter": chapter, "name": name, "created": created}
     contents[records.PROVENANCE] = _sealed(head | provenance | head | {"tables": described})
     _replace(folder, contents)
     return folder
+
+
+def valid_name(what: str, name: object) -> str:
+    """The name, if it leads to no other folder than it should; else a `RecordError` on `what`."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        allowed = 'letters, digits and "_=.-", a letter or digit at both ends, up to 100'
+        raise RecordError(f"{what}: given {name!r}; allowed: {allowed}")
+    return name
+
+
+def record_folder(chapter: str, name: str, root: str | Path | None = None) -> Path:
+    """Where a record is to lie, `<root>/<chapter>/<name>`, both of them a `valid_name`."""
+    root = Path(root or machine.data_folder())
+    return root / valid_name("chapter", chapter) / valid_name("name", name)
+
+
+def check(root: str | Path | None = None) -> None:
+    """Look through the provenance of all records.
+
+    Raises:
+        RecordError: One cannot be read, has another format, or is not what was written.
+    """
+    root = Path(root or machine.data_folder())
+    for path in sorted(root.glob(f"[!.]*/[!.]*/{records.PROVENANCE}")):
+        record = records.load(path.parent.parent.name, path.parent.name, root=root)
+        told = f"record {record.chapter}/{record.name}: {path.name}"
+        version = record.provenance.get("format")
+        if version != FORMAT:
+            raise RecordError(f"{told}: given format version {version!r}; allowed: {FORMAT}")
+        if record.provenance.get("sha256") != _checksum(record.provenance):
+            raise RecordError(f"{told} is altered (its checksum differs)")
+
+
+def _checksum(provenance: Mapping[str, object]) -> str:
+    """SHA-256 of its canonical JSON, without the checksum itself."""
+    rest = {key: value for key, value in provenance.items() if key != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sealed(provenance: Mapping[str, object]) -> bytes:
@@ -82,7 +123,7 @@ def _sealed(provenance: Mapping[str, object]) -> bytes:
         plain = json.loads(json.dumps(provenance, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ArgumentError("provenance", str(error), "JSON values, no NaN") from None
-    plain["sha256"] = records.checksum(plain)
+    plain["sha256"] = _checksum(plain)
     return (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from memhelpers import claims, lab
 from memhelpers.claims import Claim, Ledger, Verdict
 from memhelpers.errors import ClaimError
-from memhelpers.page import ledger
-from tools import judging, notebooks, trail
+from tools import cards, judging, notebooks, stated, trail
 
 PAGE = "book/scoreboard.md"
 PLACES = COUNTS, PICTURE, TABLE = "<!-- counts -->", "<!-- picture -->", "<!-- table -->"
@@ -42,27 +41,26 @@ class Scoreboard:
         """Return all of it as plain text."""
         lines = [self.counts()]
         for claim, *runs in (row for rows in self.groups().values() for row in rows):
-            told = "; ".join(
-                f"{v.verdict}, {v.interval} ({run})" for run, v in ledger.judged(*runs)
-            )
+            told = "; ".join(f"{v.verdict}, {v.interval} ({run})" for run, v in cards.judged(*runs))
             lines.append(f"{claim.id} {claim.short}: {told or NOT_MEASURED}")
         return "\n".join(lines)
 
-    def groups(self) -> dict[str, list[ledger.Row]]:
+    def groups(self) -> dict[str, list[cards.Row]]:
         """Return the row of each claim, by the two digits of its chapter."""
-        groups: dict[str, list[ledger.Row]] = {}
+        groups: dict[str, list[cards.Row]] = {}
         for claim in sorted(self.claims.values(), key=lambda claim: claim.chapter):
-            row = (claim, [("", NOT_MEASURED)], [("", claims.NOT_RECORDED)])
+            row = (claim, [("", NOT_MEASURED)], [("", cards.NOT_RECORDED)])
             if claim.id in self.ledgers:
-                (row,) = [row for row in self.ledgers[claim.id].rows() if row[0].id == claim.id]
+                rows = cards.rows_of(self.ledgers[claim.id])
+                (row,) = [row for row in rows if row[0].id == claim.id]
             groups.setdefault(claim.chapter, []).append(row)
         return groups
 
     def counts(self) -> str:
         """Return in words how many claims have which verdict, and how many are at full scale."""
         rows = [row for group in self.groups().values() for row in group]
-        recorded = _tally([ledger.judged([], runs) for *_, runs in rows], "have no recorded run")
-        here = _tally([ledger.judged(runs, []) for _, runs, _ in rows], f"are {NOT_MEASURED}")
+        recorded = _tally([cards.judged([], runs) for *_, runs in rows], "have no recorded run")
+        here = _tally([cards.judged(runs, []) for _, runs, _ in rows], f"are {NOT_MEASURED}")
         full = self.at_paper_scale()
         numbers = sorted({str(int(self.claims[id].chapter)) for id in full})
         chapters = f": chapter{'s' * (len(numbers) > 1)} {_and(numbers)}" if numbers else ""
@@ -99,7 +97,7 @@ class Scoreboard:
             for column in columns
         )
         sides = "".join(
-            f'<b style="{ledger.paint(word)}">{told}</b>'
+            f'<b style="{cards.paint(word)}">{told}</b>'
             for word, told in (("contradicted", "← contradicted"), ("supported", "supported →"))
         )
         shown = (
@@ -108,7 +106,7 @@ class Scoreboard:
             f'<span class="mem-score-values">{heads}</span></div>\n'
         )
         for number, group in self.groups().items():
-            source = ledger.text(group[0][0].source.split(", Sec.")[0])
+            source = cards.text(group[0][0].source.split(", Sec.")[0])
             shown += (
                 f'<p class="mem-score-chapter"><span>{int(number)}</span> '
                 f"<b>{self._link(number)}</b> <small>{source}</small> {_strip('', False)}</p>\n"
@@ -128,13 +126,13 @@ class Scoreboard:
             body += "".join(map(self._row, rows)) + "</tbody>\n"
         return f'<table class="mem-scores">\n<thead><tr>{columns}</tr></thead>\n{body}</table>'
 
-    def _row(self, row: ledger.Row) -> str:
+    def _row(self, row: cards.Row) -> str:
         claim, here, recorded = row
         late = " Declared after the data were seen." if claim.added_after_data else ""
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
             f'<tr id="{claim.id}"><th scope="row"><a{self.link(claim)}>{claim.id}</a></th>'
-            f"<td>{ledger.text(claim.sentence)}<small>{ledger.text(rule)}</small></td>"
+            f"<td>{cards.text(claim.sentence)}<small>{cards.text(rule)}</small></td>"
             f"<td>{''.join(_cell(*run) for run in [*here, *recorded])}"
             f"<small>{trail.links(*self._rests_on(claim), self.repository)}</small></td></tr>\n"
         )
@@ -169,7 +167,7 @@ class Scoreboard:
             (self.chapters[number][0], run, claim.id): verdict
             for number, rows in self.groups().items()
             for claim, *runs in rows
-            for run, verdict in ledger.judged(*runs)
+            for run, verdict in cards.judged(*runs)
         }
 
 
@@ -183,6 +181,7 @@ def gather(paths: Iterable[Path], repository: str = "") -> Scoreboard:
         ClaimError: An id that is not declared, or stands in two outputs, or in a chapter that it
             was not declared for; a stored verdict or card that differs from what the claims give.
     """
+    stated.check()
     known = claims.load()
     chapters, ledgers, shown_in, code = {}, {}, {}, {}
     for path in paths:
@@ -191,7 +190,7 @@ def gather(paths: Iterable[Path], repository: str = "") -> Scoreboard:
         code |= judging.statistics(path)
         for output in tables(notebook):
             found = _restored(output, known, path.name)
-            for claim, *_ in found.rows():
+            for claim, *_ in cards.rows_of(found):
                 if claim.id in ledgers:
                     both = f"{shown_in[claim.id]} and {path.name}"
                     raise ClaimError(f"claim {claim.id} stands in two outputs: {both}")
@@ -204,6 +203,16 @@ def tables(notebook: notebooks.NotebookNode) -> list[Mapping]:
     cells = notebooks.code_cells(notebook)
     held = [output.get("data", {}) for cell in cells for output in cell.outputs]
     return [data for data in held if claims.MIME in data]
+
+
+def lay_cards(board: Scoreboard, paths: Iterable[Path]) -> None:
+    """Put cards in the place of the tables that staged notebooks show."""
+    for path in paths:
+        notebook = notebooks.read(path)
+        for output in tables(notebook):
+            (first, *_) = output[claims.MIME]["rows"]
+            output["text/html"] = cards.cards(board.ledgers[first["id"]])
+        notebooks.write(notebook, path)
 
 
 def title(notebook: notebooks.NotebookNode) -> str:
@@ -301,7 +310,7 @@ def _verdict(row: Mapping, claim: Claim, name: str) -> Verdict:
     return verdict
 
 
-def _tally(runs: Sequence[ledger.Runs], missing: str) -> str:
+def _tally(runs: Sequence[cards.Runs], missing: str) -> str:
     """How many claims have which verdict in the run that counts, and how many lack one."""
     words = [found[0][1].verdict for found in runs if found]
     told = [f"{words.count(word)} {word}" for word in claims.VERDICTS]
@@ -314,11 +323,11 @@ def _and(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
 
 
-def _by_data(row: ledger.Row) -> dict[tuple[str, str], Verdict]:
+def _by_data(row: cards.Row) -> dict[tuple[str, str], Verdict]:
     """The verdicts of a claim by place and data set, of each the first: twins come after."""
     found: dict[tuple[str, str], Verdict] = {}
     for place, runs in zip((HERE, RECORDED), row[1:], strict=True):
-        for run, verdict in ledger.judged([], runs):
+        for run, verdict in cards.judged([], runs):
             found.setdefault((place, data_of(run)), verdict)
     return found
 
@@ -328,7 +337,7 @@ def data_of(run: str) -> str:
     return (run.partition(": ")[2] or run).split(",")[0]
 
 
-def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str:
+def _line(row: cards.Row, columns: Sequence[tuple[str, str]], link: str) -> str:
     claim, found = row[0], _by_data(row)
     values = " ".join(
         f"<span>{_value(column[1], found[column]) if column in found else ''}</span>"
@@ -337,7 +346,7 @@ def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str
     under = f" <small>{claim.under}</small>" if claim.under else ""
     return (
         f'<a class="mem-score-row"{link}><span>{claim.id}</span> '
-        f'<span class="mem-score-short">{ledger.text(claim.short)}{under}</span> '
+        f'<span class="mem-score-short">{cards.text(claim.short)}{under}</span> '
         f'<span class="mem-score-if"><span class="mem-hidden">supported if </span>'
         f"{_criterion(claim)}</span> {_strip(_marks(claim, found, columns), True, len(found))} "
         f'<span class="mem-score-values">{values}</span></a>\n'
@@ -345,7 +354,7 @@ def _line(row: ledger.Row, columns: Sequence[tuple[str, str]], link: str) -> str
 
 
 def _strip(marks: str, zone: bool, runs: int = 1) -> str:
-    inside = ledger.ground((THRESHOLD, 100 if zone else THRESHOLD), [THRESHOLD])
+    inside = cards.ground((THRESHOLD, 100 if zone else THRESHOLD), [THRESHOLD])
     high = max(23, MARK * runs)  # the next row would cover what stands out
     style = f'style="min-height:{high}px"'
     return f'<svg aria-hidden="true" width="100%" height="{high}" {style}>{inside}{marks}</svg>'
@@ -357,7 +366,7 @@ def _marks(claim: Claim, found: Mapping, columns: Sequence[tuple[str, str]]) -> 
     Of two thresholds the nearer one counts.
     """
     intervals = [verdict.interval for verdict in found.values()]
-    strip = ledger.Strip(claim, intervals)
+    strip = cards.Strip(claim, intervals)
     limits = [strip.level(limit) for limit in claim.limits]
 
     def support(value: float) -> float:
@@ -373,7 +382,7 @@ def _marks(claim: Claim, found: Mapping, columns: Sequence[tuple[str, str]]) -> 
         shares = [min(max(end / furthest, -1), 1) if furthest else 0 for end in reached[k]]
         places = [round(THRESHOLD + REACH * share, 2) for share in shares]
         y = 100 * (k + 0.5) / len(found)
-        marks += ledger.mark(verdict, places, _dot(column, columns), y)
+        marks += cards.mark(verdict, places, _dot(column, columns), y)
     return marks
 
 
@@ -394,19 +403,19 @@ def _criterion(claim: Claim) -> str:
 
 def _value(name: str, verdict: Verdict) -> str:
     """Sign and estimate, with the data set and the word for those who hear the page."""
-    estimate = ledger.text(f"{verdict.interval} ".split(" [")[0])
+    estimate = cards.text(f"{verdict.interval} ".split(" [")[0])
     word = verdict.verdict
-    sign = f'<b aria-hidden="true" style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
+    sign = f'<b aria-hidden="true" style="{cards.paint(word)}">{claims.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{html.escape(name)} {word}: </span>'
     if word != claims.SUPPORTED:
-        estimate = f'<b style="{ledger.paint(word)}">{estimate}</b>'
+        estimate = f'<b style="{cards.paint(word)}">{estimate}</b>'
     return f"{sign} {heard}{estimate}"
 
 
 def _cell(run: str, said: Verdict | str) -> str:
-    name = f"{ledger.text(run)}: " if run else ""
+    name = f"{cards.text(run)}: " if run else ""
     if isinstance(said, str):
         return f"<p>{name}{said}</p>"
-    word = f"{ledger.SIGNS[said.verdict]} {said.verdict}"
-    style = ledger.paint(said.verdict)
-    return f'<p>{name}<b style="{style}">{word}</b> {ledger.text(said.interval)}</p>'
+    word = f"{claims.SIGNS[said.verdict]} {said.verdict}"
+    style = cards.paint(said.verdict)
+    return f'<p>{name}<b style="{style}">{word}</b> {cards.text(said.interval)}</p>'

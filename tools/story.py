@@ -13,8 +13,7 @@ from pathlib import Path
 from memhelpers import claims
 from memhelpers.claims import Claim, Verdict
 from memhelpers.errors import ClaimError
-from memhelpers.page import ledger
-from tools import scoreboard
+from tools import cards, scoreboard
 
 PAGE = "book/reproduced.md"
 PLACES = COUNTS, PICTURE = "<!-- paper counts -->", "<!-- paper picture -->"
@@ -60,7 +59,7 @@ def is_of_paper(claim: Claim) -> bool:
 def told(board: scoreboard.Scoreboard) -> Iterator[Told]:
     """Go through the claims that a run judges, in the order of the chapters."""
     for claim, *runs in (row for rows in board.groups().values() for row in rows):
-        found = ledger.judged(*runs)
+        found = cards.judged(*runs)
         if found:
             (first, verdict), *others = found
             opposite = OPPOSITE.get(verdict.verdict)
@@ -83,9 +82,9 @@ def pill(board: scoreboard.Scoreboard, known: Mapping[str, Told], id: str, word:
             f"{PAGE} calls {id} {word}; on {one.data} it is {one.verdict.verdict}, "
             f"{one.verdict.interval}: edit the page"
         )
-    sign = f'<b style="{ledger.paint(word)}">{ledger.SIGNS[word]}</b>'
+    sign = f'<b style="{cards.paint(word)}">{claims.SIGNS[word]}</b>'
     heard = f'<span class="mem-hidden">{word}</span>'
-    shown = f"{id} {sign}{heard} {ledger.text(one.verdict.interval.short)}"
+    shown = f"{id} {sign}{heard} {cards.text(one.verdict.interval.short)}"
     shown += f", {html.escape(one.data)}" * (one.claim.chapter not in OWN_DATA)
     return f'<a class="mem-pill"{board.link(one.claim)}>{shown}</a>'
 
@@ -106,7 +105,7 @@ def counts(found: list[Told]) -> str:
 def picture(board: scoreboard.Scoreboard, found: list[Told]) -> str:
     """Return a row for each chapter and a column for each verdict, with the claims' ids."""
     head = "".join(
-        f'<th scope="col" style="{ledger.paint(word)}">{ledger.SIGNS[word]} {word}'
+        f'<th scope="col" style="{cards.paint(word)}">{claims.SIGNS[word]} {word}'
         f" <small>{sum(one.verdict.verdict == word for one in found)}</small></th>"
         for word in COLUMNS
     )
@@ -135,5 +134,5 @@ def _mark(board: scoreboard.Scoreboard, one: Told) -> str:
         title += f"; otherwise on {' and '.join(one.opposed)}"
         sign = '<span aria-hidden="true">≠</span>'
     shown = f"{one.claim.id}{sign}"
-    style = ledger.paint(one.verdict.verdict)
+    style = cards.paint(one.verdict.verdict)
     return f'<a{board.link(one.claim)} title="{html.escape(title)}" style="{style}">{shown}</a>'

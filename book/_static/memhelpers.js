@@ -22,12 +22,32 @@
     return bundle;
   };
 
-  // A specification has the light page's colours and, in its notes, the dark page's for each.
+  // A specification has the light page's colours; for each the one of a dark page.
+  const DARK = {
+    "#1C2530": "#F4F7FA",
+    "#51606F": "#A9B4BF",
+    "#68737E": "#8E9AA6",
+    "#E6EAEE": "#2A323B",
+    "#FFFFFF": "#14181E",
+    "#1D67D8": "#3894FF",
+    "#4C5CC3": "#6D92F8",
+    "#6450AF": "#918FF1",
+    "#6D49A5": "#A18DED",
+    "#76419B": "#AF8BE9",
+    "#832E87": "#CB85E2",
+    "#8F0A74": "#E57DDA",
+    "#574C00": "#F2E750",
+    "#6E1F2A": "#DB6A68",
+    "#CC0055": "#EEBBCC",
+    "#007A99": "#22BB88",
+    "#B84C00": "#FF9C4B",
+    "#4A16AE": "#D7C4FF",
+    "#00694B": "#7FE0A0",
+  };
   const coloured = (original) => {
-    const dark = original.usermeta?.memhelpers?.dark ?? {};
     if (theme() !== "dark") return structuredClone(original);
     const text = JSON.stringify(original);
-    return JSON.parse(text.replace(/#[0-9A-F]{6}\b/gi, (light) => dark[light] ?? light));
+    return JSON.parse(text.replace(/#[0-9A-F]{6}\b/gi, (light) => DARK[light] ?? light));
   };
 
   const theme = () => document.documentElement.dataset.theme || "light";

@@ -6,7 +6,6 @@ forward and backward pass. `train` is the loop; `Pass` holds what changes, `Log`
 
 import copy
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +25,6 @@ from memhelpers.engine.trajectories import Trajectories, margin
 from memhelpers.errors import ArgumentError
 from memhelpers.seeding import generator
 
-TELL_EVERY = 0.1  # seconds between calls of `progress` within an epoch
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}  # of the weights
 
 
@@ -59,7 +57,6 @@ class Settings:
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _told: float = 0.0  # when `progress` was last called
 
     @property
     def dtype(self) -> torch.dtype:
@@ -78,18 +75,12 @@ class Settings:
             groups.setdefault((len(part.y), len(visited)), []).append(member)
         return list(groups.values())
 
-    def advance(self, members: list[int], done: float, *, within_epoch: bool = False) -> None:
-        """Note that a pass, of several side by side, has `done` member-epochs behind it.
-
-        Within an epoch it is told now and then only: an update may take less time than telling.
-        """
-        if within_epoch and time.monotonic() < self._told + TELL_EVERY:
-            return
+    def advance(self, members: list[int], done: int) -> None:
+        """Note that a pass, of several side by side, has `done` member-epochs behind it."""
         with self._lock:
             before = sum(self._done.values())
             self._done[members[0]] = done
             if (after := sum(self._done.values())) != before:
-                self._told = time.monotonic()
                 self.progress(after, len(self.seeds) * self.epochs)
 
 
@@ -256,8 +247,6 @@ class Log:
         self.loss += loss.sum(1)
         self.correct += seen["correct"].sum(1)
         self.seen += batch.shape[1]
-        of_epoch = self.seen / len(self.settings.visited[self.members[0]])
-        self.settings.advance(self.members, self.counted + of_epoch * len(y), within_epoch=True)
         for kind, page in self.pages.items():
             values = margin(logits, y) if kind == "margin" else seen[kind]
             page.scatter_(1, batch, values.to(page.dtype))

@@ -52,7 +52,7 @@ class Probe:
     """A function of a `Snapshot` and when to call it.
 
     Args:
-        function: returns one row a member still training, [m, ...]; such as `weight_norm`.
+        function: returns one row a member still training, [m, ...]; such as `parameters`.
         epochs: after which epochs (0: before training); `all`; or none.
         updates: before which updates, counted from 0, instead of after epochs; `all`; or none.
     """
@@ -63,7 +63,7 @@ class Probe:
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise ArgumentError("probe", self.function, "a function, such as weight_norm")
+            raise ArgumentError("probe", self.function, "a function, such as parameters")
         for name in ("epochs", "updates"):
             times = getattr(self, name)
             if times == "all":
@@ -87,11 +87,6 @@ class Probe:
         if not value.dim() or len(value) != len(snapshot.members):
             raise ArgumentError("probe", tuple(value.shape), f"[{len(snapshot.members)}, ...]")
         return value
-
-
-def weight_norm(snapshot: Snapshot) -> Tensor:
-    """Euclidean norm of all parameters of each member, [m]."""
-    return snapshot.ensemble.flat_parameters().norm(dim=1)
 
 
 def parameters(snapshot: Snapshot) -> Tensor:

@@ -4,7 +4,6 @@ Everything ends in a `Source`: named arrays as they are stored, which `inputs.ar
 """
 
 import contextlib
-import hashlib
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,15 +16,6 @@ import numpy as np
 from memhelpers.errors import ArgumentError, DataError
 
 DATA_VARIABLE = "MEMHELPERS_DATA"
-
-# MD5 sums of the four uncompressed MNIST files (torchvision pins those of the compressed ones only,
-# and does not look at a file again once it is unpacked).
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
 VALIDATION_SIZE = 10_000  # the last images of the training part, of MNIST, CIFAR-10 and SVHN
 
 
@@ -39,18 +29,18 @@ class Source:
     held_out: Mapping[str, int] | None = None  # sizes of parts to split off, where it fixes them
 
 
-def data_folder(root: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of data files: `root`, else `MEMHELPERS_DATA`, else the user's cache."""
-    chosen = root or os.environ.get(DATA_VARIABLE)
+def data_folder() -> Path:
+    """Returns the folder of data files: `MEMHELPERS_DATA`, else the user's cache."""
+    chosen = os.environ.get(DATA_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "memhelpers"
 
 
-def read(source: object, root: str | os.PathLike | None = None, download: bool = True) -> Source:
+def read(source: object) -> Source:
     """Reads a source; arguments and errors as in `memhelpers.data.load`."""
     if isinstance(source, str) and source in NAMED:
-        return NAMED[source](data_folder(root), download)
+        return NAMED[source](data_folder())
     if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".npz"):
-        return _npz(Path(source).expanduser(), data_folder(root))
+        return _npz(Path(source).expanduser(), data_folder())
     if isinstance(source, Mapping):
         return Source("own arrays", source)
     if isinstance(source, tuple) and len(source) == 2:
@@ -65,7 +55,7 @@ def _npz(path: Path, folder: Path) -> Source:
     found = path if path.is_file() else folder / path
     if not found.is_file():
         told = f"no file {path}: looked for it here and in {folder}. Give its full path, or put it "
-        raise DataError(told + f"into the folder that `root` or the variable {DATA_VARIABLE} names")
+        raise DataError(told + f"into the folder that the variable {DATA_VARIABLE} names")
     what = f"{found} is not a complete .npz file of plain arrays (without Python objects)"
     if not zipfile.is_zipfile(found):
         raise DataError(f"{what}: it is no archive, as np.savez writes it")
@@ -86,25 +76,18 @@ def _explained(what: str, advice: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _torchvision(name: str, folder: Path, download: bool) -> Iterator[Any]:
-    """Hands out torchvision's data sets, and says what was tried and what to do where they fail."""
+def _torchvision(name: str, folder: Path) -> Iterator[Any]:
+    """Hands out torchvision's data sets, and says what to do where they fail."""
     with _explained(f"{name} needs torchvision", "Install it as its own page says"):
         from torchvision import datasets
-    addresses = {
-        "mnist": datasets.MNIST.mirrors,
-        "cifar10": [datasets.CIFAR10.url],
-        "svhn": [datasets.SVHN.split_list[split][0] for split in ("train", "test")],
-    }
-    tried = f" or downloaded (tried {' and '.join(addresses[name])})" if download else ""
-    again = "Check the network and load it again" if download else "Load it with download=True"
-    where = f"{folder} (set by the argument root or the variable {DATA_VARIABLE})"
-    advice = f"Its files are looked for in {where}. {again}, or put its files there; "
+    advice = f"Its files are looked for in {folder} (set by the variable {DATA_VARIABLE}). "
+    advice += "Check the network and load it again, or put its files there; "
     advice += 'load("digits") needs no file and no network'
-    with _explained(f"{name} cannot be read{tried}", advice):
+    with _explained(f"{name} cannot be read or downloaded", advice):
         yield datasets
 
 
-def _digits(folder: Path, download: bool) -> Source:
+def _digits(folder: Path) -> Source:
     """The handwritten digits that come with scikit-learn: no file and no network needed."""
     with _explained("digits needs scikit-learn, which carries them", "Install it"):
         from sklearn.datasets import load_digits
@@ -113,7 +96,7 @@ def _digits(folder: Path, download: bool) -> Source:
     return Source("digits", arrays, divisor=16, held_out={"validation": 297, "test": 300})
 
 
-def _breast_cancer(folder: Path, download: bool) -> Source:
+def _breast_cancer(folder: Path) -> Source:
     """A table that comes with scikit-learn: 30 measurements of 569 tumours, in two classes."""
     with _explained("breast_cancer needs scikit-learn, which carries it", "Install it"):
         from sklearn.datasets import load_breast_cancer
@@ -122,41 +105,24 @@ def _breast_cancer(folder: Path, download: bool) -> Source:
     return Source("breast_cancer", arrays)
 
 
-def _mnist(folder: Path, download: bool) -> Source:
-    raw = folder / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in MNIST_FILES):
-        with _torchvision("mnist", raw, download) as datasets:
-            datasets.MNIST(os.fspath(folder), download=download)
-    contents = [_verified(raw / name, md5) for name, md5 in MNIST_FILES.items()]
-    # An idx header has 4 bytes, and 4 more for each dimension; the MD5 sum vouches for the rest.
-    x, x_test = (np.frombuffer(c, np.uint8, offset=16).reshape(-1, 28, 28) for c in contents[::2])
-    y, y_test = (np.frombuffer(c, np.uint8, offset=8) for c in contents[1::2])
-    return Source("mnist", _three_parts(x, y, x_test, y_test))
+def _mnist(folder: Path) -> Source:
+    with _torchvision("mnist", folder) as datasets:
+        train, test = (datasets.MNIST(os.fspath(folder), k, download=k) for k in (True, False))
+    return Source("mnist", _three_parts(train.data, train.targets, test.data, test.targets))
 
 
-def _verified(path: Path, md5: str) -> bytes:
-    """Reads a file whose MD5 sum is known."""
-    with _explained(f"{path} cannot be read"):
-        content = path.read_bytes()
-    given = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if given != md5:
-        told = f"{path} is truncated or altered: {len(content):,} bytes with MD5 {given}, and not "
-        raise DataError(f"{told}{md5}. Delete it and load the data again")
-    return content
-
-
-def _cifar10(folder: Path, download: bool) -> Source:
-    with _torchvision("cifar10", folder, download) as datasets:
-        train = datasets.CIFAR10(os.fspath(folder), train=True, download=download)
-        test = datasets.CIFAR10(os.fspath(folder), train=False)
+def _cifar10(folder: Path) -> Source:
+    with _torchvision("cifar10", folder) as datasets:
+        train, test = (datasets.CIFAR10(os.fspath(folder), k, download=k) for k in (True, False))
     arrays = _three_parts(train.data, train.targets, test.data, test.targets)
     return Source("cifar10", {**arrays, "classes": train.classes})
 
 
-def _svhn(folder: Path, download: bool) -> Source:
-    with _torchvision("svhn", folder, download) as datasets:
-        train = datasets.SVHN(os.fspath(folder), split="train", download=download)
-        test = datasets.SVHN(os.fspath(folder), split="test", download=download)
+def _svhn(folder: Path) -> Source:
+    with _torchvision("svhn", folder) as datasets:
+        train, test = (
+            datasets.SVHN(os.fspath(folder), split, download=True) for split in ("train", "test")
+        )
     return Source("svhn", _three_parts(train.data, train.labels, test.data, test.labels))
 
 

@@ -23,30 +23,17 @@ import pandas as pd
 from pandas.api import types
 from PIL import Image
 
-from memhelpers.errors import ArgumentError, check_choice, check_instance
+from memhelpers.errors import ArgumentError, check_instance
 
 _WIDTH = 720
 _FIT = {"type": "fit-x", "contains": "padding"}
 
-# The colour of a line, a text or a ground on a light page, and the one that a dark page has instead
-# (memhelpers.js lays it over). Each has a contrast of at least 4.5:1, and conditions stay apart
-# under simulated protanopia, deuteranopia and tritanopia (see tests/test_charts.py).
+# The colours of a light page; memhelpers.js has for each the one that a dark page has instead. Each
+# has a contrast of at least 4.5:1, and conditions stay apart under simulated protanopia,
+# deuteranopia and tritanopia (see tests/test_charts.py).
 INK, MUTED, GREY, GRID, WHITE = "#1C2530", "#51606F", "#68737E", "#E6EAEE", "#FFFFFF"
 RAMP = ("#1D67D8", "#4C5CC3", "#6450AF", "#6D49A5", "#76419B", "#832E87", "#8F0A74")  # real, noise
 READER = ("#574C00", "#6E1F2A", "#CC0055", "#007A99")
-DARK = {
-    INK: "#F4F7FA",
-    MUTED: "#A9B4BF",
-    GREY: "#8E9AA6",
-    GRID: "#2A323B",
-    WHITE: "#14181E",
-    **dict(zip(RAMP[:4], ("#3894FF", "#6D92F8", "#918FF1", "#A18DED"), strict=True)),
-    **dict(zip(RAMP[4:], ("#AF8BE9", "#CB85E2", "#E57DDA"), strict=True)),
-    **dict(zip(READER, ("#F2E750", "#DB6A68", "#EEBBCC", "#22BB88"), strict=True)),
-    "#B84C00": "#FF9C4B",
-    "#4A16AE": "#D7C4FF",
-    "#00694B": "#7FE0A0",
-}
 _TEXT = {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal"}
 _CONFIG = {
     "background": WHITE,
@@ -224,16 +211,10 @@ class Switch(Display):
     Args:
         panels: figures, images or tables by the name of their run, in the order of the switch.
         start: the name of the one that is seen first (default: the first).
-
-    Raises:
-        ArgumentError: no panel, one that is none of these, or another start.
     """
 
     def __init__(self, panels: Mapping[str, Display], start: str | None = None) -> None:
-        self.panels = dict(panels)
-        if not panels or not all(isinstance(panel, Display) for panel in panels.values()):
-            raise ArgumentError("panels", panels, "figures, galleries or tables by name")
-        self.start = check_choice("start", next(iter(panels)) if start is None else start, panels)
+        self.panels, self.start = dict(panels), next(iter(panels)) if start is None else start
 
     def html(self, still: bool = True) -> str:
         """A group of radio buttons above the panels, of which only the first seen has a picture."""
@@ -372,8 +353,7 @@ def _spec(chart: Any) -> dict[str, Any]:
     """The chart's Vega-Lite specification: compact data, the one style."""
     with alt.theme.enable("memhelpers"), alt.data_transformers.enable("memhelpers"):
         spec = chart.to_dict()
-    notes = spec.setdefault("usermeta", {}).setdefault("memhelpers", {})
-    notes["dark"] = {light: dark for light, dark in DARK.items() if light in json.dumps(spec)}
+    spec.setdefault("usermeta", {}).setdefault("memhelpers", {})
     return spec
 
 

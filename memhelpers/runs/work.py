@@ -4,17 +4,13 @@ A unit is some runs that are done together, in this process or by a worker; what
 run is a unit of its own until one turns out to train: then all that are left are stacked.
 """
 
-import functools
 import os
-import pickle
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from memhelpers.errors import ArgumentError
@@ -51,25 +47,6 @@ def _count(executor: Executor) -> int:
     return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
 
 
-def _pack(functions: Any, executor: Executor) -> Any:
-    """Functions as they reach the workers: as bytes where these are other processes."""
-    if isinstance(executor, _Here | ThreadPoolExecutor):
-        return functions
-    pickler = import_module("cloudpickle" if find_spec("cloudpickle") else "pickle")
-    try:
-        return pickler.dumps(functions)
-    except Exception as error:
-        allowed = "functions of modules that the workers import, too; others need `cloudpickle`"
-        given = f"{type(error).__name__}: {error}"
-        raise ArgumentError("experiment", given, allowed) from error
-
-
-@functools.lru_cache(maxsize=1)  # the last ones only: they may hold whole data sets
-def unpack(packed: bytes) -> Any:
-    """The functions that `Work` was given, in a worker that it sent them to as bytes."""
-    return pickle.loads(packed)  # noqa: S301 (of the process that started us)
-
-
 @dataclass
 class Work:
     """Everything that is to be done, until it is.
@@ -78,10 +55,9 @@ class Work:
     """
 
     runs: Mapping[str, Run]  # by key, in the order given
-    # Gives, in a worker, the outcomes by key of a unit; takes `functions` (see `unpack`), the
-    # unit's runs, whether those that train are to be stacked first, and here a callback, too.
+    # Gives, in a worker, the outcomes by key of a unit; takes the unit's runs, whether those that
+    # train are to be stacked first, and here a callback, too.
     do: Callable[..., dict[str, Outcome]]
-    functions: Any
     # Gives the keys of each unit, for runs that may be stacked and the most that a worker gets.
     stack: Callable[[Mapping[str, Run], int], list[list[str]]]
     executor: Any  # of `concurrent.futures`, a client of Dask, or None: this process
@@ -95,7 +71,7 @@ class Work:
             raise ArgumentError("executor", self.executor, allowed)
         is_client = hasattr(self.executor, "get_executor")
         self.executor = self.executor.get_executor() if is_client else self.executor or _Here()
-        self.functions, self.longest = _pack(self.functions, self.executor), 0.0
+        self.longest = 0.0
         found = {} if self.store is None else self.store.find(self.runs)
         # Where a crash has left only some of the networks that were trained together, all of them
         # are missing: with others beside them, the rest would differ by rounding.
@@ -142,7 +118,7 @@ class Work:
             self._take_in(future)
 
     def _start(self, unit: list[str]) -> None:
-        arguments = [self.functions, {key: self.runs[key] for key in unit}, self.looking]
+        arguments = [{key: self.runs[key] for key in unit}, self.looking]
         if isinstance(self.executor, _Here):  # progress within the unit, as a part of all
             before, total = len(self.done) + len(self.failed), len(self.runs)
             share = len(unit)
