@@ -26,7 +26,8 @@ from memhelpers.page import figures
 from memhelpers.page.figures import Figure, images, table
 from memhelpers.stats import readable
 
-__all__ = ["Control", "Figure", "choice", "images", "intervals", "lines", "slider", "table"]
+__all__ = ["Control", "Figure", "Prediction", "choice", "images", "intervals", "lines", "slider"]
+__all__ += ["table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
 BLUE, MAGENTA = RAMP[0], RAMP[-1]
@@ -102,6 +103,35 @@ def choice(column: str, options: Sequence[str], *, label: str | None = None) -> 
     return Control(column, parameter, f"datum[{column!r}] === {parameter.name}", shown[0])
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a reader of the book's page draws or marks before the figure shows it (predict.js)."""
+
+    name: Any  # of a series, or of a row of `intervals`: its category, or (category, series)
+    question: str  # what to draw, or where to place a mark; one or two sentences
+    hidden: tuple[Any, ...] = ()  # names of others that would give the answer away
+
+    def note(
+        self, rows: pd.DataFrame, keys: list[str], drawn: list[str], **told: Any
+    ) -> dict[str, Any]:
+        """For the page: what `keys` name is hidden until the reader has answered, and the answer.
+
+        Raises:
+            ArgumentError: no such name, or no question.
+        """
+        names = [one if isinstance(one, tuple) else (one,) for one in (self.name, *self.hidden)]
+        found = [rows[(rows[keys[: len(one)]] == one[: len(keys)]).all(axis=1)] for one in names]
+        if any(part.empty for part in found) or len(names[0]) != len(keys):
+            known = list(rows[keys].drop_duplicates().itertuples(index=False, name=None))
+            raise ArgumentError("predict", [self.name, *self.hidden], f"names from {known}")
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise ArgumentError("question", self.question, "a text that is not empty")
+        values = found[0][drawn].astype(float).to_numpy().tolist()
+        answer = [[_rounded(one) if _finite(one) else None for one in row] for row in values]
+        told |= {"question": figures.spaced(self.question), "answer": answer}
+        return told | {"keys": keys, "hidden": [list(map(_rounded, n)) for n in names]}
+
+
 def lines(
     table: pd.DataFrame,
     x: str,
@@ -119,6 +149,7 @@ def lines(
     bracket: tuple[str, str, str] | None = None,
     labels: Mapping[Any, str] | None = None,
     format: str = "",
+    predict: Prediction | None = None,
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
 
@@ -140,9 +171,11 @@ def lines(
             its first number is what a phone shows.
         labels: shorter names of series, for narrow pages.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
+        predict: the series that the page's reader draws first, as the controls stand at the start.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values that are not finite.
+        ArgumentError: a missing column, no rows, values that are not finite, or a prediction of
+            a series that is not there.
     """
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
@@ -163,8 +196,15 @@ def lines(
         layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
-    said = f"{title or 'At the end'}: {said}."
-    return _finish(chart, controls, phone=_PHONE_HEIGHT, said=said)
+    notes: dict[str, Any] = {"said": f"{title or 'At the end'}: {said}."}
+    if predict is not None:
+        asked = check_instance("predict", predict, Prediction)
+        begins = [data[one.column].map(_rounded) == one.start for one in controls]
+        rows = data[np.logical_and.reduce([np.isfinite(data[y].astype(float)), *begins])]
+        told = {"titles": [x_title, y_title], "format": format}
+        keys = [] if series is None else [series]
+        notes["predict"] = asked.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
+    return _finish(chart, controls, phone=_PHONE_HEIGHT, **notes)
 
 
 def intervals(
@@ -177,6 +217,7 @@ def intervals(
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
+    predict: Prediction | None = None,
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval, and both as text.
 
@@ -189,9 +230,11 @@ def intervals(
         series: column that tells several rows of a category apart, by shape and in the text.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
+        predict: the row in which the page's reader places a mark first.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values that are not finite.
+        ArgumentError: a missing column, no rows, values that are not finite, or a prediction of
+            a row that is not there.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
@@ -226,7 +269,12 @@ def intervals(
     height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
-    return _finish(chart, (), said=f"{'; '.join(rows)}.")
+    notes: dict[str, Any] = {"said": f"{'; '.join(rows)}."}
+    if predict is not None:
+        asked = check_instance("predict", predict, Prediction)
+        keys = [category] if series is None else [category, series]
+        notes["predict"] = asked.note(data, keys, drawn, titles=[x_title])
+    return _finish(chart, (), **notes)
 
 
 @dataclass(frozen=True)
