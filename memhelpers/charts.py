@@ -186,7 +186,11 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, bracket)
+    asked = None if predict is None else check_instance("predict", predict, Prediction)
+    hidden = (asked.name, *asked.hidden) if asked else ()
+    layers, said = _ends(
+        data, (x, y, series), (across, up), controls, labels or {}, bracket, hidden
+    )
     layers.append(line.mark_line(point=points))
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
@@ -197,8 +201,7 @@ def lines(
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
     notes: dict[str, Any] = {"said": f"{title or 'At the end'}: {said}."}
-    if predict is not None:
-        asked = check_instance("predict", predict, Prediction)
+    if asked:
         begins = [data[one.column].map(_rounded) == one.start for one in controls]
         rows = data[np.logical_and.reduce([np.isfinite(data[y].astype(float)), *begins])]
         told = {"titles": [x_title, y_title], "format": format}
@@ -374,10 +377,12 @@ def _ends(
     controls: Sequence[Control],
     labels: Mapping[Any, str],
     bracket: tuple[str, str, str] | None,
+    hidden: Sequence[Any],
 ) -> tuple[list[alt.Chart], str]:
     """Names and last values beside the lines' ends, for each state of the controls; and in words.
 
-    The words are those of the state at the start.
+    The words are those of the state at the start. Where lines are hidden at first, the rows say
+    which, and where the other names stand meanwhile.
     """
     (x, y, series), (across, up) = columns, axes
     keys, styles = [control.column for control in controls], _styles(data, series)
@@ -393,6 +398,7 @@ def _ends(
             {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
             | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
             | {"colour": styles[name][0] if series else BLUE, "weight": 600, "line": True}
+            | {"name": name}
             for name, end in last.sort_values(y, kind="stable").iterrows()
         ]
         fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
@@ -403,11 +409,19 @@ def _ends(
             bar = [last[y][name] for name in bracket[:2]]
             bars = [state | {"end_y": bar[0], "end_to": bar[1]}]
             found += _beside(bracket[2], across.high, up, bar)
-        rows = pd.DataFrame(found, columns=["x", "y", "text", "short", "colour", "weight", "line"])
+        fields = ["x", "y", "text", "short", "colour", "weight", "line"]
+        rows = pd.DataFrame(found, columns=fields)
         wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
         places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
         rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
         rows["moved"] = (np.abs(places - wanted) > 2) & rows["line"]
+        if hidden:
+            seen = [one["line"] and one["name"] not in hidden for one in found]
+            apart = _dodged(wanted[seen], _LABEL, _PHONE_HEIGHT)
+            moved = np.abs(apart - wanted[seen]) > 2
+            before = [up.value(place / _PHONE_HEIGHT) for place in apart]
+            rows["asked"], rows["before"] = np.logical_not(seen), rows["y"]
+            rows.loc[seen, "before"] = np.where(moved, before, rows["y"][seen])
         texts.append(rows.add_prefix("end_").assign(**state))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     gap = 28 if bars else 18

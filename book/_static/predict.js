@@ -50,7 +50,7 @@
         return value.toExponential(0).replace("-", "−");
       }
       const digits = clamp(1 - Math.floor(Math.log10(length || 1)), 0, 6);
-      const options = { maximumFractionDigits: digits, maximumSignificantDigits: this.log ? 2 : 21 };
+      const options = this.log ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: digits };
       return value.toLocaleString("en", options).replace(/^-(?=0$)/, "").replace("-", "−");
     }
   }
@@ -155,10 +155,10 @@
       const i = sides.reduce((best, _, k) => (turned(k) > turned(best) ? k : best), 0);
       const [left, right] = [sum(sides.slice(0, i)), sum(sides.slice(i))];
       if (turned(i) < 0.8 * off || left * right >= 0) return "now too high, now too low";
-      const place = this.across.text(this.across.value(pairs[i].x));
+      const place = this.across.text(this.across.value((pairs[i - 1].x + pairs[i].x) / 2));
       return `mostly ${words(left)} up to about ${place}, mostly ${words(right)} beyond`;
     }
-    picture(width, height, layer) {
+    picture(width, height, layer, { answered }) {
       const [first, last] = this.ends;
       const points = this.knots.flatMap((y, i) =>
         y === null ? [] : [[this.places[i] * width, (1 - y) * height]]);
@@ -170,7 +170,7 @@
       layer.append(
         drawn("circle", { cx: at, cy: (1 - this.height(this.at)) * height, r: 6, class: "mem-at" }),
       );
-      const pairs = points.length ? this.compared() : [];
+      const pairs = answered ? this.compared() : [];
       if (!pairs.length) return;
       const far = pairs.reduce((a, b) => (Math.abs(b.you - b.is) > Math.abs(a.you - a.is) ? b : a));
       const below = far.you < far.is ? 20 : -10;
@@ -223,9 +223,10 @@
         : `, ${you >= low && you <= high ? "inside" : "outside"} its interval`;
       return `You placed ${mine}, it is ${real} (${across.title}): ${far}${place}.`;
     }
-    picture(width, height, layer, view) {
+    picture(width, height, layer, { view, answered }) {
       const [category, kind] = this.row;
-      const [rows, parts] = ["y", "yOffset"].map((name) => (name === "y" || kind !== undefined) && view.scale(name));
+      const rows = view.scale("y");
+      const parts = kind === undefined ? null : view.scale("yOffset");
       const thick = (parts || rows).bandwidth();
       const top = rows(category) + (parts ? parts(kind) : 0);
       const band = { x: 0, y: top, width, height: thick, class: "mem-row" };
@@ -234,6 +235,7 @@
       if (!this.complete) return layer.append(caption("place your mark here", width / 2, middle + 5));
       const x = this.knots[0] * width;
       layer.append(drawn("path", { d: `M${x},${middle - 9}l7,9l-7,9l-7,-9Z`, class: "mem-you" }));
+      if (!answered) return;
       const side = x > width - 50 ? -1 : 1;
       const text = caption("you", x + 12 * side, middle - 3);
       text.setAttribute("text-anchor", side > 0 ? "start" : "end");
@@ -263,15 +265,13 @@
     const same = (values) =>
       values.map((value, i) => `datum[${JSON.stringify(keys[i])}] === ${JSON.stringify(value)}`);
     const tests = hidden.map((values) => `!(${same(values).join(" && ")})`);
-    for (const [name] of hidden) {
-      const text = `^${String(name).replace(/[.*+?^${}()|[\]\\]/g, "\\$&")} [-−∞\\d]`;
-      tests.push(`!test(regexp(${JSON.stringify(text)}), datum.end_text || "")`);
-    }
-    tests.push("datum.end_line !== false", "datum.end_to === undefined"); // a bracket says how far
+    tests.push("!datum.end_asked", "!isValid(datum.end_to)"); // a bracket says how far, too
     for (const layer of spec.layer) {
       if (!layer.encoding) continue;
       layer.transform = [{ filter: tests.join(" && ") }, ...(layer.transform ?? [])];
-      const { y, yOffset } = layer.encoding;
+      const { y, y2, yOffset } = layer.encoding;
+      for (const end of [y, y2]) if (end?.field === "end_place") end.field = "end_before";
+      if (y2?.field === "end_before") layer.transform.push({ filter: "datum.end_before !== datum.end_y" });
       for (const rows of [y, yOffset]) {
         if (rows?.sort) rows.scale = { ...rows.scale, domain: rows.sort }; // those hidden, too
       }
@@ -313,11 +313,11 @@
     furnish() {
       const id = this.figure.id;
       this.ask = element("div", "mem-guess");
-      this.question = element("p", "mem-figure-title", `Predict first: ${this.notes.question}`);
-      this.how = element("p", "mem-guess-how", this.guess.how);
+      this.question = element("p", "mem-figure-title", this.notes.question);
+      this.how = element("span", "mem-guess-how", this.guess.how);
       this.question.id = `${id}-question`;
       this.how.id = `${id}-how`;
-      this.ask.append(this.question, this.how);
+      this.ask.append(element("p", "mem-guess-how", "Predict first"), this.question);
       this.figure.prepend(this.ask);
       this.bar = element("div", "mem-guess-bar");
       this.buttons = {};
@@ -332,7 +332,7 @@
       }
       this.told = element("p", "mem-guess-told");
       this.told.setAttribute("role", "status");
-      this.bar.append(...Object.values(this.buttons));
+      this.bar.append(this.how, ...Object.values(this.buttons));
       this.drawing.chart.after(this.told, this.bar);
       this.pad = element("div", "mem-pad");
       this.pad.classList.toggle("mem-pad-row", this.guess instanceof Mark);
@@ -447,6 +447,7 @@
       this.drawing.panels[this.panel].plot.append(this.pad);
       if (this.focused) this.pad.focus({ preventScroll: true });
       this.focused = false;
+      for (const input of this.drawing.inputs()) input.disabled = !this.answered;
       this.paint();
     }
 
@@ -464,7 +465,7 @@
       if (this.answered) ["aria-valuenow", "aria-valuetext"].forEach((name) => this.pad.removeAttribute(name));
       this.layer.replaceChildren();
       if (!this.view || (this.answered && (!this.guess.complete || this.elsewhere))) return;
-      this.guess.picture(this.view.width(), this.view.height(), this.layer, this.view);
+      this.guess.picture(this.view.width(), this.view.height(), this.layer, this);
     }
   }
 
