@@ -119,10 +119,10 @@ class Prediction:
         Raises:
             ArgumentError: no such name, or no question.
         """
-        names = [one if isinstance(one, tuple) else (one,) for one in (self.name, *self.hidden)]
+        names = [[*one] if isinstance(one, tuple) else [one] for one in (self.name, *self.hidden)]
         found = [rows[(rows[keys[: len(one)]] == one[: len(keys)]).all(axis=1)] for one in names]
         if any(part.empty for part in found) or len(names[0]) != len(keys):
-            known = list(rows[keys].drop_duplicates().itertuples(index=False, name=None))
+            known = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
             raise ArgumentError("predict", [self.name, *self.hidden], f"names from {known}")
         if not isinstance(self.question, str) or not self.question.strip():
             raise ArgumentError("question", self.question, "a text that is not empty")

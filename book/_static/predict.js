@@ -155,7 +155,9 @@
       const i = sides.reduce((best, _, k) => (turned(k) > turned(best) ? k : best), 0);
       const [left, right] = [sum(sides.slice(0, i)), sum(sides.slice(i))];
       if (turned(i) < 0.8 * off || left * right >= 0) return "now too high, now too low";
-      const place = this.across.text(this.across.value((pairs[i - 1].x + pairs[i].x) / 2));
+      const last = sides.findLastIndex((side, k) => side && k < i);
+      const next = sides.findIndex((side, k) => side && k >= i);
+      const place = this.across.text(this.across.value((pairs[last].x + pairs[next].x) / 2));
       return `mostly ${words(left)} up to about ${place}, mostly ${words(right)} beyond`;
     }
     picture(width, height, layer, { answered }) {
@@ -379,6 +381,8 @@
       this.figure.classList.toggle("mem-asked", !answered);
       chart.setAttribute("role", answered ? "img" : "group");
       chart.setAttribute("aria-label", answered ? this.label : "The figure without its answer");
+      if (answered) this.figure.removeAttribute("aria-labelledby");
+      else this.figure.setAttribute("aria-labelledby", this.question.id); // not by its caption
       const roles = { role: "slider", tabindex: "0", "aria-valuemin": "0", "aria-valuemax": "100" };
       roles["aria-labelledby"] = this.question.id;
       roles["aria-describedby"] = this.how.id;
