@@ -105,7 +105,10 @@ def choice(column: str, options: Sequence[str], *, label: str | None = None) -> 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a reader of the book's page draws or marks before the figure shows it (predict.js)."""
+    """What a reader of the book's page draws or marks before the figure shows it (predict.js).
+
+    Of several panels with one, the first is drawn in; each hides what its own names.
+    """
 
     name: Any  # of a series, or of a row of `intervals`: its category, or (category, series)
     question: str  # what to draw, or where to place a mark; one or two sentences

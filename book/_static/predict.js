@@ -149,7 +149,7 @@
       const off = sides.filter(Boolean).length;
       if (!off) return "nowhere clearly too high or too low";
       const words = (side) => (side > 0 ? "too high" : "too low");
-      if (Math.abs(sum(sides)) === off) return `${words(sum(sides))} wherever it differs`;
+      if (Math.abs(sum(sides)) === off) return `${words(sum(sides))} wherever it clearly differs`;
       if (Math.abs(sum(sides)) >= 0.8 * off) return `mostly ${words(sum(sides))}`;
       const turned = (i) => Math.abs(sum(sides.slice(0, i)) - sum(sides.slice(i)));
       const i = sides.reduce((best, _, k) => (turned(k) > turned(best) ? k : best), 0);
@@ -216,11 +216,12 @@
       const { across } = this;
       const [is, low, high] = this.answer;
       const you = across.value(this.knots[0]);
-      const [mine, real] = [you, is].map((value) => across.text(value));
+      const words = (value) => across.text(value, 0.3 * across.length); // one digit more
+      const [mine, real] = [you, is].map(words);
       const off = this.knots[0] - across.share(is);
       const far = mine === real ? "right on it"
         : across.log ? `${off > 0 ? "too high" : "too low"} by ${amount(across, Math.abs(off))}`
-        : `${amount(across, Math.abs(off))} ${off > 0 ? "too high" : "too low"}`;
+        : `${words(Math.abs(you - is))} ${off > 0 ? "too high" : "too low"}`;
       const place = low === null || high === null ? ""
         : `, ${you >= low && you <= high ? "inside" : "outside"} its interval`;
       return `You placed ${mine}, it is ${real} (${across.title}): ${far}${place}.`;
@@ -439,7 +440,7 @@
     // Around each drawing of memhelpers.js: what is asked for is left out, and the pad comes on top.
     prepare(spec) {
       this.focused ||= document.activeElement === this.pad;
-      if (!this.answered) without(spec, this.notes);
+      if (!this.answered && notes(spec)) without(spec, notes(spec));
     }
     drawn(views) {
       this.view = views[this.panel].view;
