@@ -39,9 +39,13 @@ QUESTION = "Draw the share of the wrong labels that are fitted."
 ASKED = Prediction("wrong labels", QUESTION)
 
 
-def lines(predict: object = ASKED) -> charts.Figure:
+def curves(predict: object) -> object:
     slider = charts.slider("noise", [0.4, 0.8], start=0.4)
-    chart = charts.lines(CURVES, "epoch", "y", "line", controls=[slider], predict=predict, **AXES)
+    return charts.lines(CURVES, "epoch", "y", "line", controls=[slider], predict=predict, **AXES)
+
+
+def lines(predict: object = ASKED) -> charts.Figure:
+    chart = curves(predict)
     told = {"title": "Wrong ones rise", "caption": "They rise to all.", "subtitle": "A share"}
     return charts.Figure(chart, alt="Wrong ones rise from none to all.", **told)
 
@@ -133,7 +137,9 @@ def site(tmp_path_factory) -> Iterator[str]:
         (folder / name).write_bytes((STATIC / name).read_bytes())
     vega_bundle.write(folder / "vega-bundle.js")
     runs = Switch({HERE: lines(), RECORDED: intervals()})
-    for name, shown in {"lines": lines(), "mark": intervals(), "runs": runs}.items():
+    panels = charts.Figure([curves(None), curves(ASKED)], alt="Two.", caption="Both rise.")
+    shown_by_name = {"lines": lines(), "mark": intervals(), "runs": runs, "panels": panels}
+    for name, shown in shown_by_name.items():
         (folder / f"{name}.html").write_text(_page(shown.html(), HEAD))
     (folder / "notebook.html").write_text(_page(lines().html(), ""))
     with serve(folder) as address:
@@ -237,6 +243,14 @@ def test_a_line_by_mouse_and_its_distance_in_words(open_page):
     assert page.locator(".mem-pad path").count() == 0
     page.locator(".vega-bindings input").press("ArrowLeft")
     assert page.locator(".mem-pad path.mem-you").count() == 1
+
+
+def test_a_panel_without_a_prediction_stays_as_it_is(open_page):
+    page = open_page("panels.html")
+    told = page.locator(".mem-plot").all_text_contents()
+    assert ["wrong labels 1" in text for text in told] == [True, False]
+    assert ["real 1" in text for text in told] == [True, True]
+    assert page.locator(".mem-plot").nth(1).locator(".mem-pad").count() == 1
 
 
 def test_what_is_drawn_again_replaces_the_part_before(open_page):
