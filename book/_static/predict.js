@@ -274,7 +274,8 @@
       layer.transform = [{ filter: tests.join(" && ") }, ...(layer.transform ?? [])];
       const { y, y2, yOffset } = layer.encoding;
       for (const end of [y, y2]) if (end?.field === "end_place") end.field = "end_before";
-      if (y2?.field === "end_before") layer.transform.push({ filter: "datum.end_before !== datum.end_y" });
+      const moved = { filter: "datum.end_before !== datum.end_y" };
+      if (y2?.field === "end_before") layer.transform.push(moved);
       for (const rows of [y, yOffset]) {
         if (rows?.sort) rows.scale = { ...rows.scale, domain: rows.sort }; // those hidden, too
       }
@@ -290,7 +291,7 @@
       this.panel = drawing.specs.findIndex((spec) => notes(spec));
       this.notes = notes(drawing.specs[this.panel]);
       const spec = drawing.specs[this.panel];
-      this.guess = this.notes.titles.length > 1 ? new Line(this.notes, spec) : new Mark(this.notes, spec);
+      this.guess = new (this.notes.titles.length > 1 ? Line : Mark)(this.notes, spec);
       this.label = drawing.chart.getAttribute("aria-label");
       this.group = this.figure.closest(".mem-switch") ?? this.figure;
       groups.set(this.group, [...(groups.get(this.group) ?? []), this]);
@@ -326,7 +327,10 @@
       this.buttons = {};
       for (const [name, act] of Object.entries({
         "Show the answer": () => this.answer(),
-        Skip: () => this.answer(),
+        Skip: () => {
+          this.guess.clear();
+          this.answer();
+        },
         "Try again": () => this.again(),
       })) {
         this.buttons[name] = element("button", "mem-button", name);
@@ -399,7 +403,6 @@
 
     answer() {
       const focused = this.bar.contains(document.activeElement);
-      if (document.activeElement === this.buttons.Skip) this.guess.clear();
       for (const one of groups.get(this.group)) {
         if (one !== this) one.guess.clear();
         one.turn(true);
@@ -444,7 +447,9 @@
     }
     drawn(views) {
       this.view = views[this.panel].view;
-      const [left, top] = this.view.origin().map((v, i) => v + this.view.padding()[["left", "top"][i]]);
+      const [x, y] = this.view.origin();
+      const padding = this.view.padding();
+      const [left, top] = [x + padding.left, y + padding.top];
       const [width, height] = [this.view.width(), this.view.height()];
       for (const [name, px] of Object.entries({ left, top, width, height })) {
         this.pad.style[name] = `${px}px`;
@@ -465,9 +470,11 @@
 
     paint() {
       this.buttons["Show the answer"].disabled = !this.guess.complete;
-      this.pad.setAttribute("aria-valuenow", this.guess.now);
-      this.pad.setAttribute("aria-valuetext", this.guess.said);
-      if (this.answered) ["aria-valuenow", "aria-valuetext"].forEach((name) => this.pad.removeAttribute(name));
+      const said = { "aria-valuenow": this.guess.now, "aria-valuetext": this.guess.said };
+      for (const [name, value] of Object.entries(said)) {
+        if (this.answered) this.pad.removeAttribute(name);
+        else this.pad.setAttribute(name, value);
+      }
       this.layer.replaceChildren();
       if (!this.view || (this.answered && (!this.guess.complete || this.elsewhere))) return;
       this.guess.picture(this.view.width(), this.view.height(), this.layer, this);
@@ -480,7 +487,8 @@
   const invite = (one) => {
     const asked = document.querySelector(".mem-predict");
     if (!asked || asked.contains(one.figure)) return;
-    const line = element("p", "mem-guess-link", "One answer you can draw in a figure below, before it is shown: ");
+    const line = element("p", "mem-guess-link",
+      "One of the answers you can give in a figure below, before it is shown: ");
     const link = element("a", "", one.notes.question);
     link.href = `#${one.figure.id}`;
     link.addEventListener("click", (event) => {
