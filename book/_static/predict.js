@@ -235,7 +235,7 @@
       const band = { x: 0, y: top, width, height: thick, class: "mem-row" };
       layer.append(drawn("rect", band));
       const middle = top + thick / 2;
-      if (!this.complete) return layer.append(caption("place your mark here", width / 2, middle + 5));
+      if (!this.complete) return layer.append(caption("mark here", width / 2, middle + 5));
       const x = this.knots[0] * width;
       layer.append(drawn("path", { d: `M${x},${middle - 9}l7,9l-7,9l-7,-9Z`, class: "mem-you" }));
       if (!answered) return;
