@@ -25,7 +25,8 @@ from memhelpers.page import figures
 from memhelpers.page.figures import Figure, images, table
 from memhelpers.stats import readable
 
-__all__ = ["Control", "Figure", "choice", "images", "intervals", "lines", "slider", "table"]
+__all__ = ["Control", "Figure", "Prediction", "choice", "images", "intervals", "lines", "slider"]
+__all__ += ["table"]
 
 RAMP, READER, GREY, INK = figures.RAMP, figures.READER, figures.GREY, figures.INK
 BLUE, MAGENTA = RAMP[0], RAMP[-1]
@@ -101,6 +102,38 @@ def choice(column: str, options: Sequence[str], *, label: str | None = None) -> 
     return Control(column, parameter, f"datum[{column!r}] === {parameter.name}", shown[0])
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a reader of the book's page draws or marks before the figure shows it (predict.js).
+
+    Of several panels with one, the first is drawn in; each hides what its own names.
+    """
+
+    name: Any  # of a series, or of a row of `intervals`: its category, or (category, series)
+    question: str  # what to draw, or where to place a mark; one or two sentences
+    hidden: tuple[Any, ...] = ()  # names of others that would give the answer away
+
+    def note(
+        self, rows: pd.DataFrame, keys: list[str], drawn: list[str], **told: Any
+    ) -> dict[str, Any]:
+        """For the page: what `keys` name is hidden until the reader has answered, and the answer.
+
+        Raises:
+            ArgumentError: no such name, or no question.
+        """
+        names = [[*one] if isinstance(one, tuple) else [one] for one in (self.name, *self.hidden)]
+        found = [rows[(rows[keys[: len(one)]] == one[: len(keys)]).all(axis=1)] for one in names]
+        if any(part.empty for part in found) or len(names[0]) != len(keys):
+            known = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
+            raise ArgumentError("predict", [self.name, *self.hidden], f"names from {known}")
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise ArgumentError("question", self.question, "a text that is not empty")
+        values = found[0][drawn].astype(float).to_numpy().tolist()
+        answer = [[_rounded(one) if _finite(one) else None for one in row] for row in values]
+        told |= {"question": figures.spaced(self.question), "answer": answer}
+        return told | {"keys": keys, "hidden": [list(map(_rounded, n)) for n in names]}
+
+
 def lines(
     table: pd.DataFrame,
     x: str,
@@ -117,6 +150,7 @@ def lines(
     controls: Sequence[Control] = (),
     labels: Mapping[Any, str] | None = None,
     format: str = "",
+    predict: Prediction | None = None,
 ) -> alt.LayerChart:
     """One line per series, with its band, and its name and last value at its end.
 
@@ -135,9 +169,11 @@ def lines(
         controls: sliders and choices that filter the rows.
         labels: shorter names of series, for narrow pages.
         format: of the values, such as ".0%" (default: two digits of the axis's length).
+        predict: the series that the page's reader draws first, as the controls stand at the start.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values that are not finite.
+        ArgumentError: a missing column, no rows, values that are not finite, or a prediction of
+            a series that is not there.
     """
     ends = BAND if set(BAND) <= set(check_instance("table", table, pd.DataFrame).columns) else ()
     data = _columns(table, [x, y, series, *ends, *(control.column for control in controls)])
@@ -148,7 +184,9 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {})
+    asked = None if predict is None else check_instance("predict", predict, Prediction)
+    hidden = (asked.name, *asked.hidden) if asked else ()
+    layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, hidden)
     layers.append(line.mark_line(point=points))
     if ends:
         band = base.encode(up.channel(alt.Y, ends[0])).encode(y2=ends[1])
@@ -158,8 +196,14 @@ def lines(
         layers.append(alt.Chart(data[:1]).mark_text(text=up.log, **corner))
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
-    said = f"{title or 'At the end'}: {said}."
-    return _finish(chart, controls, phone=_PHONE_HEIGHT, said=said)
+    notes: dict[str, Any] = {"said": f"{title or 'At the end'}: {said}."}
+    if asked:
+        begins = [data[one.column].map(_rounded) == one.start for one in controls]
+        rows = data[np.logical_and.reduce([np.isfinite(data[y].astype(float)), *begins])]
+        told = {"titles": [x_title, y_title], "format": format}
+        keys = [] if series is None else [series]
+        notes["predict"] = asked.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
+    return _finish(chart, controls, phone=_PHONE_HEIGHT, **notes)
 
 
 def intervals(
@@ -172,6 +216,7 @@ def intervals(
     series: str | None = None,
     reference: float | None = None,
     log_x: bool = False,
+    predict: Prediction | None = None,
 ) -> alt.LayerChart:
     """One row per category: a dot for the estimate, a line for its interval, and both as text.
 
@@ -184,9 +229,11 @@ def intervals(
         series: column that tells several rows of a category apart, by shape and in the text.
         reference: a value that is marked by a vertical line, such as a threshold.
         log_x: logarithmic axis across.
+        predict: the row in which the page's reader places a mark first.
 
     Raises:
-        ArgumentError: a missing column, no rows, or values that are not finite.
+        ArgumentError: a missing column, no rows, values that are not finite, or a prediction of
+            a row that is not there.
     """
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
@@ -221,7 +268,12 @@ def intervals(
     height = 20 + (40 if series else 34) * len(names) * max(1, len(kinds))
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
-    return _finish(chart, (), said=f"{'; '.join(rows)}.")
+    notes: dict[str, Any] = {"said": f"{'; '.join(rows)}."}
+    if predict is not None:
+        asked = check_instance("predict", predict, Prediction)
+        keys = [category] if series is None else [category, series]
+        notes["predict"] = asked.note(data, keys, drawn, titles=[x_title])
+    return _finish(chart, (), **notes)
 
 
 @dataclass(frozen=True)
@@ -315,10 +367,12 @@ def _ends(
     axes: tuple[_Axis, _Axis],
     controls: Sequence[Control],
     labels: Mapping[Any, str],
+    hidden: Sequence[Any],
 ) -> tuple[list[alt.Chart], str]:
     """Names and last values beside the lines' ends, for each state of the controls; and in words.
 
-    The words are those of the state at the start.
+    The words are those of the state at the start. Where lines are hidden at first, the rows say
+    which, and where the other names stand meanwhile.
     """
     (x, y, series), (across, up) = columns, axes
     keys, styles = [control.column for control in controls], _styles(data, series)
@@ -333,18 +387,26 @@ def _ends(
         found = [
             {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
             | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
-            | {"colour": styles[name][0] if series else BLUE}
+            | {"colour": styles[name][0] if series else BLUE, "name": name}
             for name, end in last.sort_values(y, kind="stable").iterrows()
         ]
         fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
         found = [found[round(i)] for i in fitting]
         if list(map(_rounded, key)) == start:
             said = ", ".join(one["text"] for one in reversed(found))
-        rows = pd.DataFrame(found)
+        fields = ["x", "y", "text", "short", "colour"]
+        rows = pd.DataFrame(found, columns=fields)
         wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
         places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
         rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
         rows["moved"] = np.abs(places - wanted) > 2
+        if hidden:
+            seen = [one["name"] not in hidden for one in found]
+            apart = _dodged(wanted[seen], _LABEL, _PHONE_HEIGHT)
+            moved = np.abs(apart - wanted[seen]) > 2
+            before = [up.value(place / _PHONE_HEIGHT) for place in apart]
+            rows["asked"], rows["before"] = np.logical_not(seen), rows["y"]
+            rows.loc[seen, "before"] = np.where(moved, before, rows["y"][seen])
         texts.append(rows.add_prefix("end_").assign(**state))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))

@@ -61,7 +61,7 @@ OWN = (
 THEMES = ("basic.css", "styles/pydata-sphinx-theme.css", "pygments.css")
 THEMES += ("styles/sphinx-book-theme.css", "copybutton.css", "mystnb.*.css")
 # Scripts whose words are no names of the theme's styles, or that no page loads.
-UNRELATED = ("vega-bundle.js", "fontawesome.js", "searchtools.js", "language_data.js")
+UNRELATED = ("vega-bundle.js", "predict.js", "fontawesome.js", "searchtools.js", "language_data.js")
 RULE = re.compile(r"([^{};]*)\{([^{}]*)\}")
 BRACKETED = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
 NAME = re.compile(r"[.#](-?[A-Za-z_][\w-]*)")

@@ -10,16 +10,16 @@
 
   const waiting = new Set();
   let drawing = false;
-  let bundle = null;
-  const loadVega = () => {
-    bundle ??= new Promise((resolve, reject) => {
+  const loading = new Map();
+  const load = (name, found) => {
+    if (!loading.has(name)) loading.set(name, new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = new URL("vega-bundle.js", here).href;
-      script.onload = () => resolve(window.vegaEmbed);
-      script.onerror = () => reject(new Error("vega-bundle.js is missing"));
+      script.src = new URL(name, here).href;
+      script.onload = () => resolve(window[found]);
+      script.onerror = () => reject(new Error(`${name} is missing`));
       document.head.append(script);
-    });
-    return bundle;
+    }));
+    return loading.get(name);
   };
 
   // A specification has the light page's colours; for each the one of a dark page.
@@ -105,6 +105,10 @@
       this.controls.append(...this.boxes);
       this.panels = this.specs.map((spec) => this.panel(spec));
       if (this.panels.length > 1) this.chart.classList.add("mem-side-by-side");
+      if (this.specs.some((spec) => spec.usermeta?.memhelpers?.predict)) {
+        const asking = load("predict.js", "memhelpersPredict").then((ask) => ask(this));
+        this.guessing = asking.catch(report); // without it the figure is simply there
+      }
     }
 
     panel(spec) {
@@ -124,6 +128,11 @@
       drawAll();
     }
 
+    again() {
+      this.state = null;
+      this.draw();
+    }
+
     // In pixels from what the reader sees.
     distance() {
       const { top, bottom } = this.chart.getBoundingClientRect();
@@ -131,14 +140,16 @@
     }
 
     async drawNow() {
-      const embed = await loadVega();
+      const embed = await load("vega-bundle.js", "vegaEmbed");
+      this.guess = await this.guessing;
       const width = this.chart.clientWidth;
       const state = `${theme()} ${width}`;
       if (width === 0 || state === this.state) return;
       this.state = state;
       const values = this.values();
       if (this.panels[0].parentNode !== this.chart) this.chart.append(...this.panels);
-      this.chart.querySelector(".mem-still")?.remove();
+      const asked = this.guess && !this.guess.answered; // then only paper has the picture
+      if (!asked) this.chart.querySelector(".mem-still")?.remove();
       const focused = this.controls.contains(document.activeElement)
         ? document.activeElement.name
         : null;
@@ -148,6 +159,7 @@
       for (const [i, spec] of this.specs.entries()) await this.embedPanel(embed, i, spec, values);
       this.share();
       this.name();
+      this.guess?.drawn(this.views);
       if (focused) this.controls.querySelector(`[name="${focused}"]`)?.focus({ preventScroll: true });
       this.chart.dataset.drawn = theme();
     }
@@ -155,6 +167,7 @@
     async embedPanel(embed, i, original, values) {
       const plot = this.panels[i].plot;
       const spec = fitted(original, plot.clientWidth, values);
+      this.guess?.prepare(spec);
       // Panels that share an input: the first has it, the others follow.
       const taken = new Set([...this.inputs()].map((input) => input.name));
       spec.params = spec.params.map(({ bind, ...rest }) =>
