@@ -312,3 +312,10 @@ def test_the_books_pages_have_the_places_of_what_is_laid_into_them(part):
 
 def test_the_books_verdicts_are_stored_for_the_first_screens():
     scoreboard.check_verdicts(scoreboard.gather(CHAPTERS), machine.data_folder() / "verdicts.json")
+
+
+def test_a_staged_chapter_shows_cards_in_the_place_of_its_table(ledger, chapter):
+    path = chapter("04-a.ipynb", ledger)
+    scoreboard.lay_cards(scoreboard.gather([path]), [path])
+    (shown,) = scoreboard.tables(notebooks.read(path))
+    assert Page(shown["text/html"]).values("section", "id") == ["claim-C3.1", "claim-C3.2"]
