@@ -92,7 +92,7 @@ def _cases(small: bool, say: Callable[[str], None]):
         y = torch.cat([part.y for part in parts]).numpy()
         for share in SHARES[1:2] if small else SHARES:
             for seed in range(1 if small else SEEDS):
-                given = _flipped(y, share, seed)
+                given = flipped(y, share, seed)
                 yield name, share, seed, x, given, given != y
     if small or not all((data_folder() / name).is_file() for name in (IMAGES, HUMAN)):
         say(f"  CIFAR-10N is left out: {IMAGES} and {HUMAN} are not in the data folder")
@@ -110,7 +110,7 @@ def _cases(small: bool, say: Callable[[str], None]):
             yield name, float(wrong.mean()), 0, numbers, human[labels][places], wrong
 
 
-def _flipped(y: np.ndarray, share: float, seed: int) -> np.ndarray:
+def flipped(y: np.ndarray, share: float, seed: int) -> np.ndarray:
     """A share of the labels replaced by others."""
     rng, y, classes = np.random.default_rng(seed), y.copy(), y.max() + 1
     some = rng.permutation(len(y))[: round(share * len(y))]
