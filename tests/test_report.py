@@ -120,11 +120,12 @@ def shown(page) -> list[str]:
 def test_a_phone_shows_the_first_columns_and_on_request_all(page):
     assert shown(page) == ["row", "label", "suggested", "suspicion", "precision"]
     assert page.locator("tbody tr").first.locator("td:visible").count() == 5
+    table = page.locator(".table")
+    assert table.evaluate("node => node.scrollWidth <= node.clientWidth")
     page.get_by_label("all columns").check()
     assert len(shown(page)) == 11
-    box = page.locator(".table")
-    box.evaluate("node => node.scrollLeft = 200")
-    assert page.locator("tbody td").first.bounding_box()["x"] == box.bounding_box()["x"]
+    table.evaluate("node => node.scrollLeft = 200")
+    assert page.locator("tbody td").first.bounding_box()["x"] == table.bounding_box()["x"]
     page.get_by_label("all columns").uncheck()
     page.set_viewport_size({"width": 1280, "height": 800})
     assert len(shown(page)) == 11
@@ -139,7 +140,7 @@ def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path)
     page = browser.new_page()
     page.goto(found.report(tmp_path / "a.html").as_uri())
     wrong, low, high = map(round, found.wrong_labels)
-    told = f"About {wrong} of 90 labels look wrong (95 % interval: {low} to {high})."
+    told = f"About {wrong} of 90 labels look wrong (95\u00a0% interval: {low} to {high})."
     assert page.locator("#found").inner_text().startswith(told)
     page.get_by_role("button", name="line").click()
     assert cells(page, 1) == [str(line) for line in range(2, 52)]
