@@ -450,6 +450,7 @@ MIXED = rows().assign(kind=[1 if k % 2 else "red" for k in range(90)])
         ({"y": None}, "y", "None"),
         ({"y": [None, *"ab" * 29, "a"]}, "y", "no label in row 0"),
         ({"x": NAN}, "x", "missing or infinite"),
+        ({"x": np.nan_to_num(NAN, nan=np.inf)}, "x", "missing or infinite"),
         (
             {"x": MIXED, "y": rows()["target"]},
             "x",

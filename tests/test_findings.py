@@ -930,7 +930,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             sensitive_images_teach_as_a_lot_does,
             {
                 "beats a random half, until labels are wrong": "With wrong labels the sensitive",
-                "better** than on a random half": "neither better nor worse** (0.0 points",
+                "better** than on a random half": "neither better nor worse (0.0 points",
             },
         ),
         (
