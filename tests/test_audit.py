@@ -311,7 +311,9 @@ def test_vectors_of_many_numbers_are_learned_with_smaller_steps():
 def test_a_typing_error_in_a_number_does_no_harm():
     given = small(epochs=10)
     given["x"][3, 1] = 1e12
-    assert audit(**given).table["p_correct"].mean() > 0.8
+    found = audit(**given)
+    assert found.table["p_correct"].mean() > 0.8
+    assert found.data.train.x.abs().max() == 10
 
 
 def test_missing_values_are_filled_or_dropped_where_the_reader_says_so():
@@ -330,6 +332,15 @@ def test_vectors_with_gaps_are_filled():
     given = small(missing="fill")
     given["x"][[2, 5], 1] = np.nan
     assert audit(**given).data.shape == (1, 1, 4)
+
+
+def test_a_constant_and_whole_numbers_far_apart_are_columns_like_others():
+    table = rows().assign(constant=0.1, population=1000 * np.arange(90) + 7)
+    found = audit(table, label="target", **FAST)
+    assert found.data.shape == (1, 1, 7)
+    x = found.data.train.x[:, 0, 0]
+    assert x[:, 5].abs().max() < 1e-6  # the constant
+    assert x[:, 6].std() == pytest.approx(1, abs=0.01)
 
 
 def test_a_column_without_any_value_is_left_out_with_a_warning():
@@ -436,6 +447,7 @@ def test_a_filled_table_gets_its_report(tmp_path, monkeypatch, capsys):
 ONE = np.where(np.arange(60) == 3, "rare", np.where(np.arange(60) % 2, "a", "b"))
 NAN = small()["x"].copy()
 NAN[4, 1] = np.nan
+MANY = rows().assign(kind=[f"kind {k % 60}" for k in range(90)])
 MIXED = rows().assign(kind=[1 if k % 2 else "red" for k in range(90)])
 
 
@@ -456,6 +468,7 @@ MIXED = rows().assign(kind=[1 if k % 2 else "red" for k in range(90)])
             "x",
             "column 'kind' with values of the types int, str",
         ),
+        ({"x": MANY, "y": rows()["target"]}, "x", "column 'kind' with 60 different texts"),
         ({"x": rows(), "y": None, "label": "goal"}, "label", "goal"),
         ({"x": rows(), "y": None}, "label", "None"),
         ({"label": "target"}, "label", "target"),
