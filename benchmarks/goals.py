@@ -145,10 +145,15 @@ def audit_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
         behind = "no" if found.high < 0 else "yes"
         rows.append(row(question, found) | {"goal": "not behind", "met": behind})
     for one in tables["time"].itertuples():
-        minutes = one.seconds / one.networks * one.whole / 60
-        found = Interval(minutes, minutes, minutes, 0.95, one.networks, "networks")
         goal = 3 if one.workload == "embeddings" else 15
-        rows.append(row(f"{one.workload}, {one.whole:,} networks: minutes", found, high=goal))
+        question = f"{one.workload}, {one.whole:,} networks: minutes"
+        for said, seconds, asked in (
+            (question, one.seconds, {"high": goal}),
+            (f"{question} of all cores together", one.processor, {}),
+        ):
+            minutes = seconds / one.networks * one.whole / 60
+            found = Interval(minutes, minutes, minutes, 0.95, one.networks, "networks")
+            rows.append(row(said, found, **asked))
     return rows
 
 

@@ -49,8 +49,11 @@ TRAINING = {  # short and with a strong penalty, so that wrong labels are not le
     "init": "glorot_uniform",
     "precision": "fp32",
 }
-ABOUT = "Which labels are wrong, which examples are hard or memorized."
-FORMAT = 1  # of the files of a store
+ABOUT = """Find the labels of a table or of images that are probably wrong, and the examples
+that are hard or memorized. Trains small networks on random parts of the data, and writes one page
+that any browser shows without Python and without a network."""
+EXAMPLE = "example: python -m memhelpers.audit data.csv --label target"
+FORMAT = 2  # of the files of a store
 SEEDS = 1_000_000  # so many lie between the networks of one audit and those of the next
 
 Block = dict[str, np.ndarray]  # what ten networks said
@@ -70,7 +73,8 @@ class Audit:
             [n, K]; what cleanlab takes under this name.
         course: one row an example, over the networks that trained on it: `difficulty`,
             `forgetting`, `margin_area` of `table`.
-        given: the table that was given, or None.
+        classes: as the labels name them, [K].
+        given: the table that was given, or None; of a file by its lines.
     """
 
     data: Dataset
@@ -80,10 +84,11 @@ class Audit:
     log_odds: np.ndarray
     pred_probs: np.ndarray
     course: pd.DataFrame
+    classes: np.ndarray
     given: pd.DataFrame | None
 
     def __repr__(self) -> str:
-        wrong = f"about {self.wrong_share * len(self.rows):.0f} wrong labels"
+        wrong = "about {:.0f} wrong labels, {:.0f} to {:.0f}".format(*self.wrong_labels)
         return f"Audit({len(self.inside)} networks, {len(self.rows)} examples, {wrong})"
 
     @property
@@ -92,9 +97,13 @@ class Audit:
         return self.data.train.y.cpu().numpy()
 
     @property
-    def wrong_share(self) -> float:
-        """Estimated share of wrong labels, see `scores.expected_precision`."""
-        return scores.expected_precision(self.pred_probs, self.labels)[0]
+    def wrong_labels(self) -> tuple[float, float, float]:
+        """How many labels are wrong, an estimate, and its 95 % interval: see `scores.wrong_share`.
+
+        Of examples like these as many are wrong, if wrong labels are as if drawn at random.
+        """
+        share = scores.wrong_share(self.pred_probs, self.labels)
+        return tuple(len(self.rows) * end for end in share)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -111,12 +120,12 @@ class Audit:
         """
         p = scores.consistency(self.right, self.inside)
         low, high = scores.wilson(p, (~self.inside).sum(0))
-        suspicion, names = scores.suspicion(self.pred_probs, self.labels), np.array(self.classes)
+        suspicion = scores.suspicion(self.pred_probs, self.labels)
         rank = 1 + np.argsort(np.argsort(-suspicion, kind="stable"))
-        precision = scores.expected_precision(self.pred_probs, self.labels)[1]
+        precision = scores.expected_precision(self.pred_probs, self.labels)
         columns = {
-            "label": names[self.labels],
-            "suggested": names[self.pred_probs.argmax(1)],
+            "label": self.classes[self.labels],
+            "suggested": self.classes[self.pred_probs.argmax(1)],
             "p_correct": p,
             "p_low": low,
             "p_high": high,
@@ -132,9 +141,9 @@ class Audit:
         return pd.DataFrame(columns, index=pd.Index(self.rows, name="row"))
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self.data.classes
+    def names(self) -> pd.Index:
+        """Of each example its line in the file, its name in the table, or its place, [n]."""
+        return self.table.index if self.given is None else self.given.index[self.rows]
 
     @property
     def p_label(self) -> np.ndarray:
@@ -158,7 +167,7 @@ class Audit:
         place = places[0]
         found = scores.influence(self.p_label[:, place], self.inside, place)
         example = found.pop("example").to_numpy()
-        found.insert(0, "label", np.array(self.classes)[self.labels[example]])
+        found.insert(0, "label", self.classes[self.labels[example]])
         found["clear"] = (found["low"] > 0) | (found["high"] < 0)
         return found.set_index(pd.Index(self.rows[example], name="row"))
 
@@ -179,18 +188,18 @@ class Audit:
 
         The most suspicious examples with their images or rows, and all examples as a table to sort
         and filter; what does not fit is left out from the least suspicious on, which the page says.
-        Images need pillow.
+        Rows are called as in `names`. Images need pillow.
         """
         told = {
             "networks": len(self.inside),
             "examples": len(self.rows),
             "classes": len(self.classes),
-            "wrong": self.wrong_share * len(self.rows),
+            "wrong": self.wrong_labels,
             "more": self.enough(min(50, len(self.rows))),
         }
         images = None if min(self.data.shape[1:]) == 1 else self.data.train.x.cpu().numpy()
         path = Path(path).expanduser()
-        path.write_bytes(report.page(self.table, told, images, self.given))
+        path.write_bytes(report.page(self.table, self.names, told, images, self.given))
         return path
 
 
@@ -268,8 +277,8 @@ def audit(
     check_template(network, data.shape, data.n_classes)
     inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
     job = _Job(data, network, inside, seed, settings)
-    kept = _Kept(store, {"share": share, **job.determined_by()})
-    blocks = kept.blocks(networks // BLOCK)
+    kept = None if store is None else _Kept(store, {"share": share, **job.determined_by()})
+    blocks = kept.blocks(networks // BLOCK) if kept else []
     progress = progress or machine.progress("audit", already=BLOCK * len(blocks))
     started, before, at_once = time.monotonic(), len(blocks), job.blocks_at_once()
     while BLOCK * len(blocks) < networks:
@@ -279,7 +288,8 @@ def audit(
         first = BLOCK * len(blocks)
         some = range(first, min(networks, first + BLOCK * at_once))
         for block in job.train(some, progress):
-            kept.put(len(blocks), block)
+            if kept:
+                kept.put(len(blocks), block)
             blocks.append(block)
     return _joined(found, data, inside[: BLOCK * len(blocks)].numpy(), blocks)
 
@@ -287,7 +297,8 @@ def audit(
 def _dataset(found: tables.Examples) -> Dataset:
     train = Part(torch.from_numpy(found.x), torch.from_numpy(found.y))
     none = train.take(torch.empty(0, dtype=torch.int64))
-    return Dataset("own examples", train, none, none, found.classes, "mean 0, deviation 1")
+    classes = tuple(map(str, found.classes))
+    return Dataset("own examples", train, none, none, classes, "mean 0, deviation 1")
 
 
 @dataclass(frozen=True)
@@ -313,11 +324,8 @@ class _Job:
 
     def blocks_at_once(self) -> int:
         """As many as fill the processor."""
-        size, precision, device = (
-            self.settings["batch_size"],
-            self.settings["precision"],
-            self.data.device,
-        )
+        size, precision = self.settings["batch_size"], self.settings["precision"]
+        device = self.data.device
         each = packing.networks_per_pass(self.network, self.data.shape, size, device, precision)
         return -(-each * packing.passes_side_by_side(device) // BLOCK)
 
@@ -383,49 +391,46 @@ def _joined(
         log_odds=np.concatenate([block["log_odds"] for block in blocks]),
         pred_probs=sum(block["held_out"] for block in blocks) / unseen[:, None],
         course=pd.DataFrame({k: sum(block[k] for block in blocks) / seen for k in course}),
+        classes=found.classes,
         given=found.table,
     )
 
 
 class _Kept:
-    """A folder with one file for each ten networks, and one that says what determines them."""
+    """A folder with one file for each ten networks, each of which says what determines it."""
 
-    def __init__(self, folder: str | os.PathLike | None, determined_by: dict[str, Any]):
-        self.folder = None if folder is None else Path(folder).expanduser()
-        if self.folder is None:
-            return
-        about = self.folder / "audit.json"
-        if not about.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                allowed = "a new or empty folder, or that of an audit"
-                raise ArgumentError("store", str(folder), allowed)
+    def __init__(self, folder: str | os.PathLike, determined_by: dict[str, Any]):
+        self.folder, self.determined_by = Path(folder).expanduser(), determined_by
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            about.write_text(json.dumps(determined_by))
-        held = json.loads(about.read_text())
-        if other := [key for key in determined_by if held.get(key) != determined_by[key]]:
-            given = f"{folder}, the folder of an audit with other {', '.join(other)}"
-            raise ArgumentError("store", given, "one of the same audit, or a new folder")
+        except OSError as error:
+            raise ArgumentError("store", str(folder), f"a folder to write in ({error})") from None
 
     def blocks(self, most: int) -> list[Block]:
         """Those that are there, from the first on, at most so many."""
         found: list[Block] = []
-        while self.folder is not None and len(found) < most and self._path(len(found)).exists():
+        while len(found) < most and (path := self._path(len(found))).exists():
             try:
-                with np.load(self._path(len(found)), allow_pickle=False) as stored:
-                    found.append(dict(stored))
-            except (OSError, ValueError, zipfile.BadZipFile):
-                told = f"{self._path(len(found))} is damaged; its networks are trained again"
-                warnings.warn(told, RuntimeWarning, stacklevel=4)
+                with np.load(path, allow_pickle=False) as stored:
+                    block = dict(stored)
+                held = json.loads(str(block.pop("determined_by")))
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+                told = f"{path} is damaged; its networks are trained again"
+                warnings.warn(told, RuntimeWarning, stacklevel=3)
                 break
+            own = self.determined_by
+            if other := [key for key in own if held.get(key) != own[key]]:
+                given = f"{self.folder}, the folder of an audit with other {', '.join(other)}"
+                raise ArgumentError("store", given, "one of the same audit, or a new folder")
+            found.append(block)
         return found
 
     def put(self, place: int, block: Block) -> None:
         """Keep a block: under another name first, so that it is there as a whole or not at all."""
-        if self.folder is None:
-            return
         fresh = self._path(place).with_suffix(".tmp")
         with fresh.open("wb") as file:
-            np.savez(file, **block)
+            about = json.dumps(self.determined_by, default=float)
+            np.savez(file, determined_by=about, **block)
         fresh.replace(self._path(place))
 
     def _path(self, place: int) -> Path:
@@ -434,22 +439,21 @@ class _Kept:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: audit a file, write a report; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m memhelpers.audit", description=ABOUT)
-    parser.add_argument("data", help="a .csv with a header, or an .npz with x and y")
-    parser.add_argument("--label", help="column of the labels, for a .csv")
-    parser.add_argument("--out", default="audit.html", help="the report (default: audit.html)")
-    parser.add_argument("--table", help="also write all scores as .csv")
-    parser.add_argument("--networks", type=int, default=100, help="in tens (default: 100)")
-    parser.add_argument(
-        "--missing",
-        choices=["fill", "drop"],
-        help="missing values: put the column's mean in, or leave rows out",
-    )
-    parser.add_argument(
-        "--store", help="folder that keeps finished networks; the same call goes on there"
-    )
-    parser.add_argument("--minutes", type=float, help="stop in time, with the networks so far")
-    parser.add_argument("--seed", type=int, default=0)
+    name = "python -m memhelpers.audit"
+    parser = argparse.ArgumentParser(prog=name, description=ABOUT, epilog=EXAMPLE)
+    option = parser.add_argument
+    option("data", help="a .csv file with a header, or an .npz file with x and y")
+    option("--label", metavar="COLUMN", help="the column of the labels; needed for a .csv")
+    option("--out", metavar="PAGE", default="audit.html", help="where to write (%(default)s)")
+    option("--table", metavar="CSV", help="also write all numbers, one row an example")
+    told = "how many, in tens (%(default)s); more take longer and are surer"
+    option("--networks", type=int, default=100, metavar="N", help=told)
+    told = "of missing values: put the column's mean there, or leave the row out; without it they"
+    option("--missing", choices=["fill", "drop"], help=f"{told} are an error")
+    told = "keep finished networks there; the same command, also with more networks, goes on"
+    option("--store", metavar="FOLDER", help=told)
+    option("--minutes", type=float, metavar="T", help="stop in time, with the networks so far")
+    option("--seed", type=int, default=0, metavar="S", help="another one, other networks (0)")
     chosen = vars(parser.parse_args(arguments))
     out, table, data = (chosen.pop(name) for name in ("out", "table", "data"))
     for path in filter(None, (out, table)):
@@ -464,7 +468,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told = told.replace('missing="drop"', "--missing drop").replace("label: ", "--label: ")
             parser.exit(2, f"error: {told}\n")
     if table:  # first, so that it is there whatever happens to the page
-        found.table.to_csv(table)
+        columns = found.table.set_index(found.names.rename(found.names.name or "row"))
+        columns.to_csv(table)
     found.report(out)
     sys.stdout.write(f"{found}\nreport: {out}\n")
     return 0

@@ -154,8 +154,8 @@ def suspicion(pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return 1 - pred_probs[np.arange(len(labels)), labels]
 
 
-def expected_precision(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """Estimated share of wrong labels, and of those among the k most suspicious, [n] for k = 1, ...
+def wrong_share(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """Estimated share of wrong labels, and both ends of its 95 % interval.
 
     If wrong labels are as if drawn at random from the other classes, their suspicion is known: it
     is that of every other class of an example whose label the networks agree with, S. Right labels
@@ -163,18 +163,35 @@ def expected_precision(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[floa
 
         share = 2 P(suspicion >= median of S),
 
-    and of the first k, share * n * P(S >= suspicion of the k-th) / k are expected to be wrong. As
-    this can only fall along the ranking, the largest value from k on counts, at most 1. An example
-    that is rightly labelled and yet taken for another class by all networks cannot be told from a
-    wrong label, and counts as one. Arguments as in `suspicion`.
+    at most 1. An example that is rightly labelled and yet taken for another class by all networks
+    cannot be told from a wrong label, and counts as one. The interval is twice Wilson's of that
+    probability, over the examples. It knows of no other error: where nearly half of the labels are
+    wrong the median itself is uncertain, and the interval too narrow. Arguments as in `suspicion`.
     """
-    found, agreed = suspicion(pred_probs, labels), pred_probs.argmax(1) == labels
-    other = np.arange(pred_probs.shape[1]) != labels[:, None]
-    if_wrong = np.sort(1 - pred_probs[other & (agreed[:, None] | ~agreed.any())])
-    share = min(1.0, 2 * float((found >= np.median(if_wrong)).mean()))
+    found, if_wrong = suspicion(pred_probs, labels), _if_wrong(pred_probs, labels)
+    above = np.mean(found >= np.median(if_wrong))
+    ends = (above, *wilson(above, len(found)))
+    return tuple(min(1.0, 2 * float(end)) for end in ends)
+
+
+def expected_precision(pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of the k most suspicious labels, the share to expect to be wrong, [n] for k = 1, 2, ...
+
+    `share n P(S >= suspicion of the k-th) / k` with share and S as in `wrong_share`. As this can
+    only fall along the ranking, the largest value from k on counts, at most 1.
+    """
+    found, if_wrong = suspicion(pred_probs, labels), _if_wrong(pred_probs, labels)
     above = 1 - np.searchsorted(if_wrong, -np.sort(-found)) / len(if_wrong)
+    share = wrong_share(pred_probs, labels)[0]
     precision = share * len(found) * above / np.arange(1, len(found) + 1)
-    return share, np.minimum(1.0, np.maximum.accumulate(precision[::-1])[::-1])
+    return np.minimum(1.0, np.maximum.accumulate(precision[::-1])[::-1])
+
+
+def _if_wrong(pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """S of `wrong_share`, in ascending order; of all examples where no network agrees with any."""
+    agreed = pred_probs.argmax(1) == labels
+    other = np.arange(pred_probs.shape[1]) != labels[:, None]
+    return np.sort(1 - pred_probs[other & (agreed[:, None] | ~agreed.any())])
 
 
 def networks_until_stable(

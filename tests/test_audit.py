@@ -13,6 +13,7 @@ from cleanlab.rank import get_self_confidence_for_each_label
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.audit import flipped
 from memhelpers import networks, scores
 from memhelpers.audit import BLOCK, Audit, _log_odds, audit, main
 from memhelpers.data import load
@@ -25,15 +26,7 @@ IMAGES = (IMAGES * 15).astype(np.uint8).reshape(-1, 8, 8)
 QUIET = {"progress": lambda done, total: None}
 
 
-def wrong(y: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
-    """The labels with a share replaced by others."""
-    rng, y, classes = np.random.default_rng(seed), y.copy(), y.max() + 1
-    some = rng.permutation(len(y))[: round(share * len(y))]
-    y[some] = (y[some] + rng.integers(1, classes, len(some))) % classes
-    return y
-
-
-LABELS = wrong(TRUE, 0.1)
+LABELS = flipped(TRUE, 0.1, 0)
 CHANGED = LABELS != TRUE
 
 
@@ -53,7 +46,7 @@ def small(n: int = 60, **changes) -> dict:
 def test_wrong_labels_come_first_with_the_right_one_suggested(digits):
     table = digits.table
     assert roc_auc_score(CHANGED, table["suspicion"]) > 0.995
-    found = table["suggested"].astype(int).to_numpy()
+    found = table["suggested"].to_numpy()  # numbers, as the labels were
     assert (found[CHANGED] == TRUE[CHANGED]).mean() > 0.9
     assert sorted(table["rank"]) == list(range(1, len(TRUE) + 1))
     assert table.sort_values("rank")["suspicion"].is_monotonic_decreasing
@@ -61,14 +54,27 @@ def test_wrong_labels_come_first_with_the_right_one_suggested(digits):
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
 def test_the_share_of_wrong_labels_and_the_precision_are_about_what_they_are(share):
-    labels = wrong(TRUE, share, seed=3)
+    labels = flipped(TRUE, share, 3)
     found = audit(IMAGES, labels, networks=20, **QUIET)
-    assert found.wrong_share == pytest.approx(share, rel=0.4)
+    assert found.wrong_labels[0] == pytest.approx(share * len(TRUE), rel=0.4)
     ordered = found.table.sort_values("rank")
     truly = (labels != TRUE)[ordered.index]
     for k in (50, 100, 400, 1000):
         expected = ordered["expected_precision"].iloc[k - 1]
         assert expected == pytest.approx(truly[:k].mean(), abs=0.15)
+
+
+def test_the_interval_holds_the_number_of_wrong_labels_of_small_tables():
+    inside, tables = 0, [load_breast_cancer(return_X_y=True), (IMAGES, TRUE)]
+    for seed in range(10):
+        for (x, y), share in zip(tables, (0.04, 0.1), strict=True):
+            some = np.random.default_rng(seed).permutation(len(y))[:200]
+            given = flipped(y[some], share, seed)
+            found = audit(x[some], given, networks=10, seed=seed, **QUIET)
+            _, low, high = found.wrong_labels
+            inside += round(low) <= (given != y[some]).sum() <= round(high)
+            assert high < 60
+    assert inside >= 18
 
 
 def test_the_table_says_what_the_networks_said(digits):
@@ -204,17 +210,17 @@ def test_a_store_of_another_audit_is_refused_and_stays_as_it_is(tmp_path):
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_folder_with_other_files_is_no_store(tmp_path):
+def test_a_file_is_no_store(tmp_path):
     (tmp_path / "thesis.tex").write_text("...")
-    with pytest.raises(ArgumentError, match="store"):
-        audit(**small(store=tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ArgumentError, match=r"store: .*thesis.tex.* a folder"):
+        audit(**small(store=tmp_path / "thesis.tex"))
 
 
-def test_a_damaged_file_is_trained_again_with_a_warning(tmp_path):
+@pytest.mark.parametrize("left", [0, 500])
+def test_a_damaged_file_is_trained_again_with_a_warning(left, tmp_path):
     whole = audit(**small(store=tmp_path, networks=20))
     damaged = sorted(tmp_path.glob("*.npz"))[1]
-    damaged.write_bytes(damaged.read_bytes()[:500])
+    damaged.write_bytes(damaged.read_bytes()[:left])
     with pytest.warns(RuntimeWarning, match="damaged"):
         again = audit(**small(store=tmp_path, networks=20))
     pd.testing.assert_frame_equal(whole.table, again.table, rtol=2e-3, atol=2e-3)
@@ -303,9 +309,11 @@ def test_vectors_of_many_numbers_are_learned_with_smaller_steps():
 
 
 def test_a_typing_error_in_a_number_does_no_harm():
-    given = small(epochs=10)
+    given = small(n=300, epochs=10)  # of fewer none lies so far
     given["x"][3, 1] = 1e12
-    assert audit(**given).table["p_correct"].mean() > 0.8
+    found = audit(**given)
+    assert found.table["p_correct"].mean() > 0.8
+    assert found.data.train.x.abs().max() == 10
 
 
 def test_missing_values_are_filled_or_dropped_where_the_reader_says_so():
@@ -318,6 +326,89 @@ def test_missing_values_are_filled_or_dropped_where_the_reader_says_so():
     assert sorted(set(range(90)) - set(dropped.table.index)) == [2, 5, 7]
     with pytest.raises(ArgumentError, match="row"):
         dropped.influence(5)
+
+
+def test_vectors_with_gaps_are_filled():
+    given = small(missing="fill")
+    given["x"][[2, 5], 1] = np.nan
+    assert audit(**given).data.shape == (1, 1, 4)
+
+
+def test_a_constant_and_whole_numbers_far_apart_are_columns_like_others():
+    table = rows().assign(constant=0.1, population=1000 * np.arange(90) + 7)
+    found = audit(table, label="target", **FAST)
+    assert found.data.shape == (1, 1, 7)
+    x = found.data.train.x[:, 0, 0]
+    assert x[:, 5].abs().max() < 1e-6  # the constant
+    assert x[:, 6].std() == pytest.approx(1, abs=0.01)
+
+
+def test_a_column_without_any_value_is_left_out_with_a_warning():
+    table = rows().assign(nothing=None)
+    with pytest.warns(UserWarning, match="column 'nothing' is empty and is left out"):
+        found = audit(table, label="target", **FAST)
+    assert found.data.shape == (1, 1, 5)
+
+
+def test_truth_values_with_gaps_are_numbers():
+    table = rows().assign(flag=[None, True, False] * 30)
+    found = audit(table, label="target", missing="fill", **FAST)
+    assert found.data.shape == (1, 1, 1 + 3 + 1 + 2)
+    with pytest.raises(ArgumentError, match="types bool, str"):
+        audit(table.assign(flag=["red", True, False] * 30), label="target", **FAST)
+
+
+@pytest.mark.parametrize("form", ["dates", "texts", "with time", "python"])
+def test_dates_are_days(form):
+    days = pd.Series(pd.date_range("2021-03-01", periods=90, freq="3D"))
+    kinds = {"dates": days, "texts": days.dt.strftime("%Y-%m-%d"), "python": days.dt.date}
+    kinds["with time"] = days.dt.strftime("%Y-%m-%dT00:00:00+00:00")
+    table = rows().assign(when=kinds[form])
+    table.loc[4, "when"] = None
+    found = audit(table, label="target", missing="fill", **FAST)
+    assert found.data.shape == (1, 1, 7)
+    when = found.data.train.x[:, 0, 0, 5].numpy()
+    steps = np.diff(np.delete(when, 4))
+    assert np.delete(steps, 3) == pytest.approx(np.full(87, steps[0]), rel=1e-3)
+    assert steps[3] == pytest.approx(2 * steps[0], rel=1e-3)
+    assert abs(when[4]) < 1e-6
+
+
+def test_texts_that_only_begin_like_dates_stay_texts():
+    kinds = np.array(["2021-13-45", "2021-03-01", "2021-03-02 or later"])[np.arange(90) % 3]
+    found = audit(rows().assign(when=kinds), label="target", **FAST)
+    assert found.data.shape == (1, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [(np.arange(60) % 2 + 7, "i"), (np.arange(60) % 2 == 1, "b"), (np.arange(60) % 2 + 3.0, "i")],
+)
+@pytest.mark.parametrize("form", [np.array, list, pd.Series])
+def test_labels_come_back_as_what_they_were(labels, kind, form):
+    found = audit(**small(y=form(labels)))
+    assert found.table["label"].tolist() == labels.tolist()
+    assert found.table["label"].dtype.kind == found.table["suggested"].dtype.kind == kind
+    assert set(found.table["suggested"]) <= set(labels.tolist())
+    assert found.influence(0)["label"].dtype.kind == kind
+
+
+def test_rows_are_called_by_their_line_or_by_the_tables_own_index(tmp_path):
+    table = rows()
+    table.loc[3, "kind"] = "red\nor so"
+    path = tmp_path / "own.csv"
+    table.to_csv(path, index=False)
+    lines = path.read_text().split("\n")
+    lines[8:8] = ["", "   "]  # which a spreadsheet counts, too
+    path.write_text("\n".join(lines) + "\n\n")
+    found = audit(path, label="target", **FAST)
+    assert found.names.tolist() == [*range(2, 8), *range(10, 94)]
+    assert found.table.index.tolist() == list(range(90))
+    own = table.set_index(pd.Index([f"patient {k}" for k in range(90)], name="patient"))
+    own.loc["patient 5", "size"] = np.nan
+    found = audit(own, label="target", missing="drop", **FAST)
+    assert found.names.tolist() == [f"patient {k}" for k in range(90) if k != 5]
+    assert audit(**small()).names.tolist() == list(range(60))
 
 
 @pytest.mark.parametrize(
@@ -356,6 +447,7 @@ def test_a_filled_table_gets_its_report(tmp_path, monkeypatch, capsys):
 ONE = np.where(np.arange(60) == 3, "rare", np.where(np.arange(60) % 2, "a", "b"))
 NAN = small()["x"].copy()
 NAN[4, 1] = np.nan
+MANY = rows().assign(kind=[f"kind {k % 60}" for k in range(90)])
 MIXED = rows().assign(kind=[1 if k % 2 else "red" for k in range(90)])
 
 
@@ -370,15 +462,16 @@ MIXED = rows().assign(kind=[1 if k % 2 else "red" for k in range(90)])
         ({"y": None}, "y", "None"),
         ({"y": [None, *"ab" * 29, "a"]}, "y", "no label in row 0"),
         ({"x": NAN}, "x", "missing or infinite"),
+        ({"x": np.nan_to_num(NAN, nan=np.inf)}, "x", "missing or infinite"),
         (
             {"x": MIXED, "y": rows()["target"]},
             "x",
             "column 'kind' with values of the types int, str",
         ),
+        ({"x": MANY, "y": rows()["target"]}, "x", "column 'kind' with 60 different texts"),
         ({"x": rows(), "y": None, "label": "goal"}, "label", "goal"),
         ({"x": rows(), "y": None}, "label", "None"),
         ({"label": "target"}, "label", "target"),
-        ({"x": pd.DataFrame({"when": pd.date_range("2020", periods=60)})}, "x", "dates"),
         ({"x": pd.DataFrame({"id": range(60)})}, "x", "no column to learn from"),
         ({"x": pd.DataFrame([[1, 2]] * 60, columns=["a", "a"])}, "x", "two columns 'a'"),
         ({"x": "own.txt", "y": None}, "x", "own.txt"),
@@ -450,7 +543,16 @@ def test_one_line_in_an_empty_folder_gives_a_report(tmp_path):
     assert found.stderr.startswith("note: column 'id' looks like an id")
     assert "report: audit.html" in found.stdout
     assert 10_000 < (tmp_path / "audit.html").stat().st_size < 5_000_000
-    assert len(pd.read_csv(tmp_path / "all.csv")) == 569
+    assert pd.read_csv(tmp_path / "all.csv")["line"].tolist() == list(range(2, 571))
+
+
+def test_the_help_names_every_option_and_an_example(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    for name in ("label", "out", "table", "networks", "missing", "store", "minutes", "seed"):
+        assert f"--{name} " in told
+    assert "example: python -m memhelpers.audit data.csv --label target" in told
 
 
 @pytest.mark.parametrize(

@@ -930,7 +930,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             sensitive_images_teach_as_a_lot_does,
             {
                 "beats a random half, until labels are wrong": "With wrong labels the sensitive",
-                "better** than on a random half": "neither better nor worse** (0.0 points",
+                "better** than on a random half": "neither better nor worse (0.0 points",
             },
         ),
         (
@@ -941,7 +941,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             wrong_labels_do_no_harm,
             {
                 "beats a random half, until labels are wrong": "With true labels the sensitive",
-                "what moves the loss most is what is wrong": "they are **1.0 points better**",
+                "What moves the loss most is then what is wrong": "they are **1.0 points better**",
                 "the less sensitive half is the better one": "What each end gains on random",
             },
         ),

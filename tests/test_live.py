@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -253,6 +254,10 @@ def test_it_tells_its_story_without_a_click(lab):
     title = page_tools.still(stored).title.replace("\u00a0", " ")
     assert title.startswith("Patterns first, then by heart: accuracy on new digits falls")
     assert said(lab, "title") == title
+    right, wrong = (stored[line][epoch(lab)] for line in ("right", "wrong"))
+    counts = [int(number) for number in re.findall(r"(\d+) of (?:\d+)", said(lab, "moment"))]
+    wholes = [int(number) for number in re.findall(r"of (\d+) (?:right|wrong)", said(lab, "moment"))]
+    assert [a / b for a, b in zip(counts, wholes, strict=True)] == pytest.approx([right, wrong])
     assert lab.locator(".mem-still").count() == 0
     assert lab.url.endswith("intro.html")
 

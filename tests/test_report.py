@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import launched
 from sklearn.datasets import load_digits
-from test_audit import FAST, IMAGES, rows
+from test_audit import FAST, IMAGES, QUIET, rows
 
 from memhelpers.audit import Audit, audit
 
@@ -51,6 +52,19 @@ def test_what_does_not_fit_is_left_out_from_the_least_suspicious_on(digits, tmp_
     kept = data_of(path)["columns"]["row"]
     assert kept == digits.table.sort_values("rank").index[: len(kept)].tolist()
     assert 20 <= len(kept) < 1797
+
+
+def test_it_says_how_many_labels_are_wrong_with_the_interval(digits, tmp_path):
+    assert data_of(digits.report(tmp_path / "audit.html"))["wrong"] == list(digits.wrong_labels)
+
+
+def test_rows_are_named_as_the_reader_names_them(tmp_path):
+    table = rows().set_index(pd.Index(np.arange(90) + 0.5, name="<i>"))
+    data = data_of(audit(table, label="target", **FAST).report(tmp_path / "a.html"))
+    assert data["called"] == "<i>"
+    first = audit(table, label="target", **FAST).table.sort_values("rank").index[0]
+    assert data["columns"]["row"][0] == f"{first}.5"
+    assert data["details"][0]["size"] == str(table["size"].iloc[first])
 
 
 def test_large_images_and_many_examples_fit(tmp_path):
@@ -99,7 +113,44 @@ def test_markup_is_shown_as_what_it_is(page):
     assert page.locator("img").count() == 0
 
 
+def shown(page) -> list[str]:
+    return page.locator("thead th:visible").all_inner_texts()
+
+
+def test_a_phone_shows_the_first_columns_and_on_request_all(page):
+    assert shown(page) == ["row", "label", "suggested", "suspicion", "precision"]
+    assert page.locator("tbody tr").first.locator("td:visible").count() == 5
+    table = page.locator(".table")
+    assert table.evaluate("node => node.scrollWidth <= node.clientWidth")
+    page.get_by_label("all columns").check()
+    assert len(shown(page)) == 11
+    table.evaluate("node => node.scrollLeft = 200")
+    assert page.locator("tbody td").first.bounding_box()["x"] == table.bounding_box()["x"]
+    page.get_by_label("all columns").uncheck()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert len(shown(page)) == 11
+    assert not page.get_by_label("all columns").is_visible()
+
+
+def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path):
+    table = rows()
+    table.loc[:7, "target"] = table.loc[:7, "target"].map({"yes": "no", "no": "yes"})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    found = audit(tmp_path / "own.csv", label="target", networks=10, **QUIET)
+    page = browser.new_page()
+    page.goto(found.report(tmp_path / "a.html").as_uri())
+    wrong, low, high = map(round, found.wrong_labels)
+    told = f"About {wrong} of 90 labels look wrong (95\u00a0% interval: {low} to {high})."
+    assert page.locator("#found").inner_text().startswith(told)
+    page.get_by_role("button", name="line").click()
+    assert cells(page, 1) == [str(line) for line in range(2, 52)]
+    page.get_by_text("What the columns mean").click()
+    assert page.locator("li:visible").first.inner_text().startswith("line: the row in the file")
+    page.close()
+
+
 def test_a_heading_sorts_and_turns_round(page):
+    page.get_by_label("all columns").check()
     heading = page.get_by_role("button", name="difficulty")
     heading.click()
     first = [float(text) for text in cells(page, 7)]

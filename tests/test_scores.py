@@ -75,7 +75,9 @@ def test_wrong_labels_drawn_at_random_are_counted(concentration):
     p = rng.dirichlet(np.full(10, concentration), 4000)
     true = np.array([rng.choice(10, p=one) for one in p])
     labels = np.where(rng.random(4000) < 0.2, (true + rng.integers(1, 10, 4000)) % 10, true)
-    share, precision = scores.expected_precision(p, labels)
+    share, low, high = scores.wrong_share(p, labels)
+    precision = scores.expected_precision(p, labels)
+    assert low < share < high < share + 0.05
     assert share == pytest.approx((labels != true).mean(), abs=0.3 * concentration + 0.05)
     first = np.argsort(-scores.suspicion(p, labels))
     for k in (100, 400, 800, 2000):
@@ -85,7 +87,9 @@ def test_wrong_labels_drawn_at_random_are_counted(concentration):
 
 def test_where_no_label_is_the_one_suggested_all_look_wrong():
     p = np.tile([0.8, 0.1, 0.1], (30, 1))
-    share, precision = scores.expected_precision(p, np.arange(30) % 2 + 1)
+    labels = np.arange(30) % 2 + 1
+    share = scores.wrong_share(p, labels)[0]
+    precision = scores.expected_precision(p, labels)
     assert share == precision[0] == 1
     assert np.isfinite(precision).all()
 

@@ -1,9 +1,11 @@
 """From a reader's examples to numbers to learn from: images, vectors, tables, files of either.
 
 Inputs get mean 0 and deviation 1; a column of texts becomes one number for each of its values, 1
-where the row has it. Missing values are an error until the reader has chosen what to do.
+where the row has it, one of dates the days since 1970. Missing values are an error until the reader
+has chosen what to do.
 """
 
+import csv
 import os
 import warnings
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ LEVELS = 50  # values of a column of texts, at most
 FURTHEST = 10.0  # deviations; what lies further, as a typing error may, counts as this
 MISSING = (None, "fill", "drop")
 ROWS_OF_AN_ID = 20  # from so many rows on are whole numbers without a repetition taken for an id
+DATE = r"\d{4}-\d\d-\d\d"  # how a text begins that is read as a date
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Examples:
 
     x: np.ndarray  # float32 [n, C, H, W]; vectors and rows of a table are [n, 1, 1, d]
     y: np.ndarray  # int64 [n], places among the classes
-    classes: tuple[str, ...]
+    classes: np.ndarray  # of the type of the labels, or names, [K]
     rows: np.ndarray  # the place of each example in what was given, [n]
-    table: pd.DataFrame | None  # what was given, where it is one with names of columns
+    table: pd.DataFrame | None  # what was given, where it is one; of a file by its lines
 
 
 def examples(
@@ -49,7 +52,7 @@ def examples(
         if y is not None:
             raise ArgumentError("y", y, f"None, as {os.fspath(x)!r} has the labels")
         x, y, classes = _read(x)
-    table = x.reset_index(drop=True) if isinstance(x, pd.DataFrame) else None
+    table = x.copy() if isinstance(x, pd.DataFrame) else None
     if table is not None and not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise ArgumentError("x", f"two columns {twice!r}", "columns of different names")
@@ -62,7 +65,8 @@ def examples(
     named = "y" if label is None else f"label={label!r}"
     if isinstance(x, pd.DataFrame) or np.ndim(x) == 2:
         columns = pd.DataFrame(x if isinstance(x, pd.DataFrame) else arrays.numbers("x", x))
-        columns, y, rows = _complete(columns.reset_index(drop=True), named, y, missing)
+        columns = _plain(columns.reset_index(drop=True))
+        columns, y, rows = _complete(columns, named, y, missing)
         x = _to_numbers(_without_label(columns, y))[:, None, None]
     else:
         x, rows = _images(x, layout), np.arange(len(x))
@@ -76,7 +80,7 @@ def _images(x: Any, layout: str | None) -> np.ndarray:
     return arrays.standardized({"train": (pixels, None)})["train"][0]
 
 
-def _labels(named: str, y: Any, n: int, classes: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(named: str, y: Any, n: int, classes: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels as places among the classes, and these; each has at least two examples."""
     array = arrays.as_array(named, y)
     if array.dtype.kind == "f" and (array == np.round(array)).all():  # as a gap makes them
@@ -90,8 +94,8 @@ def _labels(named: str, y: Any, n: int, classes: Any) -> tuple[np.ndarray, tuple
     if counts.min() < 2:
         given = f"class {str(different[counts.argmin()])!r} with one example"
         raise ArgumentError(named, given, "at least 2 examples of each class")
-    classes, found = arrays.classes_of(classes, {named: arrays.labels_of(named, array, "x", n)})
-    return found[named], classes
+    names, found = arrays.classes_of(classes, {named: arrays.labels_of(named, array, "x", n)})
+    return found[named], different if classes is None else np.array(names)
 
 
 def _read(path: str | os.PathLike) -> tuple[Any, Any, Any]:
@@ -108,19 +112,29 @@ def _read(path: str | os.PathLike) -> tuple[Any, Any, Any]:
 
 
 def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
-    """The table of a `.csv` file; a `DataError` where it is none."""
+    """The table of a `.csv` file, its index the lines; a `DataError` where it is none."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"no file {path}")
     try:
         table = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:  # also what pandas says of no table
+        lines = _filled_lines(path)[1:]  # without that of the header
+    except (ValueError, csv.Error) as error:  # also what pandas says of no table
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is no table of comma-separated columns: {reason}") from error
     if table.shape[1] < 2:
         told = f"one column, {table.columns[0]!r}; are its columns separated by commas?"
         raise DataError(f"{path} has {told}")
-    return table
+    if len(lines) != len(table):  # as a quotation mark within a value makes them
+        lines = range(2, 2 + len(table))
+    return table.set_index(pd.Index(lines, name="line"))
+
+
+def _filled_lines(path: Path) -> list[int]:
+    """Which lines hold something, as a spreadsheet counts: from 1, a line break in quotes none."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = enumerate(csv.reader(file), 1)
+        return [line for line, row in rows if len(row) > 1 or "".join(row).strip()]
 
 
 def _split_label(table: pd.DataFrame, label: str | None) -> tuple[pd.DataFrame, pd.Series]:
@@ -129,6 +143,23 @@ def _split_label(table: pd.DataFrame, label: str | None) -> tuple[pd.DataFrame, 
         named = ", ".join(map(repr, table.columns[:20])) + ", ..." * (table.shape[1] > 20)
         raise ArgumentError("label", label, f"the column of the labels, one of {named}")
     return table.drop(columns=label), table[label]
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """Dates as days since 1970, truth values with gaps as 0 and 1; nothing where all is missing."""
+    empty = table.columns[table.isna().all()]
+    for name in empty:
+        _left_out(name, "is empty")
+    table = table.drop(columns=empty)
+    for name in table.columns:
+        known = table[name].dropna().infer_objects()
+        if types.is_bool_dtype(known) and len(known) < len(table):
+            table[name] = table[name].astype(float)
+        elif not types.is_numeric_dtype(known) and known.astype(str).str.match(DATE).all():
+            dates = pd.to_datetime(table[name], errors="coerce", format="ISO8601", utc=True)
+            if dates.notna().sum() == len(known):
+                table[name] = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    return table
 
 
 def _complete(
@@ -146,9 +177,10 @@ def _complete(
     if len(y) != len(table):
         raise ArgumentError(named, f"{len(y)} labels", f"{len(table)}, one a row")
     table = table.replace([np.inf, -np.inf], np.nan)
+    whole = np.ones(len(y), bool)
     if missing == "drop":
         whole = (table.notna().all(axis=1) & y.notna()).to_numpy()
-        return table[whole], y.to_numpy()[whole], np.flatnonzero(whole)
+    table, y = table[whole], y[whole].infer_objects()
     if y.isna().any():
         row = int(y.isna().to_numpy().argmax())
         raise ArgumentError(named, f"no label in row {row}", 'labels, or missing="drop"')
@@ -159,11 +191,11 @@ def _complete(
         given = f"missing or infinite values in columns {counts}{more}"
         raise ArgumentError("x", given, 'complete columns, or missing="fill", or missing="drop"')
     for name in lacking:
-        column, where = table[name], table[name].isna()
-        column = column if types.is_numeric_dtype(column) else column.astype(object)
-        filling = column.mean() if types.is_numeric_dtype(column) else "missing"
-        table = table.assign(**{name: column.fillna(filling), f"{name} is missing": where})
-    return table, y.to_numpy(), np.arange(len(table))
+        where, number = table[name].isna(), types.is_numeric_dtype(table[name])
+        column = table[name].astype(float if number else object)
+        table[name] = column.fillna(column.mean() if number else "missing")
+        table[f"{name} is missing"] = where
+    return table, y.to_numpy(), np.flatnonzero(whole)
 
 
 def _without_label(table: pd.DataFrame, y: np.ndarray) -> pd.DataFrame:
@@ -202,9 +234,6 @@ def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
             _left_out(name, "looks like an id (whole numbers in a row, no two alike)")
             return None
         return numbers[:, None]
-    if types.is_datetime64_any_dtype(column):
-        given = f"column {str(name)!r} of dates"
-        raise ArgumentError("x", given, "numbers or texts, such as the days since a date")
     kinds = sorted({type(value).__name__ for value in column})
     if len(kinds) > 1:
         given = f"column {str(name)!r} with values of the types {', '.join(kinds)}"
@@ -214,7 +243,8 @@ def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
         return None
     if different > LEVELS:
         given = f"column {str(name)!r} with {different} different texts"
-        raise ArgumentError("x", given, f"at most {LEVELS} in a column, or a column left out")
+        allowed = f"at most {LEVELS} in a column, dates as 2024-05-31, or a column left out"
+        raise ArgumentError("x", given, allowed)
     return pd.get_dummies(column.astype(str)).to_numpy(dtype=float)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 LIMIT = 5_000_000  # bytes of a page
 PICTURES = 300  # of the most suspicious examples
@@ -20,6 +21,7 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 def page(
     table: pd.DataFrame,
+    names: pd.Index,
     told: Mapping[str, Any],
     images: np.ndarray | None,
     given: pd.DataFrame | None,
@@ -28,43 +30,35 @@ def page(
 
     Args:
         table: see `audit.Audit.table`; the index names the rows of `given`.
-        told: numbers of `networks`, `examples` and `classes`, `wrong` labels estimated, and `more`
-            networks until the first fifty are stable.
+        names: what the reader calls each example, in the order of the table.
+        told: numbers of `networks`, `examples` and `classes`, `wrong` labels estimated with both
+            ends of the interval, and `more` networks until the first fifty are stable.
         images: [n, C, H, W] in the order of the table, where the examples are images.
         given: the reader's table, where they are its rows.
     """
     order = np.argsort(table["rank"].to_numpy())
-    kept = len(order)
-    while True:
-        first = order[:kept]
-        content = _filled(
-            table.iloc[first], told, _pictures(images, first), _details(table, given, first)
-        )
-        if len(content) <= LIMIT or kept < 20:
-            return content
-        kept = kept * 3 // 4
-
-
-def _filled(
-    rows: pd.DataFrame, told: Mapping[str, Any], pictures: list[str], details: list[dict[str, str]]
-) -> bytes:
-    numbers = rows.select_dtypes("number").round(3)
-    columns = {name: numbers[name].tolist() for name in numbers}
-    columns |= {name: rows[name].astype(str).tolist() for name in ("label", "suggested")}
-    columns["row"] = rows.index.tolist()
     more = told["more"] if np.isfinite(told["more"]) else None  # JSON has no infinity
-    data = {**told, "more": more, "columns": columns, "pictures": pictures, "details": details}
-    # What stands in the data must not end the script that holds it; the page writes it as text.
-    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text).encode()
+    while True:
+        rows = table.iloc[order].round(3).astype({"label": str, "suggested": str})
+        called = names[order] if types.is_integer_dtype(names) else names[order].map(str)
+        data = {
+            **told,
+            "more": more,
+            "called": str(names.name or "row"),
+            "columns": rows.to_dict("list") | {"row": called.tolist()},
+            "pictures": _pictures(images, order[:PICTURES]),
+            "details": _details(given, rows.index[:DETAILS]),
+        }
+        # What stands in the data must not end the script that holds it; the page writes it as text.
+        text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+        content = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", text).encode()
+        if len(content) <= LIMIT or len(order) < 20:
+            return content
+        order = order[: len(order) * 3 // 4]
 
 
-def _details(
-    table: pd.DataFrame, given: pd.DataFrame | None, first: np.ndarray
-) -> list[dict[str, str]]:
-    if given is None:
-        return []
-    rows = given.iloc[table.index[first[:DETAILS]]].to_dict("records")
+def _details(given: pd.DataFrame | None, places: pd.Index) -> list[dict[str, str]]:
+    rows = [] if given is None else given.iloc[places].to_dict("records")
     return [{str(name): str(value)[:CELL] for name, value in row.items()} for row in rows]
 
 
@@ -75,9 +69,8 @@ def _pictures(images: np.ndarray | None, first: np.ndarray) -> list[str]:
     from PIL import Image
 
     low, high = images.min((0, 2, 3)), images.max((0, 2, 3))
-    scaled = (images[first[:PICTURES]] - low[:, None, None]) / np.maximum(high - low, 1e-9)[
-        :, None, None
-    ]
+    width = np.maximum(high - low, 1e-9)
+    scaled = (images[first] - low[:, None, None]) / width[:, None, None]
     pictures = []
     for pixels in (255 * scaled).round().astype(np.uint8).transpose(0, 2, 3, 1):
         picture, out = Image.fromarray(pixels.squeeze()), io.BytesIO()
