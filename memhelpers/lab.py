@@ -150,14 +150,20 @@ class Chapter:
 
     @property
     def runs(self) -> list[Run]:
-        """This page's run, and the recorded ones, the largest first."""
+        """This page's run, and the recorded ones, the largest first.
+
+        One that was recorded a second time in another precision is judged as a check, not drawn.
+        """
         runs = []
         if self.tables:
             data, changed = self.data.describe(), _listed(_without_data(self.changed))
             about = sizes(self.parameters, data) + f"; changed: {changed}" * bool(changed)
             details = {"Data": data, "Ran on": _machine(machine.environment(self.device, ""))}
             runs = [Run(self.here, self.tables, self._verdicts(self.here), about, details)]
-        return runs + [self._run(label, record) for label, record in self.recorded.items()]
+        scales: dict[str, Run] = {}
+        for label, record in self.recorded.items():  # of two twins the usual precision comes first
+            scales.setdefault(_scale(record), self._run(label, record))
+        return runs + list(scales.values())
 
     def _run(self, label: str, record: Record) -> Run:
         ran, changed = record.provenance, _listed(record.provenance["overrides"])
@@ -325,6 +331,13 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     return ipywidgets.interactive(
         lambda **chosen: display(show(**chosen)), {"manual": True}, **controls
     )
+
+
+def _scale(record: Record) -> str:
+    """What two records share that differ in nothing but their precision."""
+    changed = sorted((k, v) for k, v in departures(record).items() if k != "precision")
+    ran = record.provenance
+    return str((ran["preset"], ran["dataset"]["fingerprint"], changed))
 
 
 def sizes(parameters: Mapping[str, Any], data: str) -> str:

@@ -217,16 +217,21 @@ def test_recorded_runs_come_with_those_at_paper_scale_first_then_the_largest():
     ]
 
 
-def test_a_run_in_another_precision_has_a_name_of_its_own():
+def test_a_twin_in_another_precision_is_judged_and_not_drawn():
     usual = {"hidden": [9], "precision": "fp32"}
     save("paper-mnist-seeds=5", parameters=usual, seeds=5)
     half = usual | {"precision": "bf16"}
     save("paper-mnist-p=bf16", parameters=half, precision="bf16", seeds=5)
-    found = ["Recorded: MNIST", "Recorded: MNIST, bf16"]
-    assert labels(chapter_with_a_run()) == ["This page: toy", *found]
+    alone = {"hidden": [8, 8], "precision": "bf16"}
+    save("paper-mnist-hidden=8-8-p=bf16", parameters=alone, **alone)  # has no twin
+    chapter = chapter_with_a_run()
+    drawn = ["Recorded: MNIST, 2 x 8 units", "Recorded: MNIST, 1 x 9 units"]
+    twin = "Recorded: MNIST, 1 x 9 units, bf16"
+    assert labels(chapter) == ["This page: toy", *drawn]
+    assert sorted(chapter.judge(verdicts).recorded) == sorted([*drawn, twin, "paper scale"])
 
 
-def test_runs_on_other_data_are_told_apart():
+def test_runs_on_other_data_are_no_twins():
     save("paper-mnist")
     save("paper-cifar10", dataset="cifar10", data="cifar10")
     found = ["This page: toy", "Recorded: CIFAR-10", "Recorded: MNIST"]
