@@ -255,11 +255,8 @@ def test_it_tells_its_story_without_a_click(lab):
     assert title.startswith("Patterns first, then by heart: accuracy on new digits falls")
     assert said(lab, "title") == title
     right, wrong = (stored[line][epoch(lab)] for line in ("right", "wrong"))
-    counts = [int(number) for number in re.findall(r"(\d+) of (?:\d+)", said(lab, "moment"))]
-    wholes = [
-        int(number) for number in re.findall(r"of (\d+) (?:right|wrong)", said(lab, "moment"))
-    ]
-    assert [a / b for a, b in zip(counts, wholes, strict=True)] == pytest.approx([right, wrong])
+    counted = re.findall(r"(\d+) of (\d+) ", said(lab, "moment"))
+    assert [int(some) / int(all) for some, all in counted] == pytest.approx([right, wrong])
     assert lab.locator(".mem-still").count() == 0
     assert lab.url.endswith("intro.html")
 
