@@ -132,18 +132,36 @@ def test_a_phone_shows_the_first_columns_and_on_request_all(page):
     assert not page.get_by_label("all columns").is_visible()
 
 
-def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path):
+def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path, monkeypatch):
     table = rows()
     table.loc[:7, "target"] = table.loc[:7, "target"].map({"yes": "no", "no": "yes"})
     table.to_csv(tmp_path / "own.csv", index=False)
     found = audit(tmp_path / "own.csv", label="target", networks=10, **QUIET)
+    monkeypatch.setattr(Audit, "enough", lambda own, k: 70)
+    path = found.report(tmp_path / "a.html")
+    monkeypatch.setattr("memhelpers.page.report.LIMIT", path.stat().st_size - 1)
+    lines = data_of(found.report(path))["columns"]["row"]
+    assert len(lines) == 67
     page = browser.new_page()
-    page.goto(found.report(tmp_path / "a.html").as_uri())
+    page.goto(path.as_uri())
+    assert page.locator("#how").inner_text() == (
+        "10 networks, 2 classes. About 70 more networks would make the first 50 stable."
+        " The 23 least suspicious examples are left out of this page."
+    )
+    ranked = found.table.sort_values("rank").head(50)
+    assert page.locator("td.differs").count() == (ranked["label"] != ranked["suggested"]).sum() > 0
+    one = ranked.iloc[0]
+    assert cells(page, 6)[0] == "{p_correct:.2f} [{p_low:.2f}, {p_high:.2f}]".format(**one)
+    assert f"{100 * round(one['suspicion'], 3):.1f}%" in page.locator(
+        "td.suspicion"
+    ).first.evaluate(
+        "cell => Number.parseFloat(cell.style.getPropertyValue('--share')).toFixed(1) + '%'"
+    )
     wrong, low, high = map(round, found.wrong_labels)
     told = f"About {wrong} of 90 labels look wrong (95\u00a0% interval: {low} to {high})."
     assert page.locator("#found").inner_text().startswith(told)
     page.get_by_role("button", name="line").click()
-    assert cells(page, 1) == [str(line) for line in range(2, 52)]
+    assert cells(page, 1) == [str(line) for line in sorted(lines)[:50]]
     page.get_by_text("What the columns mean").click()
     assert page.locator("li:visible").first.inner_text().startswith("line: the row in the file")
     page.close()
@@ -163,6 +181,9 @@ def test_a_heading_sorts_and_turns_round(page):
 
 
 def test_filters_leave_what_fits(page):
+    page.get_by_label("suggested", exact=True).select_option("no")
+    assert set(cells(page, 3)) == {"no"}
+    page.get_by_label("suggested", exact=True).select_option("")
     page.get_by_label("label", exact=True).select_option("no")
     assert set(cells(page, 2)) == {"no"}
     page.get_by_label("only where the suggested label differs").check()
@@ -176,6 +197,9 @@ def test_fifty_at_first_and_more_on_request(page):
     page.get_by_role("button", name="Show 50 more").click()
     assert len(cells(page, 1)) == 90
     assert not page.get_by_role("button", name="Show 50 more").is_visible()
+    page.get_by_label("find a text").fill("whole")  # the name of a column
+    page.get_by_label("find a text").press("Enter")  # which sends no form
+    assert page.get_by_role("status").inner_text() == "50 of 90 examples shown"
 
 
 def test_the_page_does_not_scroll_sideways_on_a_phone(page):
