@@ -10,6 +10,7 @@ import html
 import os
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from memhelpers.engine import packing
 from memhelpers.engine.ensemble import predict
 from memhelpers.engine.probes import Snapshot
 from memhelpers.errors import ArgumentError
+from memhelpers.lab import say
 from memhelpers.networks import mlp
 from memhelpers.page import panel as drawing
 from memhelpers.page.figures import addresses
@@ -38,9 +40,13 @@ _PAGE = Path(__file__).parent / "page"
 def lab() -> Any:
     """The lab of the book's first page as a widget; it needs no kernel once it is shown.
 
+    While a page is made, where no widget shows, a sentence in its place.
+
     Raises:
         ImportError: anywidget, which no chapter needs, is not installed.
     """
+    if os.environ.get(machine.STATIC):
+        return say("*Open this page in Jupyter or Colab to have the lab here.*")
     try:
         import anywidget
         import traitlets
@@ -95,65 +101,73 @@ STYLES = {  # colours as in the charts; the book's style sheet has others on dar
     for line, variable in zip(LINES.values(), ("real", "randy", "validation"), strict=True)
 }
 TILES = 48  # examples shown, half of them with wrong labels where there are as many
+NEW = 1000  # validation examples that accuracy is measured on, at most
+ENDS = ("options", "min", "max")  # of a control
 BAND = 0.9  # share of the networks within it
 DRAW_EVERY = 0.25  # seconds
 
 
-def panel(
-    data: Any = "digits",
-    *,
-    networks: int = 100,
-    epochs: int = 30,
-    examples: int | None = 300,
-    seed: int = 0,
-    **rates: float,
-) -> "Panel":
+def panel(data: Any = "digits", **options: Any) -> "Panel":
     """Controls, Run and Stop for networks that train in the kernel, and a picture of how they do.
+
+    The arguments and errors are those of `Panel`.
+    """
+    return Panel(data, **options)
+
+
+class Panel:
+    """Controls that train networks in the background; Jupyter shows it.
 
     Args:
         data: what is chosen at first: a `Dataset`, or a name, a path or arrays as `load` takes.
         networks: how many, at first; they differ in initial weights and order of the data.
         epochs: passes over the data, at first.
         examples: training examples at most; None takes all.
+        learning_rate: see `fit`, as for the next two.
+        momentum: fraction of the last step that is kept.
+        batch_size: examples an update.
         seed: of the first network, of the random labels and of the choice of examples.
-        rates: `learning_rate` (0.1), `momentum` (0.9) and `batch_size` (30) of `fit`.
+
+    Attributes:
+        controls: widgets by name, whose values `run` takes, too.
+        runs: a `Run` for each press of Run, with the networks as far as they came.
 
     Raises:
         ArgumentError: an argument is not as above; what is chosen later, the panel itself refuses.
         DataError: see `load`.
     """
-    own = data if isinstance(data, Dataset) else load(data, device=machine.device())
-    usual = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 30}
-    for name in rates:
-        errors.check_choice("rates", name, usual)
-    if examples is not None:
-        errors.check_positive_int("examples", examples)
-    sizes = {"networks": networks, "epochs": epochs}
-    sizes = {name: errors.check_positive_int(name, size) for name, size in sizes.items()}
-    return Panel(own, sizes, examples, errors.check_seed("seed", seed), usual | rates)
-
-
-class Panel:
-    """What `panel` gives; Jupyter shows it.
-
-    Attributes:
-        controls: widgets by name, whose values `run` takes, too.
-        runs: the `Run` of each press of the button, with the networks as far as they came.
-    """
 
     def __init__(
-        self, own: Dataset, sizes: dict[str, int], examples: int | None, seed: int, rates: dict
+        self,
+        data: Any = "digits",
+        *,
+        networks: int = 100,
+        epochs: int = 30,
+        examples: int | None = 300,
+        learning_rate: float = 0.1,
+        momentum: float = 0.9,
+        batch_size: int = 30,
+        seed: int = 0,
     ) -> None:
-        import ipywidgets
-
-        self.runs: list[Run] = []
+        own = data if isinstance(data, Dataset) else load(data, device=machine.device())
         self._data: dict[str, Any] = {name: name for name in DATA} | {own.name: own}
-        self._examples, self._seed, self._rates = examples, seed, rates
+        sizes = {"networks": networks, "epochs": epochs, "batch_size": batch_size}
+        for name, size in (sizes | {"examples": examples or 1}).items():
+            errors.check_positive_int(name, size)
+        self._examples, self._seed = examples, errors.check_seed("seed", seed)
+        rates = {"learning_rate": learning_rate, "momentum": momentum}
+        self._rates = rates | {"batch_size": sizes.pop("batch_size")}
+        self.runs: list[Run] = []
         self._thread, self._stop = threading.Thread(), threading.Event()
         self._error: Exception | None = None
         self._drawn = 0.0  # when
+        self._make_widgets(sizes, own.name)
+
+    def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
+        import ipywidgets
+
         self.controls = {
-            "data": ipywidgets.Dropdown(options=list(self._data), value=own.name),
+            "data": ipywidgets.Dropdown(options=list(self._data), value=data),
             "random_labels": ipywidgets.FloatSlider(0.3, min=0, max=1, step=0.05),
             "units": ipywidgets.IntText(64),
             "layers": ipywidgets.IntSlider(1, min=0, max=5),
@@ -183,10 +197,7 @@ class Panel:
         """
         if self._thread.is_alive():
             raise RuntimeError("a run is under way: stop() it, or wait() for its end")
-        errors.check_instance("wait", wait, bool)
-        for name in settings:
-            errors.check_choice("settings", name, self.controls)
-        for name in [name for name in self.controls if name in settings]:
+        for name in sorted(settings, key=lambda name: name == "strength"):  # after what it is of
             self._choose(name, settings[name])
         chosen = {name: control.value for name, control in self.controls.items()}
         self._stop, self._error = threading.Event(), None
@@ -219,21 +230,19 @@ class Panel:
         """
         tables = [one.curves.assign(run=k, **one.settings) for k, one in enumerate(self.runs)]
         columns = ["run", *self.controls, "network", "epoch", *LINES]
-        return pd.concat([pd.DataFrame(columns=columns), *tables][-len(tables) :])[columns]
+        tables = tables or [pd.DataFrame(columns=columns)]
+        return pd.concat(tables, ignore_index=True)[columns]
 
     def _choose(self, name: str, value: Any) -> None:
-        control = self.controls[name]
+        """Put a value into a control, which would change by itself what it does not take."""
+        control = self.controls[errors.check_choice("settings", name, self.controls)]
         before = control.value
-        try:
+        with suppress(Exception):  # traitlets' own
             control.value = value
-        except Exception:  # traitlets'
+        if control.value != value:
             control.value = before
-        if control.value != value:  # a slider takes what is beyond its ends for its end
-            control.value = before
-            ends = [getattr(control, end, None) for end in ("min", "max")]
-            allowed = f"a number from {ends[0]} to {ends[1]}" if None not in ends else "a number"
-            allowed = f"one of {control.options}" if hasattr(control, "options") else allowed
-            raise ArgumentError(name, value, allowed)
+            allowed = [f"{end} {getattr(control, end)}" for end in ENDS if hasattr(control, end)]
+            raise ArgumentError(name, value, "; ".join(allowed) or "a number")
 
     def _usual_strength(self, change: Any) -> None:
         self.controls["strength"].value = REGULARIZERS[change["new"]][0]
@@ -244,14 +253,15 @@ class Panel:
         try:
             run = self._prepared(chosen)
             self._train(run)
-            said = f"{'Stopped' if self._stop.is_set() else 'Done'}: {run.told()}"
-            self.status.value = f"{said}, in {time.monotonic() - started:.0f} s."
+            said = f"{'Stopped' if self._stop.is_set() else 'Done'}: {run}"
+            said = html.escape(f"{said}, in {time.monotonic() - started:.0f} s.")
         except Exception as error:  # no one else would see it
             self._error, kind = error, type(error).__name__
             known = isinstance(error, ArgumentError | errors.DataError | MemoryError)
             said = html.escape(str(error) if known else f"{kind}: {error}")
-            self.status.value = f'<span role="alert"><b>Not trained.</b> {said}</span>'
+            said = f'<b role="alert">This does not run.</b> {said}'
         finally:
+            self.status.value = said
             self.run_button.disabled, self.stop_button.disabled = False, True
 
     def _prepared(self, chosen: dict[str, Any]) -> "Run":
@@ -283,8 +293,6 @@ class Panel:
         self.runs.append(run)
         self._begun = time.monotonic()
         for first in range(0, chosen["networks"], step):
-            if self._stop.is_set():
-                break
             networks = range(first, min(first + step, chosen["networks"]))
             history = training.fit(
                 network,
@@ -293,21 +301,21 @@ class Panel:
                 epochs=chosen["epochs"],
                 evaluate=(),
                 probes={"accuracies": partial(run.read, first)},
-                progress=lambda done, _, before=first * chosen["epochs"]: self._show(
-                    run, before + done
-                ),
+                progress=partial(self._show, run, first),
                 stop=self._stop,
                 **options,
             )
             run.histories.append(history)
+            if self._stop.is_set():
+                break
         self.picture.value = run.picture()
 
-    def _show(self, run: "Run", done: float) -> None:
+    def _show(self, run: "Run", first: int, done: float, _: float) -> None:
         """How far it is, and the picture, a few times a second."""
         now = time.monotonic()
         if now < self._drawn + DRAW_EVERY:
             return
-        share = done / run.settings["networks"] / run.settings["epochs"]
+        share = (first + done / run.settings["epochs"]) / run.settings["networks"]
         left = (now - self._begun) * (1 - share) / share
         bar = f'<progress value="{share:.3f}" aria-label="trained"></progress>'
         self.status.value = f"{bar} {100 * share:.0f} %, about {left:.0f} s left"
@@ -322,7 +330,7 @@ class Panel:
         return {"text/html": self.picture.value, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return "\n".join(["Panel", *(one.told() for one in self.runs)])
+        return "\n".join(["Panel", *map(str, self.runs)])
 
 
 class Run:
@@ -340,6 +348,8 @@ class Run:
         self.settings, self.histories = settings, []
         self.data = here = random_labels(own, settings["random_labels"], seed=seed)
         self.learned = np.zeros((settings["networks"], len(here.train)), bool)
+        new = own.validation
+        self._new = new.take(torch.arange(min(len(new), NEW)))
         self._rows = [np.empty((0, 2 + len(LINES)))]
         wrong, right = (mask.nonzero()[:, 0] for mask in (here.changed, ~here.changed))
         wrong = wrong[: max(TILES // 2, TILES - len(right))]
@@ -355,11 +365,9 @@ class Run:
 
     def read(self, first: int, now: Snapshot) -> Tensor:
         """Probe of the networks from `first` on: accuracies [m, 3], in the order of `LINES`."""
-        train, wrong, new = self.data.train, self.data.changed, self.data.validation
-        logits, labels = now.train_logits(torch.arange(len(train)))
-        correct = logits.argmax(-1) == labels
-        held = predict(now.ensemble, new.x).argmax(-1) == new.y
-        parts = correct[:, ~wrong], correct[:, wrong], held
+        parts, wrong = (self.data.train, self._new), self.data.changed
+        correct, new = (predict(now.ensemble, part.x).argmax(-1) == part.y for part in parts)
+        parts = correct[:, ~wrong], correct[:, wrong], new
         found = torch.stack([part.double().mean(1) for part in parts], 1).cpu()
         members = first + now.members.numpy()
         self.learned[members] = correct.cpu().numpy()
@@ -384,14 +392,13 @@ class Run:
             if len(by):
                 curves[name] = pd.DataFrame({"mean": by.mean(), **ends}).reset_index()
         tiles = [drawing.Tile(*one, share) for one, share in zip(self._tiles, begun, strict=True)]
-        caption = f"{self.told()}. Lines: means; bands: {100 * BAND:.0f} % of the networks. The"
+        caption = f"{self}. Lines: means; bands: {100 * BAND:.0f} % of the networks. The"
         caption += " fewer networks give an image its label, the fainter it is; broken frames mark"
         caption += " wrong labels."
         epochs = self.settings["epochs"]
         return drawing.picture(curves, tiles, styles=STYLES, epochs=epochs, caption=caption)
 
-    def told(self) -> str:
-        """What was trained, in words."""
+    def __str__(self) -> str:
         one, table = self.settings, self.curves
         kind = f"{one['regularizer']} {one['strength']:g}"
         facts = [
@@ -401,4 +408,6 @@ class Run:
             f"{one['layers']} x {one['units']} units" if one["layers"] else "no hidden layer",
             "no regularizer" if one["regularizer"] == "none" else kind,
         ]
+        diverged = sum((one.members["ended"] == "diverged").sum() for one in self.histories)
+        facts += [f"{diverged} of them diverged"] if diverged else []
         return ", ".join(facts)

@@ -9,7 +9,7 @@ import pandas as pd
 from memhelpers.page.figures import GRID, INK, MUTED, WHITE
 
 WIDTH, HEIGHT = 400, 250  # of the drawing, in units of its own
-LEFT, RIGHT, TOP, BOTTOM = 44, 262, 12, 204  # of the plot in it
+LEFT, RIGHT, TOP, BOTTOM = 52, 264, 12, 204  # of the plot in it
 LABEL = 18  # from label to label
 FAINTEST = 0.1  # opacity of an image that no network has learned
 INK, MUTED, GRID, PAGE = (
