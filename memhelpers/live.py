@@ -322,12 +322,14 @@ class Panel:
         self.picture.value = run.picture()
         self._drawn = time.monotonic()
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widgets; in a page, where nothing can move them, the picture."""
+    def _ipython_display_(self) -> None:
+        """The widgets; in a page, where nothing can move them, the picture of the last run."""
+        from IPython.display import display
+
         if not os.environ.get(machine.STATIC):
-            return self._box._repr_mimebundle_()
+            return display(self._box)
         self.wait()
-        return {"text/html": self.picture.value, "text/plain": repr(self)}
+        display({"text/html": self.picture.value, "text/plain": repr(self)}, raw=True)
 
     def __repr__(self) -> str:
         return "\n".join(["Panel", *map(str, self.runs)])
