@@ -1,6 +1,6 @@
 """Run the benchmarks in one run, record them under `data/benchmarks/`, and print the ratios.
 
-python -m benchmarks [fig1 stacking looking limit scale cscores critical audit]
+python -m benchmarks [fig1 stacking looking limit scale cscores critical audit live]
                      [--small] [--into FOLDER]
 
 A record is named after device and day, so that runs on other machines and days stand beside it.

@@ -152,6 +152,18 @@ def audit_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
     return rows
 
 
+def live_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
+    """Seconds until 600 random labels are memorized in a browser."""
+    times = tables["memorized"].groupby("way", sort=False)["seconds"]
+    goals = {"plain": 5}
+    return [
+        row(
+            f"live lab, {way}: seconds to memorize", clock.summary(seconds), high=goals.get(way, 15)
+        )
+        for way, seconds in times
+    ]
+
+
 RATIOS = {
     "fig1": fig1_ratios,
     "stacking": stacking_ratios,
@@ -161,4 +173,5 @@ RATIOS = {
     "cscores": cscores_ratios,
     "critical": critical_ratios,
     "audit": audit_ratios,
+    "live": live_ratios,
 }

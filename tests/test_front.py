@@ -34,27 +34,6 @@ def test_a_network_that_has_stopped_keeps_its_values():
     assert kept.loc[(0, 3), "validation_accuracy"] == 0.8
 
 
-def test_the_headline_says_what_the_curves_show():
-    falling = front.carried(curves(falls=True)).assign(share=40)
-    assert front.headline(falling) == (
-        "With 40 % random labels 90 % of new images are right at best, 70 % in the end"
-    )
-    flat = front.carried(curves(falls=False)).assign(share=40)
-    assert front.headline(flat).startswith("How accuracy changes with training")
-
-
-def test_the_figure_rests_where_its_headline_speaks_of():
-    figure = front.figure(front.largest("01-fitting-noise"))
-    title = figure.title.replace("\u00a0", " ")
-    assert f"{front.REST} % random labels" in title or title.startswith("How acc")
-    assert len(figure.title) <= 80
-    (spec,) = figure.specs
-    (slider,) = [one for one in spec["params"] if one.get("bind", {}).get("input") == "range"]
-    shares = [0, 20, 40, 50, 60, 80, 100]
-    assert slider["value"] == shares.index(front.REST)
-    assert slider["bind"]["max"] == len(shares) - 1
-
-
 def test_the_largest_recorded_run_is_drawn(monkeypatch):
     monkeypatch.setattr(lab, "recorded", lambda chapter: {"quick-digits": "small"})
     monkeypatch.setattr(lab, "Chapter", lambda slug: SimpleNamespace(recorded={"MNIST": "large"}))

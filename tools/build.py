@@ -23,7 +23,7 @@ import yaml
 from memhelpers import claims
 from memhelpers.errors import ClaimError
 from memhelpers.runs import machine
-from tools import crate, declared, front, notebooks, scoreboard, stage, story, vega_bundle
+from tools import crate, declared, front, live, notebooks, scoreboard, stage, story, vega_bundle
 from tools.execute import Executor, NotebookError
 
 BUILD = notebooks.ROOT / "_build"
@@ -155,6 +155,7 @@ def render(root: Path) -> bool:
     build, html = root / "_build", root / "_build" / "html"
     source = build / "source"
     vega_bundle.write(source / "book" / "_static" / "vega-bundle.js")
+    live.write(source / "book" / "_static")
     kept, key = build / "rendered", render_key(source)
     if kept.exists() and kept.read_text() == key and (html / "index.html").exists():
         say("Pages\n  unchanged, not rendered again")

@@ -1,4 +1,4 @@
-"""Lay the introduction's figure, list of chapters and counts into its page, from recorded runs.
+"""Lay the introduction's live lab, list of chapters and counts into its page, from recorded runs.
 
 Nothing is trained here: lines come from the recorded tables, findings and verdicts from the
 outputs of the chapters.
@@ -12,20 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memhelpers import charts, lab, stats
+from memhelpers import lab
 from memhelpers.page import ledger
-from tools import notebooks, scoreboard
+from tools import live, notebooks, scoreboard
 
 PAGE = "book/intro.md"
-PLACES = FIGURE, CHAPTERS, COUNTS = "<!-- figure -->", "<!-- chapters -->", "<!-- counts -->"
-REST = 40  # percent of random labels at which the slider rests
-LABELLED = ("real", "half random labels", "partly random labels", "randY")
+PLACES = LAB, CHAPTERS, COUNTS = "<!-- live lab -->", "<!-- chapters -->", "<!-- counts -->"
 ACCURACIES = ("train_accuracy", "validation_accuracy", "right_label", "wrong_label")
-KINDS = {
-    "right_label": "right labels",
-    "wrong_label": "wrong labels",
-    "validation_accuracy": "validation images",
-}
 MARKS = {"supported": "●", "contradicted": "✗", "inconclusive": "○"}
 COLOURS = {  # with the dashes that repeat what they say
     "real": ("var(--mem-real)", "none"),
@@ -48,11 +41,11 @@ def write(board: scoreboard.Scoreboard, source: Path, paths: Iterable[Path]) -> 
     Raises:
         ClaimError: The page has no single place for a part.
     """
-    if FIGURE not in (source / PAGE).read_text(encoding="utf-8"):
+    if LAB not in (source / PAGE).read_text(encoding="utf-8"):
         return  # another book's
     shown = "".join(_item(board, path) for path in paths)
     parts = {
-        FIGURE: figure(largest("01-fitting-noise")).html(),
+        LAB: live.page(),
         CHAPTERS: f'{_key()}\n<ol class="mem-chapters">\n{shown}</ol>',
         COUNTS: f"<p>{board.counts()}</p>",
     }
@@ -72,46 +65,6 @@ def carried(curves: pd.DataFrame) -> pd.DataFrame:
     rows = wide.stack(keys, future_stack=True).reset_index()
     end = curves.groupby(keys[:2])["epoch"].max().rename("end")
     return rows.join(end, on=keys[:2]).query("epoch <= end")
-
-
-def figure(record: lab.Record) -> charts.Figure:
-    """Draw accuracy on right labels, wrong labels and new images, by epoch and share of noise."""
-    rows = carried(record.tables["curves"].query("condition in @LABELLED"))
-    rows["share"] = (100 * rows["noise"]).round().astype(int)
-    drawn = np.geomspace(1, rows["end"].max(), 40).round()
-    few = rows[rows["epoch"].isin(drawn) | (rows["epoch"] == rows["end"])]
-    few = few.melt(["share", "epoch", "seed"], list(KINDS), "kind", "accuracy").dropna()
-    band = stats.band(few.replace({"kind": KINDS}), ["share", "kind", "epoch"], "accuracy")
-    band = band.assign(low=band["low"].clip(0), high=band["high"].clip(upper=1))
-    slider = charts.slider("share", sorted(band["share"].unique()), label="Random labels, %",
-                           start=REST)  # fmt: skip
-    chart = charts.lines(
-        band, "epoch", "mean", "kind", x_title="epochs", y_title="accuracy", log_x=True,
-        y_domain=(0, 1), controls=[slider], format=".0%",
-        labels=dict(zip(KINDS.values(), ("right", "wrong", "new"), strict=True)),
-    )  # fmt: skip
-    ran = record.provenance
-    sizes = lab.sizes(ran["parameters"], ran["dataset"]["is"])
-    return charts.Figure(
-        chart,
-        title=headline(rows),
-        subtitle="Accuracy on training images with a right label or a wrong one, and on new images",
-        caption=f"{next(iter(lab.labelled([record])))} ({sizes}). Mean over seeds with its 95 % "
-        "band. A network that has fitted its training set stops, and keeps its values here. "
-        "Move the slider to change the share of training labels that were drawn at random.",
-        alt="Accuracy against epochs on right labels, on wrong labels and on validation images, "
-        f"for a share of random labels that a slider sets; first {REST} %.",
-    )
-
-
-def headline(rows: pd.DataFrame) -> str:
-    """Say what the curves show where the slider rests; neutral where accuracy does not fall."""
-    mean = rows[rows["share"] == REST].groupby("epoch")["validation_accuracy"].mean()
-    best, end = mean.max(), mean.iloc[-1]
-    if best - end < 0.02:
-        return "How accuracy changes with training, by share of random labels"
-    right = f"{100 * best:.0f} % of new images are right at best, {100 * end:.0f} % in the end"
-    return f"With {REST} % random labels {right}"
 
 
 def finding(notebook: notebooks.NotebookNode) -> str:

@@ -52,7 +52,12 @@ LATE = """addEventListener("load", function late() {
 })"""
 # All styles of a page in one file: the browser paints nothing before it has each of them.
 STYLES = "_static/book.css"
-OWN = ("memhelpers.css", "figures.css", "claims.css")  # whose names scripts of the page make, too
+OWN = (
+    "memhelpers.css",
+    "figures.css",
+    "claims.css",
+    "live.css",
+)  # whose names scripts of the page make, too
 THEMES = ("basic.css", "styles/pydata-sphinx-theme.css", "pygments.css")
 THEMES += ("styles/sphinx-book-theme.css", "copybutton.css", "mystnb.*.css")
 # Scripts whose words are no names of the theme's styles, or that no page loads.

@@ -296,7 +296,7 @@ const FIELDS = {
   seed: [range(0, 999, 1), 0],
   epoch: [range(0, 200, 1), null],
 };
-const START = Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
+export const START = Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
 const { epoch, ...DEFAULT } = START;
 const PRESETS = { __proto__: null, "patterns-first": {}, "only-noise": { noise: 100 }, dropout: { dropout: 0.5 } };
 const SIGN = "#lab";
@@ -591,9 +591,9 @@ class Lab {
       const wanted = { ...DEFAULT, ...Object.values(PRESETS)[k], seed: settings.seed };
       aria(button, { pressed: write(wanted) === write(settings) });
     });
-    const learned = this.learned(row).map((sum, k) => `${sum} of ${this.numbers[k]} ${k ? "wrong" : "right"} labels`);
-    const some = learned.filter((_, k) => this.numbers[k]).join(" and ");
-    const told = `${some} are learned, the rest is faded; ${percent(row.fresh)} of new digits are right`;
+    const sums = this.learned(row).map((sum, k) => `${sum} of ${this.numbers[k]} ${k ? "wrong" : "right"}`);
+    const some = sums.filter((_, k) => this.numbers[k]).join(" and ");
+    const told = `${some} labels learned; ${percent(row.fresh)} of new digits right`;
     this.$moment.replaceChildren(made("b", `Epoch ${row.epoch}`), `: ${told}`);
     aria(this.$chart, { valuemax: last.epoch, valuenow: row.epoch, valuetext: told });
     this.drawCurves();
@@ -679,7 +679,7 @@ class Lab {
       pen.lineWidth = chosen ? 3 : 1.3;
       if (chosen || this.wrong[digit]) pen.strokeRect(left + 1.5, top + 1.5, tile - 3, tile - 3);
     });
-    this.$shown.textContent = `${shown} of ${this.settings.examples} digits`;
+    this.$shown.textContent = `${shown} of ${this.settings.examples} digits; faded: not learned`;
     this.$digit.textContent = this.digit === null ? "Point at a digit for its loss over time." : this.about(this.digit);
     const at = Math.max(0, this.order.indexOf(this.picked));
     const valuetext = this.about(this.order[at]);
