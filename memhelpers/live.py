@@ -224,9 +224,11 @@ class Panel:
 
     @property
     def curves(self) -> pd.DataFrame:
-        """One row a run, network and epoch: settings, accuracies on `LINES`; of stopped runs, too.
+        """One row a run, network and epoch from 0 on, with the settings and three accuracies.
 
-        Accuracies are those after the epoch, without noise, and of the labels as trained on.
+        These are the shares after the epoch, without noise, of the `right` and of the `wrong`
+        labels that are given back, and of the right answers on new examples (`validation`). Runs
+        that were stopped, or are under way, have the rows that they came to.
         """
         tables = [one.curves.assign(run=k, **one.settings) for k, one in enumerate(self.runs)]
         columns = ["run", *self.controls, "network", "epoch", *LINES]

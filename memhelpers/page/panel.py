@@ -54,13 +54,13 @@ def picture(
     drawn = sorted(tiles, key=lambda tile: -tile.learned)
     shown = "".join(map(_item, drawn))
     return (
-        f'<figure class="mem-panel" style="margin:0;padding:8px;background:{PAGE};color:{INK}">'
+        f'<figure class="mem-figure" style="margin:0;padding:8px;background:{PAGE};color:{INK}">'
         '<div style="display:flex;flex-wrap:wrap;gap:8px 24px">'
         '<div style="flex:1 1 280px;max-width:520px">'
         f"{_heading('Accuracy, by epoch')}{_plot(curves, styles, epochs)}</div>"
         f'<div style="flex:1 1 280px">{_heading("Examples, the most learned first")}'
         f'<ul style="display:flex;flex-wrap:wrap;gap:4px;margin:0;padding:0">{shown}</ul></div>'
-        f'</div><figcaption style="font-size:14px;line-height:20px;color:{MUTED}">'
+        f'</div><figcaption style="margin-top:8px;font-size:14px;line-height:20px;color:{MUTED}">'
         f"{html.escape(caption)}</figcaption></figure>"
     )
 
