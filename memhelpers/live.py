@@ -1,14 +1,38 @@
-"""The live lab: train a small network, watch it memorize.
+"""The live lab: train small networks, watch them memorize.
 
-The same module of JavaScript (`page/live.js`) stands on the book's first page and, by `lab`, in
-Jupyter and Colab, where it trains in the reader's browser.
+`lab` is one network in the reader's browser: the same module of JavaScript (`page/live.js`) stands
+on the book's first page and, by `lab`, in Jupyter and Colab. `panel` is hundreds of networks that
+train in the kernel, by `fit`.
 """
 
 import gzip
+import html
+import os
+import threading
+import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from memhelpers import errors, training
+from memhelpers.charts import CONDITIONS
+from memhelpers.corrupt import random_labels
+from memhelpers.data import Dataset, load
+from memhelpers.engine import packing
+from memhelpers.engine.ensemble import predict
+from memhelpers.engine.probes import Snapshot
+from memhelpers.errors import ArgumentError
+from memhelpers.lab import say
+from memhelpers.networks import mlp
+from memhelpers.page import panel as drawing
+from memhelpers.page.figures import addresses
+from memhelpers.runs import machine
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -16,9 +40,13 @@ _PAGE = Path(__file__).parent / "page"
 def lab() -> Any:
     """The lab of the book's first page as a widget; it needs no kernel once it is shown.
 
+    While a page is made, where no widget shows, a sentence in its place.
+
     Raises:
         ImportError: anywidget, which no chapter needs, is not installed.
     """
+    if os.environ.get(machine.STATIC):
+        return say("*Open this page in Jupyter or Colab to have the lab here.*")
     try:
         import anywidget
         import traitlets
@@ -53,3 +81,337 @@ def digits() -> bytes:
     images, labels = load_digits(return_X_y=True)
     raw = labels.astype(np.uint8).tobytes() + images.astype(np.uint8).tobytes()
     return gzip.compress(raw, mtime=0)
+
+
+DATA = ("digits", "mnist", "cifar10", "svhn")  # that the panel offers beside the reader's own
+# Of each regularizer the usual strength, below which number it stays, and what `fit` is told.
+REGULARIZERS = {
+    "none": (0.0, np.inf, lambda strength: {}),
+    "dropout": (0.5, 1, lambda strength: {"perturb": training.dropout(strength)}),
+    "weight decay": (0.003, np.inf, lambda strength: {"weight_decay": strength}),
+    "Gaussian noise": (
+        0.5,
+        np.inf,
+        lambda strength: {"perturb": training.gaussian_noise(strength)},
+    ),
+}
+LINES = {"right": "right labels", "wrong": "wrong labels", "validation": "validation"}
+STYLES = {  # colours as in the charts; the book's style sheet has others on dark pages
+    line: drawing.Style(f"var(--mem-{variable}, {CONDITIONS[line][0]})", CONDITIONS[line][1])
+    for line, variable in zip(LINES.values(), ("real", "randy", "validation"), strict=True)
+}
+TILES = 48  # examples shown, half of them with wrong labels where there are as many
+NEW = 1000  # validation examples that accuracy is measured on, at most
+ENDS = ("options", "min", "max")  # of a control
+BAND = 0.9  # share of the networks within it
+DRAW_EVERY = 0.25  # seconds
+
+
+def panel(data: Any = "digits", **options: Any) -> "Panel":
+    """Controls, Run and Stop for networks that train in the kernel, and a picture of how they do.
+
+    The arguments and errors are those of `Panel`.
+    """
+    return Panel(data, **options)
+
+
+class Panel:
+    """Controls that train networks in the background; Jupyter shows it.
+
+    Args:
+        data: what is chosen at first: a `Dataset`, or a name, a path or arrays as `load` takes.
+        networks: how many, at first; they differ in initial weights and order of the data.
+        epochs: passes over the data, at first.
+        examples: training examples at most; None takes all.
+        learning_rate: see `fit`, as for the next two.
+        momentum: fraction of the last step that is kept.
+        batch_size: examples an update.
+        seed: of the first network, of the random labels and of the choice of examples.
+
+    Attributes:
+        controls: widgets by name, whose values `run` takes, too.
+        runs: a `Run` for each press of Run, with the networks as far as they came.
+
+    Raises:
+        ArgumentError: an argument is not as above; what is chosen later, the panel itself refuses.
+        DataError: see `load`.
+    """
+
+    def __init__(
+        self,
+        data: Any = "digits",
+        *,
+        networks: int = 100,
+        epochs: int = 30,
+        examples: int | None = 300,
+        learning_rate: float = 0.1,
+        momentum: float = 0.9,
+        batch_size: int = 30,
+        seed: int = 0,
+    ) -> None:
+        own = data if isinstance(data, Dataset) else load(data, device=machine.device())
+        self._data: dict[str, Any] = {name: name for name in DATA} | {own.name: own}
+        sizes = {"networks": networks, "epochs": epochs, "batch_size": batch_size}
+        for name, size in (sizes | {"examples": examples or 1}).items():
+            errors.check_positive_int(name, size)
+        self._examples, self._seed = examples, errors.check_seed("seed", seed)
+        rates = {"learning_rate": learning_rate, "momentum": momentum}
+        self._rates = rates | {"batch_size": sizes.pop("batch_size")}
+        self.runs: list[Run] = []
+        self._thread, self._stop = threading.Thread(), threading.Event()
+        self._error: Exception | None = None
+        self._drawn = 0.0  # when
+        self._make_widgets(sizes, own.name)
+
+    def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
+        import ipywidgets
+
+        self.controls = {
+            "data": ipywidgets.Dropdown(options=list(self._data), value=data),
+            "random_labels": ipywidgets.FloatSlider(0.3, min=0, max=1, step=0.05),
+            "units": ipywidgets.IntText(64),
+            "layers": ipywidgets.IntSlider(1, min=0, max=5),
+            "regularizer": ipywidgets.Dropdown(options=list(REGULARIZERS)),
+            "strength": ipywidgets.FloatText(),
+            **{name: ipywidgets.IntText(size) for name, size in sizes.items()},
+        }
+        for name, control in self.controls.items():
+            control.description, control.layout.width = name.replace("_", " "), "290px"
+            control.style.description_width = "100px"
+        self.controls["regularizer"].observe(self._usual_strength, "value")
+        self.run_button = ipywidgets.Button(description="Run", button_style="primary")
+        self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
+        self.run_button.on_click(lambda _: self._thread.is_alive() or self.run())
+        self.stop_button.on_click(lambda _: self.stop())
+        self.status, self.picture = ipywidgets.HTML(), ipywidgets.HTML(layout={"width": "100%"})
+        rows = [*self.controls.values()], [self.run_button, self.stop_button, self.status]
+        rows = [ipywidgets.Box(row, layout={"flex_flow": "row wrap"}) for row in rows]
+        self._box = ipywidgets.VBox([*rows, self.picture])
+
+    def run(self, *, wait: bool = False, **settings: Any) -> None:
+        """What the button does: train in the background; `settings` are put into the controls.
+
+        Raises:
+            ArgumentError: a control does not take that value; with `wait`, whatever ends the run.
+            RuntimeError: a run is under way.
+        """
+        if self._thread.is_alive():
+            raise RuntimeError("a run is under way: stop() it, or wait() for its end")
+        for name in sorted(settings, key=lambda name: name == "strength"):  # after what it is of
+            self._choose(name, settings[name])
+        chosen = {name: control.value for name, control in self.controls.items()}
+        self._stop, self._error = threading.Event(), None
+        self._thread = threading.Thread(target=self._work, args=(chosen,), daemon=True)
+        self.run_button.disabled, self.stop_button.disabled = True, False
+        self._thread.start()
+        if wait:
+            self.wait()
+
+    def stop(self) -> None:
+        """End the run with the epoch under way; what was trained is kept."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Wait for the end of the run, and raise what ended it, if that was an error."""
+        try:
+            while self._thread.is_alive():
+                self._thread.join(0.1)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if self._error:
+            raise self._error
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row a run, network and epoch from 0 on, with the settings and three accuracies.
+
+        These are the shares after the epoch, without noise, of the `right` and of the `wrong`
+        labels that are given back, and of the right answers on new examples (`validation`). Runs
+        that were stopped, or are under way, have the rows that they came to.
+        """
+        tables = [one.curves.assign(run=k, **one.settings) for k, one in enumerate(self.runs)]
+        columns = ["run", *self.controls, "network", "epoch", *LINES]
+        tables = tables or [pd.DataFrame(columns=columns)]
+        return pd.concat(tables, ignore_index=True)[columns]
+
+    def _choose(self, name: str, value: Any) -> None:
+        """Put a value into a control, which would change by itself what it does not take."""
+        control = self.controls[errors.check_choice("settings", name, self.controls)]
+        before = control.value
+        with suppress(Exception):  # traitlets' own
+            control.value = value
+        if control.value != value:
+            control.value = before
+            allowed = [f"{end} {getattr(control, end)}" for end in ENDS if hasattr(control, end)]
+            raise ArgumentError(name, value, "; ".join(allowed) or "a number")
+
+    def _usual_strength(self, change: Any) -> None:
+        self.controls["strength"].value = REGULARIZERS[change["new"]][0]
+
+    def _work(self, chosen: dict[str, Any]) -> None:
+        """A run from its beginning to its end, in its own thread."""
+        started = time.monotonic()
+        try:
+            run = self._prepared(chosen)
+            self._train(run)
+            said = f"{'Stopped' if self._stop.is_set() else 'Done'}: {run}"
+            said = html.escape(f"{said}, in {time.monotonic() - started:.0f} s.")
+        except Exception as error:  # no one else would see it
+            self._error, kind = error, type(error).__name__
+            known = isinstance(error, ArgumentError | errors.DataError | MemoryError)
+            said = html.escape(str(error) if known else f"{kind}: {error}")
+            said = f'<b role="alert">This does not run.</b> {said}'
+        finally:
+            self.status.value = said
+            self.run_button.disabled, self.stop_button.disabled = False, True
+
+    def _prepared(self, chosen: dict[str, Any]) -> "Run":
+        for name in ("units", "networks", "epochs"):
+            errors.check_positive_int(name, chosen[name])
+        kind, strength = chosen["regularizer"], chosen["strength"]
+        if not 0 <= strength < REGULARIZERS[kind][1]:
+            ends = f"from 0 to below {REGULARIZERS[kind][1]}"
+            raise ArgumentError("strength", strength, f"for {kind}, a number {ends}")
+        if kind in ("dropout", "Gaussian noise"):
+            errors.check_integer("layers", chosen["layers"], 1)
+        own = self._data[chosen["data"]]
+        if isinstance(own, str):
+            self.status.value = f"Loading {own}"
+            own = self._data[own] = load(own, device=machine.device())
+        most = self._examples
+        if most is not None and most < len(own.train):
+            own = own.subset(most, seed=self._seed)
+        return Run(chosen, own, self._seed)
+
+    def _train(self, run: "Run") -> None:
+        """Sets of networks that fill the machine, one after another."""
+        chosen, here = run.settings, run.data
+        network = mlp(here.shape, [chosen["units"]] * chosen["layers"], here.n_classes)
+        size = self._rates["batch_size"]
+        step = packing.networks_per_pass(network, here.shape, size, here.device)
+        step *= packing.passes_side_by_side(here.device)
+        options = REGULARIZERS[chosen["regularizer"]][2](chosen["strength"]) | self._rates
+        self.runs.append(run)
+        self._begun = time.monotonic()
+        for first in range(0, chosen["networks"], step):
+            networks = range(first, min(first + step, chosen["networks"]))
+            history = training.fit(
+                network,
+                here,
+                seeds=[self._seed + one for one in networks],
+                epochs=chosen["epochs"],
+                evaluate=(),
+                probes={"accuracies": partial(run.read, first)},
+                progress=partial(self._show, run, first),
+                stop=self._stop,
+                **options,
+            )
+            run.histories.append(history)
+            if self._stop.is_set():
+                break
+        self.picture.value = run.picture()
+
+    def _show(self, run: "Run", first: int, done: float, _: float) -> None:
+        """How far it is, and the picture, a few times a second."""
+        now = time.monotonic()
+        if now < self._drawn + DRAW_EVERY:
+            return
+        share = (first + done / run.settings["epochs"]) / run.settings["networks"]
+        left = (now - self._begun) * (1 - share) / share
+        bar = f'<progress value="{share:.3f}" aria-label="trained"></progress>'
+        self.status.value = f"{bar} {100 * share:.0f} %, about {left:.0f} s left"
+        self.picture.value = run.picture()
+        self._drawn = time.monotonic()
+
+    def _ipython_display_(self) -> None:
+        """The widgets; in a page, where nothing can move them, the picture of the last run."""
+        from IPython.display import display
+
+        if not os.environ.get(machine.STATIC):
+            return display(self._box)
+        self.wait()
+        display({"text/html": self.picture.value, "text/plain": repr(self)}, raw=True)
+
+    def __repr__(self) -> str:
+        return "\n".join(["Panel", *map(str, self.runs)])
+
+
+class Run:
+    """The networks of one press of the button, as far as they came.
+
+    Attributes:
+        settings: what was chosen, by the names of the controls.
+        data: what they trained on; `data.changed` marks its wrong labels.
+        learned: whether a network gives an example its label at last, [network, example].
+        histories: what `fit` gave for each set of networks that trained together, with `accuracies`
+            as in `Panel.curves` among its probes.
+    """
+
+    def __init__(self, settings: dict[str, Any], own: Dataset, seed: int) -> None:
+        self.settings, self.histories = settings, []
+        self.data = here = random_labels(own, settings["random_labels"], seed=seed)
+        self.learned = np.zeros((settings["networks"], len(here.train)), bool)
+        new = own.validation
+        self._new = new.take(torch.arange(min(len(new), NEW)))
+        self._rows = [np.empty((0, 2 + len(LINES)))]
+        wrong, right = (mask.nonzero()[:, 0] for mask in (here.changed, ~here.changed))
+        wrong = wrong[: max(TILES // 2, TILES - len(right))]
+        self._shown = torch.cat([wrong, right[: TILES - len(wrong)]])
+        pictures = addresses(here.train.x[self._shown])
+        said, true = (
+            [here.classes[k] for k in y[self._shown]] for y in (here.train.y, own.train.y)
+        )
+        labels = [a if a == b else f"{b} as {a}" for a, b in zip(said, true, strict=True)]
+        kinds = ["wrong labels"] * len(wrong) + ["right labels"] * TILES
+        styles = [STYLES[kind] for kind in kinds[: len(labels)]]
+        self._tiles = list(zip(pictures, labels, styles, strict=True))
+
+    def read(self, first: int, now: Snapshot) -> Tensor:
+        """Probe of the networks from `first` on: accuracies [m, 3], in the order of `LINES`."""
+        parts, wrong = (self.data.train, self._new), self.data.changed
+        correct, new = (predict(now.ensemble, part.x).argmax(-1) == part.y for part in parts)
+        parts = correct[:, ~wrong], correct[:, wrong], new
+        found = torch.stack([part.double().mean(1) for part in parts], 1).cpu()
+        members = first + now.members.numpy()
+        self.learned[members] = correct.cpu().numpy()
+        epochs = np.full(len(members), now.epoch)
+        self._rows.append(np.column_stack([members, epochs, found.numpy()]))
+        return found
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row a network and epoch, from 0 on; see `Panel.curves`."""
+        table = pd.DataFrame(np.concatenate(self._rows[:]), columns=["network", "epoch", *LINES])
+        table = table.astype({"network": int, "epoch": int})
+        return table.sort_values(["network", "epoch"], ignore_index=True)
+
+    def picture(self) -> str:
+        """Curves and examples as HTML."""
+        table, curves = self.curves, {}
+        begun = self.learned[table["network"].unique()][:, self._shown.cpu()].mean(0)
+        for column, name in LINES.items():
+            by = table.dropna(subset=column).groupby("epoch")[column]
+            ends = {"low": by.quantile(0.5 - BAND / 2), "high": by.quantile(0.5 + BAND / 2)}
+            if len(by):
+                curves[name] = pd.DataFrame({"mean": by.mean(), **ends}).reset_index()
+        tiles = [drawing.Tile(*one, share) for one, share in zip(self._tiles, begun, strict=True)]
+        caption = f"{self}. Lines: means; bands: {100 * BAND:.0f} % of the networks. The"
+        caption += " fewer networks give an image its label, the fainter it is; broken frames mark"
+        caption += " wrong labels."
+        epochs = self.settings["epochs"]
+        return drawing.picture(curves, tiles, styles=STYLES, epochs=epochs, caption=caption)
+
+    def __str__(self) -> str:
+        one, table = self.settings, self.curves
+        kind = f"{one['regularizer']} {one['strength']:g}"
+        facts = [
+            f"{table['network'].nunique()} networks, {table['epoch'].max()} epochs",
+            f"{len(self.data.train):,} examples of {self.data.name}",
+            f"{100 * one['random_labels']:.0f} % random labels",
+            f"{one['layers']} x {one['units']} units" if one["layers"] else "no hidden layer",
+            "no regularizer" if one["regularizer"] == "none" else kind,
+        ]
+        diverged = sum((one.members["ended"] == "diverged").sum() for one in self.histories)
+        facts += [f"{diverged} of them diverged"] if diverged else []
+        return ", ".join(facts)

@@ -5,6 +5,7 @@ data or labels, subset, learning rate, momentum, weight decay and noise. What is
 of the forward pass that training does anyway; `probes` see anything else.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,8 @@ class History:
     Attributes:
         members: one row a member: its seed, hyperparameters and strengths of noise, `epochs` and
             `updates` it ran, `ended` (`fitted`: `until` was reached; `diverged`: its loss or
-            weights are not finite; `epochs`: all were run) and its last `train_accuracy`.
+            weights are not finite; `stopped`: `stop` was set; `epochs`: all were run) and its last
+            `train_accuracy`.
         epochs: one row a member and epoch: loss (nats) and accuracy on the training part, as met
             during the epoch, and after it on the clean parts asked for.
         trajectories: per-example quantities, [member, epoch, example], where asked for.
@@ -86,6 +88,7 @@ def fit(
     workers: int | None = None,
     keep_networks: bool = True,
     progress: Callable[[float, float], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> History:
     """Train one network per seed, all at once.
 
@@ -120,6 +123,7 @@ def fit(
         workers: passes side by side, one core each; by default `packing.passes_side_by_side`.
         keep_networks: return the final weights.
         progress: called with (member-epochs done, member-epochs in all).
+        stop: once it is set, from a probe or another thread, each member ends with its epoch.
 
     Raises:
         ArgumentError: an argument is outside what is allowed.
@@ -166,6 +170,7 @@ def fit(
         perturb=strengths_by_kind(noises, network),
         loss=None if loss is None else errors.check_function("loss", loss),
         attack=None if attack is None else errors.check_function("attack", attack),
+        stop=errors.check_instance("stop", stop or threading.Event(), threading.Event),
         probes={k: as_probe(k, p, epochs, updates) for k, p in dict(probes or {}).items()},
         precision=precision,
         trajectories=Trajectories.empty(record, len(seeds), epochs, examples),

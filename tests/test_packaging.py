@@ -127,7 +127,10 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
         if path.suffix in (".csv", ".json") and "cache" not in path.parts
     }
     probe = "memhelpers/_data/99-probe/paper/"
-    assert modules | {"memhelpers/page/figure.js"} <= wheel
+    assert (
+        modules | {f"memhelpers/page/{name}" for name in ("figure.js", "live.js", "live.css")}
+        <= wheel
+    )
     assert records <= wheel
     assert {
         "memhelpers/_book/claims.yml",
@@ -140,7 +143,7 @@ def test_the_wheel_carries_every_module_the_claims_and_the_records(wheel):
 
 def test_the_wheel_carries_nothing_else(wheel):
     shapes = (
-        r"memhelpers/((\w+/)?\w+\.(py|js|html)|_book/(claims\.yml|_static/through-updates\.svg)"
+        r"memhelpers/((\w+/)?\w+\.(py|js|css|html)|_book/(claims\.yml|_static/through-updates\.svg)"
         r"|_data/verdicts\.json|_data/[^/]+/[^/]+/[^/]+\.(csv|json))"
     )
     others = {name for name in wheel if not re.fullmatch(shapes, name)}

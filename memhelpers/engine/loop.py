@@ -54,6 +54,7 @@ class Settings:
     progress: Callable[[float, float], None]
     loss: Callable[..., Tensor] | None = None  # the cross-entropy
     attack: Callable[..., Tensor] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)  # the user's, heeded each epoch
     stopped: threading.Event = field(default_factory=threading.Event)
     _done: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -264,7 +265,8 @@ class Log:
             row[f"{name}_loss"], row[f"{name}_accuracy"] = networks.evaluate(parts)
         diverged = ~(np.isfinite(row["train_loss"]) & networks.finite())
         fitted = row["train_accuracy"] >= self.settings.until
-        last = "epochs" if epoch == self.settings.epochs else ""  # empty: it goes on
+        ends = "stopped" if self.settings.stop.is_set() else ""  # empty: it goes on
+        last = "epochs" if epoch == self.settings.epochs else ends
         row["ended"] = np.select([diverged, fitted], ["diverged", "fitted"], last)
         self.rows.append(row)
         self.settings.trajectories.store(networks.members, epoch, self.pages)
