@@ -52,6 +52,6 @@ def _timed(running: object, site: str, slower: int, worker: bool) -> dict[str, f
     page.evaluate(BEGIN, worker)
     page.wait_for_selector("#lab[data-state=finished]", timeout=300_000)
     took = time.perf_counter() - started
-    epochs = int(page.get_attribute("#lab", "data-epoch"))
+    epochs = int(page.get_attribute(".mem-lab-chart", "aria-valuemax"))
     page.close()
     return {"seconds": took, "epochs": epochs}

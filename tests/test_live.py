@@ -288,17 +288,17 @@ def test_it_trains_where_workers_are_refused(visit, site):
 
 def test_pause_step_and_scrub(lab):
     lab.click(".mem-lab-train")
-    lab.wait_for_function("() => +document.querySelector('#lab').dataset.epoch > 3")
+    lab.wait_for_function("() => +document.querySelector('.mem-lab-chart').ariaValueMax > 3")
     lab.click(".mem-lab-train")
     lab.wait_for_selector("#lab[data-state=paused]")
     lab.wait_for_timeout(300)
-    at = int(lab.get_attribute("#lab", "data-epoch"))
+    at = int(lab.get_attribute(".mem-lab-chart", "aria-valuemax"))
     lab.wait_for_timeout(300)
-    assert int(lab.get_attribute("#lab", "data-epoch")) == at
+    assert int(lab.get_attribute(".mem-lab-chart", "aria-valuemax")) == at
     lab.click(".mem-lab-step")
-    lab.wait_for_function(f"() => +document.querySelector('#lab').dataset.epoch === {at + 1}")
+    lab.wait_for_function(f"() => +document.querySelector('.mem-lab-chart').ariaValueMax === {at + 1}")
     lab.wait_for_timeout(300)
-    assert int(lab.get_attribute("#lab", "data-epoch")) == at + 1
+    assert int(lab.get_attribute(".mem-lab-chart", "aria-valuemax")) == at + 1
     lab.focus(".mem-lab-chart")
     for key, expected in {"Home": 0, "ArrowRight": 1, "End": at + 1, "ArrowLeft": at}.items():
         lab.keyboard.press(key)
@@ -415,7 +415,7 @@ def test_who_wants_no_motion_sees_digits_move_only_in_the_end(running, site):
             window.drawn = [];
             const draw = CanvasRenderingContext2D.prototype.drawImage;
             CanvasRenderingContext2D.prototype.drawImage = function (...given) {
-                drawn.push(document.querySelector("#lab").dataset.epoch);
+                drawn.push(document.querySelector(".mem-lab-chart").ariaValueMax);
                 return draw.apply(this, given);
             };
         }"""

@@ -6,11 +6,12 @@
 export function mathematics() {
   const PIXELS = 64;
   const CLASSES = 10;
-  const NEW = 597; // digits that no network trains on: the last ones of the order below
+  // The last digits of the order below: no network trains on them.
+  const NEW = 300;
   const TRAINING = { rate: 0.04, momentum: 0.9 };
   const BATCH = 30;
-  const LAST = 200; // epochs at most
-  const SIDE = 4; // rows that one loop adds up
+  // Epochs at most.
+  const LAST = 200;
 
   // Uniform numbers from 0 to below 1 (mulberry32).
   const generator = (seed) => {
@@ -45,11 +46,14 @@ export function mathematics() {
   // Half of all activations are 0: only the others are listed.
   const addRows = (sum, to, width, values, rows, starts, from, end) => {
     let k = from;
-    for (; k + SIDE <= end; k += SIDE) {
-      const [a, b, c, d] = [values[k], values[k + 1], values[k + 2], values[k + 3]];
-      let [i, j, p, q] = [starts[k], starts[k + 1], starts[k + 2], starts[k + 3]];
-      for (let o = to; o < to + width; o++) {
-        sum[o] += a * rows[i++] + b * rows[j++] + c * rows[p++] + d * rows[q++];
+    for (; width % 4 === 0 && k + 4 <= end; k += 4) {
+      const a = values[k], b = values[k + 1], c = values[k + 2], d = values[k + 3];
+      let i = starts[k], j = starts[k + 1], p = starts[k + 2], q = starts[k + 3];
+      for (let o = to; o < to + width; o += 4, i += 4, j += 4, p += 4, q += 4) {
+        sum[o] += a * rows[i] + b * rows[j] + c * rows[p] + d * rows[q];
+        sum[o + 1] += a * rows[i + 1] + b * rows[j + 1] + c * rows[p + 1] + d * rows[q + 1];
+        sum[o + 2] += a * rows[i + 2] + b * rows[j + 2] + c * rows[p + 2] + d * rows[q + 2];
+        sum[o + 3] += a * rows[i + 3] + b * rows[j + 3] + c * rows[p + 3] + d * rows[q + 3];
       }
     }
     for (; k < end; k++) {
@@ -87,7 +91,7 @@ export function mathematics() {
       }
       this.values = new Float64Array(size);
       this.starts = new Int32Array(size);
-      this.gradient = new Float64Array(Math.max(...this.layers.map((one) => one.outputs)));
+      this.gradient = new Float64Array(256);
     }
 
     // The logits of the examples `batch` of x.
@@ -149,10 +153,14 @@ export function mathematics() {
       below.fill(0, 0, size * inputs);
       for (let n = 0; n < size; n++) {
         for (let k = n * inputs; k < n * inputs + count[n]; k++) {
-          let i = starts[k];
-          let sum = 0;
-          for (let o = n * outputs; o < (n + 1) * outputs; o++) sum += d[o] * w[i++];
-          below[n * inputs + starts[k] / outputs] = sum / kept;
+          let a = 0;
+          // Two sums that do not wait for each other.
+          let b = 0;
+          for (let o = n * outputs, i = starts[k]; o < (n + 1) * outputs; o += 2, i += 2) {
+            a += d[o] * w[i];
+            b += d[o + 1] * w[i + 1];
+          }
+          below[n * inputs + starts[k] / outputs] = (a + b) / kept;
         }
       }
     }
@@ -304,7 +312,7 @@ const changes = (state) => Object.entries(state).filter(([key, value]) => value 
 
 // The state that an address asks for; or the default, and what is wrong with the address.
 const read = (hash) => {
-  const said = hash.slice(SIGN.length + 1);
+  const said = hash.slice(5);
   const state = { ...START, ...PRESETS[said] };
   for (const part of said && !PRESETS[said] ? said.split("&") : []) {
     const [key, text] = part.split("=");
@@ -347,18 +355,14 @@ const PARTS = `<p class="title" role="status"></p><p class="subtitle"></p>
 
 const made = (tag, text = "", more = {}) =>
   Object.assign(document.createElement(tag), { textContent: text, ...more });
-const aria = (one, said) =>
-  Object.entries(said).forEach(([name, value]) => one.setAttribute(`aria-${name}`, value));
 
 class Lab {
   constructor(el, bytes, given) {
-    const address = given("address");
-    Object.assign(this, { el, bytes, address, run: given("run"), id: 0 });
+    Object.assign(this, { el, bytes, address: given("address"), run: given("run"), id: 0 });
     el.innerHTML = PARTS;
     el.classList.add("mem-lab");
     el.querySelectorAll("[class]").forEach((one) => { this[`$${one.className.slice(8)}`] = one; });
     this.trainer = start((row) => this.take(row), given("worker") !== false);
-    this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.makeControls();
     this.follow(this.$chart, "epochAt", "goTo");
     this.follow(this.$digits, "digitAt", "pick");
@@ -366,7 +370,7 @@ class Lab {
     const theme = new MutationObserver(() => { this.inked = null; this.draw(); });
     sizes.observe(el);
     theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    const asked = () => address && location.hash.startsWith(SIGN) && location.hash;
+    const asked = () => this.address && location.hash.startsWith(SIGN) && location.hash;
     const open = () => { if (asked() && asked() !== this.hash) this.load(asked()); };
     addEventListener("hashchange", open);
     this.load(asked() || "");
@@ -383,8 +387,7 @@ class Lab {
     for (const [key, [values, , name]] of Object.entries(FIELDS)) {
       if (!name) continue;
       const label = made("label", name);
-      const input = made("input", "", { type: "range", max: values.length - 1 });
-      aria(input, { label: name });
+      const input = made("input", "", { type: "range", max: values.length - 1, ariaLabel: name });
       label.append(made("output"), input);
       input.oninput = () => this.label(key, values[input.value]);
       input.onchange = () => this.begin({ ...this.settings, [key]: values[input.value] });
@@ -402,7 +405,7 @@ class Lab {
 
   label(key, value) {
     this.inputs[key].previousElementSibling.textContent = value;
-    aria(this.inputs[key], { valuetext: value });
+    this.inputs[key].ariaValueText = value;
   }
 
   // ---- what is trained ----
@@ -415,7 +418,8 @@ class Lab {
       this.moment = Math.min(epoch ?? this.best, this.last.epoch);
       this.draw();
     } else {
-      this.moment = epoch; // as soon as it is there
+      // Seen as soon as it is there.
+      this.moment = epoch;
       this.go(true);
     }
     this.$note.textContent = wrong;
@@ -427,7 +431,8 @@ class Lab {
       moment: null, preview: null, picked: null, hovered: null });
     this.data = dataOf(this.bytes, settings);
     this.wrong = Array.from({ length: settings.examples }, (_, i) => +(this.data.truth[i] !== this.data.y[i]));
-    this.numbers = this.learned({ right: this.wrong.map(() => 1) }); // of right and of wrong labels
+    // Of right and of wrong labels.
+    this.numbers = this.learned({ right: this.wrong.map(() => 1) });
     for (const [key, input] of Object.entries(this.inputs)) {
       input.value = FIELDS[key][0].indexOf(settings[key]);
       this.label(key, settings[key]);
@@ -463,7 +468,8 @@ class Lab {
   }
 
   take({ id, ...row }) {
-    if (id !== this.id) return; // of a network that is no longer wanted
+    // Of a network that is no longer wanted.
+    if (id !== this.id) return;
     this.rows.push(row);
     if (row.done) this.going = false;
     this.draw();
@@ -589,17 +595,17 @@ class Lab {
     this.$link.href = this.hash;
     this.$presets.querySelectorAll("button").forEach((button, k) => {
       const wanted = { ...DEFAULT, ...Object.values(PRESETS)[k], seed: settings.seed };
-      aria(button, { pressed: write(wanted) === write(settings) });
+      button.ariaPressed = write(wanted) === write(settings);
     });
     const sums = this.learned(row).map((sum, k) => `${sum} of ${this.numbers[k]} ${k ? "wrong" : "right"}`);
     const some = sums.filter((_, k) => this.numbers[k]).join(" and ");
     const told = `${some} labels learned; ${percent(row.fresh)} of new digits right`;
     this.$moment.replaceChildren(made("b", `Epoch ${row.epoch}`), `: ${told}`);
-    aria(this.$chart, { valuemax: last.epoch, valuenow: row.epoch, valuetext: told });
+    Object.assign(this.$chart, { ariaValueMax: last.epoch, ariaValueNow: row.epoch, ariaValueText: told });
     this.drawCurves();
     // Who wants no motion sees the digits change only when training has stopped.
-    if (!(going && this.still.matches && this.order)) this.drawDigits();
-    Object.assign(this.el.dataset, { epoch: last.epoch, state: going ? "training" : last.done ? "finished" : "paused" });
+    if (!(going && this.order && matchMedia("(prefers-reduced-motion: reduce)").matches)) this.drawDigits();
+    this.el.dataset.state = going ? "training" : last.done ? "finished" : "paused";
   }
 
   drawCurves() {
@@ -627,7 +633,8 @@ class Lab {
     const names = { right: "right labels", wrong: "wrong labels", fresh: "new digits" };
     const last = rows.at(-1);
     const keys = Object.keys(names).filter((key) => last[key] >= 0).sort((a, b) => last[b] - last[a]);
-    let low = 0; // names at the ends keep apart, and above the axis
+    // Names at the ends keep apart, and above the axis.
+    let low = 0;
     keys.forEach((key, k) => {
       low = Math.max(low + 18, Math.min(y(last[key]), bottom - 18 * (keys.length - 1 - k)));
       const said = narrow ? names[key].split(" ")[0] : names[key];
@@ -680,10 +687,10 @@ class Lab {
       if (chosen || this.wrong[digit]) pen.strokeRect(left + 1.5, top + 1.5, tile - 3, tile - 3);
     });
     this.$shown.textContent = `${shown} of ${this.settings.examples} digits; faded: not learned`;
-    this.$digit.textContent = this.digit === null ? "Point at a digit for its loss over time." : this.about(this.digit);
+    this.$digit.textContent = this.digit === null ? "Point at a digit to see its loss over time." : this.about(this.digit);
     const at = Math.max(0, this.order.indexOf(this.picked));
-    const valuetext = this.about(this.order[at]);
-    aria(this.$digits, { valuemax: shown, valuenow: at + 1, valuetext });
+    const ariaValueText = this.about(this.order[at]);
+    Object.assign(this.$digits, { ariaValueMax: shown, ariaValueNow: at + 1, ariaValueText });
   }
 
   // The colours of the page, and the digits side by side in its ink.
