@@ -181,7 +181,7 @@ class Panel:
         self.controls["regularizer"].observe(self._usual_strength, "value")
         self.run_button = ipywidgets.Button(description="Run", button_style="primary")
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
-        self.run_button.on_click(lambda _: self._thread.is_alive() or self.run())
+        self.run_button.on_click(lambda _: self.run())
         self.stop_button.on_click(lambda _: self.stop())
         self.status, self.picture = ipywidgets.HTML(), ipywidgets.HTML(layout={"width": "100%"})
         rows = [*self.controls.values()], [self.run_button, self.stop_button, self.status]
