@@ -296,7 +296,8 @@ def test_pause_step_and_scrub(lab):
     lab.wait_for_timeout(300)
     assert int(lab.get_attribute(".mem-lab-chart", "aria-valuemax")) == at
     lab.click(".mem-lab-step")
-    lab.wait_for_function(f"() => +document.querySelector('.mem-lab-chart').ariaValueMax === {at + 1}")
+    last = "+document.querySelector('.mem-lab-chart').ariaValueMax"
+    lab.wait_for_function(f"() => {last} === {at + 1}")
     lab.wait_for_timeout(300)
     assert int(lab.get_attribute(".mem-lab-chart", "aria-valuemax")) == at + 1
     lab.focus(".mem-lab-chart")
