@@ -86,18 +86,14 @@ def digits() -> bytes:
 DATA = ("digits", "mnist", "cifar10", "svhn")  # that the panel offers beside the reader's own
 # Of each regularizer the usual strength, below which number it stays, and what `fit` is told.
 REGULARIZERS = {
-    "none": (0.0, np.inf, lambda strength: {}),
-    "dropout": (0.5, 1, lambda strength: {"perturb": training.dropout(strength)}),
-    "weight decay": (0.003, np.inf, lambda strength: {"weight_decay": strength}),
-    "Gaussian noise": (
-        0.5,
-        np.inf,
-        lambda strength: {"perturb": training.gaussian_noise(strength)},
-    ),
+    "none": (0.0, np.inf, lambda given: {}),
+    "dropout": (0.5, 1, lambda given: {"perturb": training.dropout(given)}),
+    "weight decay": (0.003, np.inf, lambda given: {"weight_decay": given}),
+    "Gaussian noise": (0.5, np.inf, lambda given: {"perturb": training.gaussian_noise(given)}),
 }
 LINES = {"right": "right labels", "wrong": "wrong labels", "validation": "validation"}
 STYLES = {  # colours as in the charts; the book's style sheet has others on dark pages
-    line: drawing.Style(f"var(--mem-{variable}, {CONDITIONS[line][0]})", CONDITIONS[line][1])
+    line: (f"var(--mem-{variable}, {CONDITIONS[line][0]})", CONDITIONS[line][1])
     for line, variable in zip(LINES.values(), ("real", "randy", "validation"), strict=True)
 }
 TILES = 48  # examples shown, half of them with wrong labels where there are as many

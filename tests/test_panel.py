@@ -23,6 +23,7 @@ from memhelpers.errors import ArgumentError
 from memhelpers.page import panel as drawing
 from memhelpers.runs import machine
 from tests.toys import toy_data, toy_mlp
+from tools import notebooks as notebooks_of_the_book
 
 SMALL = {"networks": 6, "epochs": 3, "examples": 60}
 ACCURACIES = ["right", "wrong", "validation"]
@@ -145,8 +146,9 @@ def test_stop_ends_within_a_second_or_so_and_keeps_what_was_trained(panel):
     until(lambda: panel.runs and panel.runs[0].curves["epoch"].max() > 2)
     started = time.monotonic()
     panel.stop_button.click()
-    panel.wait()
+    until(lambda: panel.stop_button.disabled, seconds=5)
     assert time.monotonic() - started < 2
+    panel.wait()
     assert panel.status.value.startswith("Stopped: 6 networks")
     (history,) = panel.runs[0].histories
     assert set(history.members["ended"]) == {"stopped"}
@@ -360,6 +362,16 @@ def test_a_notebook_shows_widgets_and_a_page_the_picture(panel, monkeypatch):
     assert shown["text/html"] == panel.picture.value
     assert "6 networks, 3 epochs" in shown["text/html"]
     assert "script" not in shown["text/html"]
+
+
+def test_the_page_keeps_a_picture_and_no_widget():
+    """For the state of widgets, a page would load scripts from elsewhere."""
+    page = notebooks_of_the_book.read(notebooks_of_the_book.BOOK / "live.ipynb")
+    outputs = [one for c in notebooks_of_the_book.code_cells(page) for one in c.outputs]
+    kinds = {kind for one in outputs for kind in one.data}
+    assert "widgets" not in page.metadata
+    assert kinds <= {"text/html", "text/plain", "text/markdown"}
+    assert any("<polyline" in "".join(one.data.get("text/html", "")) for one in outputs)
 
 
 def test_fit_ends_with_the_epoch_when_it_is_to_stop():

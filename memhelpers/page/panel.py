@@ -18,11 +18,7 @@ INK, MUTED, GRID, PAGE = (
 )
 
 
-class Style(NamedTuple):
-    """Colour and dashes of a condition; the colour in CSS."""
-
-    colour: str
-    dashes: tuple[float, ...]
+Style = tuple[str, tuple[float, ...]]  # colour of a condition, in CSS, and its dashes
 
 
 class Tile(NamedTuple):
@@ -94,7 +90,7 @@ def _plot(curves: Mapping[str, pd.DataFrame], styles: Mapping[str, Style], epoch
     def points(epoch: pd.Series, share: pd.Series) -> str:
         return " ".join(f"{x(e):.1f},{y(s):.1f}" for e, s in zip(epoch, share, strict=True))
 
-    parts = [_grid(y), *_ticks(x, epochs)]
+    parts = [_axes(x, y, epochs)]
     ends = {name: y(rows["mean"].iloc[-1]) for name, rows in curves.items()}
     for name, rows in curves.items():
         colour, dashes = styles[name]
@@ -116,20 +112,13 @@ def _plot(curves: Mapping[str, pd.DataFrame], styles: Mapping[str, Style], epoch
     )
 
 
-def _grid(y: Callable[[float], float]) -> str:
-    lines = (
-        f'<path d="M{LEFT} {y(share)}H{RIGHT}" style="stroke:{GRID}"/>'
-        + _text(LEFT - 6, y(share) + 5, f"{100 * share:.0f} %", MUTED, "end")
-        for share in (0, 0.5, 1)
-    )
-    return "".join(lines)
-
-
-def _ticks(x: Callable[[float], float], epochs: int) -> list[str]:
-    ticks = [
-        _text(x(e), BOTTOM + 20, str(e), MUTED, "middle") for e in sorted({0, epochs // 2, epochs})
-    ]
-    return [*ticks, _text((LEFT + RIGHT) / 2, BOTTOM + 40, "epoch", MUTED, "middle")]
+def _axes(x: Callable[[float], float], y: Callable[[float], float], epochs: int) -> str:
+    parts = [_text((LEFT + RIGHT) / 2, BOTTOM + 40, "epoch", MUTED, "middle")]
+    for share in (0, 0.5, 1):
+        parts.append(f'<path d="M{LEFT} {y(share)}H{RIGHT}" style="stroke:{GRID}"/>')
+        parts.append(_text(LEFT - 6, y(share) + 5, f"{100 * share:.0f} %", MUTED, "end"))
+    ticks = sorted({0, epochs // 2, epochs})
+    return "".join([*parts, *(_text(x(e), BOTTOM + 20, str(e), MUTED, "middle") for e in ticks)])
 
 
 def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:
