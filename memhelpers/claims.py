@@ -164,6 +164,7 @@ class Ledger:
     # By title, such as "Recorded: MNIST", the largest first; None where that is not recorded.
     recorded: Mapping[str, Sequence[Verdict] | None] = field(default_factory=dict)
     title: str = field(kw_only=True)  # of this page's run, such as "This page: digits"
+    kept: Mapping[str, Verdict] = field(default_factory=dict)  # those kept of this run, by claim
 
     def __post_init__(self) -> None:
         for title, verdicts in self.runs.items():
@@ -180,10 +181,16 @@ class Ledger:
     def lines(self) -> str:
         """Ids and verdict words of this page's run, for a cell whose output is compared.
 
-        A verdict that is `close` is not compared: on another processor it may be another.
+        A verdict that is `close` is not compared: on another processor it may be another. Whether
+        it is may hang on the processor, too, so the one that is `kept` is told where both agree.
         """
-        words = {v.claim.id: "(close)" if v.close else v.verdict for v in self.here}
-        return "\n".join(f"{id} {word}" for id, word in words.items())
+        words = []
+        for one in self.here:
+            before = self.kept.get(one.claim.id, one)
+            agree = one.verdict == before.verdict or one.close or before.close
+            told = before if agree else one
+            words.append(f"{one.claim.id} {'(close)' if told.close else told.verdict}")
+        return "\n".join(words)
 
     def data(self) -> dict[str, object]:
         """The verdicts, one row each, and the titles of runs that are missing, ready for JSON."""

@@ -180,13 +180,17 @@ class Chapter:
 
     def _verdicts(self, label: str) -> dict[str, Any]:
         """The verdicts on a run by claim: those judged here, else those kept with the book."""
-        from memhelpers import claims
-
         if self.ledger is not None:
             found = self.ledger.here if label == self.ledger.title else self.ledger.recorded[label]
             return {verdict.claim.id: verdict for verdict in found}
-        kept = machine.data_folder() / claims.KEPT
-        known = json.loads(kept.read_text()) if kept.exists() and label != self.here else {}
+        return {} if label == self.here else self._kept(label)
+
+    def _kept(self, label: str) -> dict[str, Any]:
+        """The verdicts that are kept with the book, by claim."""
+        from memhelpers import claims
+
+        file = machine.data_folder() / claims.KEPT
+        known = json.loads(file.read_text()) if file.exists() else {}
         intervals = known.get(self.slug, {}).get(label, {}).items()
         return {id: claims.restored(id, row) for id, row in intervals}
 
@@ -241,7 +245,9 @@ class Chapter:
         judged = {label: verdicts(record.tables) for label, record in self.recorded.items()}
         if not any(map(at_paper_scale, self.recorded.values())):
             judged["paper scale"] = None
-        self.ledger = claims.Ledger(verdicts(self.tables), judged, title=self.here)
+        kept = {} if self.changed else self._kept(self.here)
+        here = verdicts(self.tables)
+        self.ledger = claims.Ledger(here, judged, title=self.here, kept=kept)
         return self.ledger
 
     def unsupported(self) -> Any:

@@ -20,8 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from memhelpers import errors, training
-from memhelpers.charts import CONDITIONS
+from memhelpers import charts, errors, training
 from memhelpers.corrupt import random_labels
 from memhelpers.data import Dataset, load
 from memhelpers.engine import packing
@@ -30,8 +29,7 @@ from memhelpers.engine.probes import Snapshot
 from memhelpers.errors import ArgumentError
 from memhelpers.lab import say
 from memhelpers.networks import mlp
-from memhelpers.page import panel as drawing
-from memhelpers.page.figures import addresses
+from memhelpers.page.figures import Markup, Page
 from memhelpers.runs import machine
 
 _PAGE = Path(__file__).parent / "page"
@@ -92,15 +90,11 @@ REGULARIZERS = {
     "Gaussian noise": (0.5, np.inf, lambda given: {"perturb": training.gaussian_noise(given)}),
 }
 LINES = {"right": "right labels", "wrong": "wrong labels", "validation": "validation"}
-STYLES = {  # colours as in the charts; the book's style sheet has others on dark pages
-    line: (f"var(--mem-{variable}, {CONDITIONS[line][0]})", CONDITIONS[line][1])
-    for line, variable in zip(LINES.values(), ("real", "randy", "validation"), strict=True)
-}
 TILES = 48  # examples shown, half of them with wrong labels where there are as many
 NEW = 1000  # validation examples that accuracy is measured on, at most
 ENDS = ("options", "min", "max")  # of a control
 BAND = 0.9  # share of the networks within it
-DRAW_EVERY = 0.25  # seconds
+DRAW_EVERY = 0.25  # seconds, at least
 
 
 def panel(data: Any = "digits", **options: Any) -> "Panel":
@@ -156,7 +150,7 @@ class Panel:
         self.runs: list[Run] = []
         self._thread, self._stop = threading.Thread(), threading.Event()
         self._error: Exception | None = None
-        self._drawn = 0.0  # when
+        self._next = 0.0  # when to draw
         self._make_widgets(sizes, own.name)
 
     def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
@@ -309,16 +303,16 @@ class Panel:
         self.picture.value = run.picture()
 
     def _show(self, run: "Run", first: int, done: float, _: float) -> None:
-        """How far it is, and the picture, a few times a second."""
+        """How far it is, and the picture, for which a third of the time may go."""
         now = time.monotonic()
-        if now < self._drawn + DRAW_EVERY:
+        if now < self._next:
             return
         share = (first + done / run.settings["epochs"]) / run.settings["networks"]
         left = (now - self._begun) * (1 - share) / share
         bar = f'<progress value="{share:.3f}" aria-label="trained"></progress>'
         self.status.value = f"{bar} {100 * share:.0f} %, about {left:.0f} s left"
         self.picture.value = run.picture()
-        self._drawn = time.monotonic()
+        self._next = time.monotonic() + max(DRAW_EVERY, 2 * (time.monotonic() - now))
 
     def _ipython_display_(self) -> None:
         """The widgets; in a page, where nothing can move them, the picture of the last run."""
@@ -327,7 +321,8 @@ class Panel:
         if not os.environ.get(machine.STATIC):
             return display(self._box)
         self.wait()
-        display({"text/html": self.picture.value, "text/plain": repr(self)}, raw=True)
+        shown = [part for run in self.runs[-1:] for part in (run.figure(), run.images())]
+        display({"text/html": Page(*shown).html(), "text/plain": repr(self)}, raw=True)
 
     def __repr__(self) -> str:
         return "\n".join(["Panel", *map(str, self.runs)])
@@ -354,14 +349,13 @@ class Run:
         wrong, right = (mask.nonzero()[:, 0] for mask in (here.changed, ~here.changed))
         wrong = wrong[: max(TILES // 2, TILES - len(right))]
         self._shown = torch.cat([wrong, right[: TILES - len(wrong)]])
-        pictures = addresses(here.train.x[self._shown])
         said, true = (
             [here.classes[k] for k in y[self._shown]] for y in (here.train.y, own.train.y)
         )
-        labels = [a if a == b else f"{b} as {a}" for a, b in zip(said, true, strict=True)]
-        kinds = ["wrong labels"] * len(wrong) + ["right labels"] * TILES
-        styles = [STYLES[kind] for kind in kinds[: len(labels)]]
-        self._tiles = list(zip(pictures, labels, styles, strict=True))
+        self._labels = [a if a == b else f"{b} as {a}" for a, b in zip(said, true, strict=True)]
+        self._kinds = [
+            "wrong labels" if one else "right labels" for one in here.changed[self._shown]
+        ]
 
     def read(self, first: int, now: Snapshot) -> Tensor:
         """Probe of the networks from `first` on: accuracies [m, 3], in the order of `LINES`."""
@@ -382,21 +376,42 @@ class Run:
         table = table.astype({"network": int, "epoch": int})
         return table.sort_values(["network", "epoch"], ignore_index=True)
 
+    def figure(self) -> charts.Figure:
+        """Accuracy by epoch: the mean over the networks, and where most of them are."""
+        rows = self.curves.rename(columns=LINES).melt(["network", "epoch"], var_name="line")
+        by = rows.dropna().groupby(["line", "epoch"], sort=False)["value"]
+        ends = {"low": by.quantile(0.5 - BAND / 2), "high": by.quantile(0.5 + BAND / 2)}
+        chart = charts.lines(
+            pd.DataFrame({"mean": by.mean(), **ends}).reset_index(),
+            "epoch", "mean", "line",
+            x_title="epochs", y_title="accuracy", y_domain=(0, 1), format=".0%",
+        )  # fmt: skip
+        caption = f"{self}. Lines: means; bands: {100 * BAND:.0f} % of the networks."
+        told = "Accuracy on right labels, on wrong labels and on new images, by epoch."
+        return charts.Figure(chart, alt=told, caption=caption)
+
+    def images(self) -> Markup:
+        """Examples, the most learned first, the greyer the fewer networks have learned them."""
+        reached = self.learned[self.curves["network"].unique()][:, self._shown.cpu()].mean(0)
+        order = sorted(range(len(reached)), key=lambda k: (self._kinds[k], -reached[k]))
+        share = torch.from_numpy(reached[order])[:, None, None, None]
+        shown = self.data.train.x[self._shown][order].cpu()
+        middle = (shown.amin() + shown.amax()) / 2
+        return charts.images(
+            middle + (shown - middle) * share,
+            [self._labels[k] for k in order],
+            groups=[self._kinds[k] for k in order],
+            title="Examples, the most learned first",
+            alt="Training images with right labels and with wrong ones.",
+            caption="The fewer networks give an image its label, the greyer it is.",
+        )
+
     def picture(self) -> str:
-        """Curves and examples as HTML."""
-        table, curves = self.curves, {}
-        begun = self.learned[table["network"].unique()][:, self._shown.cpu()].mean(0)
-        for column, name in LINES.items():
-            by = table.dropna(subset=column).groupby("epoch")[column]
-            ends = {"low": by.quantile(0.5 - BAND / 2), "high": by.quantile(0.5 + BAND / 2)}
-            if len(by):
-                curves[name] = pd.DataFrame({"mean": by.mean(), **ends}).reset_index()
-        tiles = [drawing.Tile(*one, share) for one, share in zip(self._tiles, begun, strict=True)]
-        caption = f"{self}. Lines: means; bands: {100 * BAND:.0f} % of the networks. The"
-        caption += " fewer networks give an image its label, the fainter it is; broken frames mark"
-        caption += " wrong labels."
-        epochs = self.settings["epochs"]
-        return drawing.picture(curves, tiles, styles=STYLES, epochs=epochs, caption=caption)
+        """Both side by side, below each other where that is too wide; needs no script."""
+        parts = self.figure().still(), self.images().html()
+        boxes = "".join(f'<div style="flex:1 1 320px">{part}</div>' for part in parts)
+        fitted = "<style>.mem-still { max-width: 100%; height: auto }</style>"
+        return f'{fitted}<div style="display:flex;flex-wrap:wrap;gap:24px">{boxes}</div>'
 
     def __str__(self) -> str:
         one, table = self.settings, self.curves

@@ -154,6 +154,20 @@ def test_a_verdict_that_rounding_could_flip_is_not_compared(declare, id, low, hi
     assert Ledger([verdict], title="quick").lines() == f"{id} {word}"
 
 
+def test_where_the_kept_verdict_agrees_it_is_told_as_another_processor_may_find_it_close(declare):
+    supported, close = (judge("C3.1", interval(low, low + 0.1)) for low in (0.16, 0.11))
+    against = judge("C3.1", interval(-0.2, -0.1))
+    told = {
+        (supported, close): "(close)",
+        (close, supported): "supported",
+        (supported, against): "supported",
+        (against, supported): "contradicted",
+    }
+    for (here, kept), word in told.items():
+        ledger = Ledger([here], title="quick", kept={"C3.1": kept})
+        assert ledger.lines() == f"C3.1 {word}"
+
+
 def test_the_rows_are_json_without_infinity(declare):
     ledger = Ledger([judge("C3.1", NO_ENDS)], title="quick")
     data = ledger._repr_mimebundle_()[claims.MIME]

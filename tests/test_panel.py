@@ -1,6 +1,9 @@
 """The live panel: networks that train in the kernel under controls; and the lab as a widget."""
 
+import base64
 import gzip
+import io
+import json
 import re
 import sys
 import threading
@@ -15,12 +18,12 @@ import torch
 from browser import launched, serve
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from memhelpers import corrupt, live, networks, training
 from memhelpers.data import load
 from memhelpers.errors import ArgumentError
-from memhelpers.page import panel as drawing
 from memhelpers.runs import machine
 from tests.toys import toy_data, toy_mlp
 from tools import notebooks as notebooks_of_the_book
@@ -71,11 +74,11 @@ def test_curves_and_images_move_as_epochs_go(panel, monkeypatch):
     panel.picture.observe(lambda change: seen.append(change["new"]), "value")
     panel.run_button.click()
     panel.wait()
-    lines = [one.split("<polyline", 1)[1].split("/>")[0] for one in seen]
-    faded = [one.split("<ul", 1)[1] for one in seen]
-    assert len(set(lines)) >= SMALL["epochs"]
-    assert len(set(faded)) >= SMALL["epochs"]
-    assert all(one.count("<img ") == live.TILES for one in seen)
+    lines = {one.split('class="mem-still"', 1)[1].split(">")[0] for one in seen}
+    faded = {one.split("<ul", 1)[1] for one in seen}
+    assert len(lines) > 1
+    assert len(faded) > 1
+    assert all(one.count("<img ") == 1 + live.TILES for one in seen)
     assert "left" in str(seen) or panel.status.value.startswith("Done: 6 networks, 3 epochs")
 
 
@@ -269,7 +272,7 @@ def test_the_readers_own_data_come_first(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(40, 7)), np.arange(40) % 2
     vectors = live.panel((x, y), **SMALL)
     vectors.run(wait=True)
-    assert vectors.picture.value.count("<img ") == len(vectors.runs[0].data.train)
+    assert vectors.picture.value.count("<img ") == 1 + len(vectors.runs[0].data.train)
 
 
 def test_names_of_classes_are_text():
@@ -285,31 +288,43 @@ def test_names_of_classes_are_text():
 @pytest.mark.parametrize(("share", "there"), [(0.0, ["right", "validation"]), (0.3, ACCURACIES)])
 def test_a_line_is_drawn_for_what_there_is(panel, share, there):
     panel.run(wait=True, random_labels=share)
-    drawn = panel.picture.value
+    (spec,) = panel.runs[0].figure().specs
     for column, name in live.LINES.items():
-        assert (f">{name} " in drawn) == (column in there)
-    frames = drawn.count("border:2px dashed")
-    assert frames == int((panel.runs[0].data.changed).sum()) if share else frames == 0
+        assert (name in json.dumps(spec["datasets"])) == (column in there)
+    assert ("wrong labels" in panel.runs[0].images().html()) == (share > 0)
 
 
 def test_the_picture_shows_means_and_what_most_networks_do(panel):
     panel.run(wait=True)
-    last = panel.curves.query("epoch == 3")
-    drawn = panel.picture.value
+    last, run = panel.curves.query("epoch == 3"), panel.runs[0]
+    told = run.figure().alt
     for column, name in live.LINES.items():
-        assert f">{name} {100 * last[column].mean():.0f} %<" in drawn
-        assert live.CONDITIONS[name][0] in drawn
-    shares = [float(one.split('"')[0]) for one in drawn.split("opacity:")[1:] if one[0] in "01"]
-    assert shares == sorted(shares, reverse=True)
+        assert f"{name} {100 * last[column].mean():.0f}" in told
+    (spec,) = run.figure().specs
+    rows = pd.concat(
+        pd.read_csv(io.StringIO(one)) for one in spec["datasets"].values() if "low" in one
+    )
+    at = rows[(rows["epoch"] == 3) & (rows["line"] == "validation")].iloc[0]
+    assert at["low"] == pytest.approx(last["validation"].quantile(0.05), rel=1e-3)
+    assert at["high"] == pytest.approx(last["validation"].quantile(0.95), rel=1e-3)
+
+
+def test_an_image_is_the_greyer_the_fewer_networks_have_learned_it(panel):
+    panel.run(wait=True)
     run = panel.runs[0]
-    learned = np.sort(run.learned[:, run._shown.numpy()].mean(0))[::-1]
-    assert np.allclose(shares, np.maximum(learned, drawing.FAINTEST), atol=0.006)
+    shown = [Image.open(io.BytesIO(base64.b64decode(one.split('"')[0])))
+             for one in run.images().html().split("base64,")[1:]]  # fmt: skip
+    contrast = [np.ptp(np.asarray(one, dtype=float)) for one in shown]
+    learned = run.learned[:, run._shown.numpy()].mean(0)
+    wrong = run.data.changed[run._shown].numpy()
+    expected = np.concatenate([np.sort(learned[~wrong])[::-1], np.sort(learned[wrong])[::-1]])
+    assert np.corrcoef(contrast, expected)[0, 1] > 0.95
 
 
 def test_networks_that_diverge_are_told():
     panel = live.panel(**SMALL, learning_rate=1e12)
     panel.run(wait=True)
-    assert "6 of them diverged" in panel.picture.value
+    assert "6 of them diverged" in panel.status.value
 
 
 def test_two_hundred_networks_take_seconds():
@@ -359,9 +374,8 @@ def test_a_notebook_shows_widgets_and_a_page_the_picture(panel, monkeypatch):
     monkeypatch.setenv(machine.STATIC, "1")
     shown = displayed(panel)  # waits for the end
     assert sorted(shown) == ["text/html", "text/plain"]
-    assert shown["text/html"] == panel.picture.value
     assert "6 networks, 3 epochs" in shown["text/html"]
-    assert "script" not in shown["text/html"]
+    assert shown["text/html"].count("<figure") == 2
 
 
 def test_the_page_keeps_a_picture_and_no_widget():
@@ -371,7 +385,7 @@ def test_the_page_keeps_a_picture_and_no_widget():
     kinds = {kind for one in outputs for kind in one.data}
     assert "widgets" not in page.metadata
     assert kinds <= {"text/html", "text/plain", "text/markdown"}
-    assert any("<polyline" in "".join(one.data.get("text/html", "")) for one in outputs)
+    assert any("mem-still" in "".join(one.data.get("text/html", "")) for one in outputs)
 
 
 def test_fit_ends_with_the_epoch_when_it_is_to_stop():

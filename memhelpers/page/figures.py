@@ -136,17 +136,22 @@ class Figure(Display):
     def html(self, still: bool = True) -> str:
         """A `figure` element: title, specifications, the picture until drawn, and the caption."""
         specs = json.dumps(self.specs, separators=(",", ":")).replace("<", "\\u003c")
-        text, picture = html.escape(self.alt), self.png() if still else None
-        shown = f'<p class="mem-still">{text}</p>'
-        if picture is not None:
-            shape = f'class="mem-still" alt="{text}" width="{_WIDTH}"'
-            shown = f'<img {shape} src="{_source(picture)}">'
+        text = html.escape(self.alt)
+        shown = self.still() if still else f'<p class="mem-still">{text}</p>'
         return (
             f'<figure class="mem-figure" id="{self.id}">\n{_heading(self.title, self.subtitle)}'
             f'<div class="mem-chart" role="img" aria-label="{text}">{shown}</div>\n'
             f'<script type="application/json" class="mem-spec">{specs}</script>\n'
             f"<figcaption>{html.escape(self.caption)}</figcaption>\n</figure>\n{_DRAWING}"
         )
+
+    def still(self) -> str:
+        """The picture, which needs no script; without vl-convert the alt text."""
+        text, picture = html.escape(self.alt), self.png()
+        if picture is None:
+            return f'<p class="mem-still">{text}</p>'
+        shape = f'class="mem-still" alt="{text}" width="{_WIDTH}"'
+        return f'<img {shape} src="{_source(picture)}">'
 
     def png(self) -> bytes | None:
         """The chart on white, 720 px wide; None without vl-convert."""
@@ -274,14 +279,20 @@ def images(
     Raises:
         ArgumentError: another shape, another number of labels or groups, or an empty text.
     """
-    sources = addresses(x)
+    pixels = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float32)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not len(pixels):
+        raise ArgumentError("x", pixels.shape, "images [n, 1 or 3, H, W]")
     for argument, values in (("labels", labels), ("groups", groups or labels)):
-        if len(values) != len(sources):
-            raise ArgumentError(argument, len(values), f"{len(sources)} entries, one per image")
+        if len(values) != len(pixels):
+            raise ArgumentError(argument, len(values), f"{len(pixels)} entries, one per image")
     given = {"title": title, "alt": alt, "caption": caption}
     title, alt, caption = (_text(argument, text) for argument, text in given.items())
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 1:
+        pixels = (pixels - low) / max(high - low, 1e-12)
+    shown = np.rint(pixels.transpose(0, 2, 3, 1) * 255).astype(np.uint8)  # [n, H, W, C]
     rows: dict[str, str] = {}
-    for one, label, group in zip(sources, labels, groups or [""] * len(sources), strict=True):
+    for one, label, group in zip(shown, labels, groups or [""] * len(shown), strict=True):
         rows[str(group)] = rows.get(str(group), "") + _image_item(one, str(label))
     page = (
         f'<figure class="mem-figure mem-gallery" aria-label="{html.escape(alt)}">\n'
@@ -289,21 +300,6 @@ def images(
         f"<figcaption>{html.escape(caption)}</figcaption>\n</figure>"
     )
     return Markup(page, f"Images: {caption}")
-
-
-def addresses(x: Any) -> list[str]:
-    """The images [n, C, H, W] as data addresses, stretched as `images` has it."""
-    pixels = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float32)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not len(pixels):
-        raise ArgumentError("x", pixels.shape, "images [n, 1 or 3, H, W]")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        pixels = (pixels - low) / max(high - low, 1e-12)
-    shown = np.rint(pixels.transpose(0, 2, 3, 1) * 255).astype(np.uint8)  # [n, H, W, C]
-    return [
-        _source(_png(Image.fromarray(one.squeeze(-1) if one.shape[-1] == 1 else one)))
-        for one in shown
-    ]
 
 
 def table(frame: pd.DataFrame, *, caption: str) -> Markup:
@@ -391,8 +387,9 @@ def _source(picture: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def _image_item(source: str, label: str) -> str:
-    text = html.escape(label)
+def _image_item(pixels: np.ndarray, label: str) -> str:
+    shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels  # grey
+    text, source = html.escape(label), _source(_png(Image.fromarray(shown)))
     return (
         '<li style="display:inline-block;margin:0 .5rem .5rem 0">'
         f'<img alt="{text}" width="60" height="60" style="image-rendering:pixelated" '
