@@ -98,7 +98,7 @@ class Audit:
 
     @property
     def wrong_labels(self) -> tuple[float, float, float]:
-        """How many labels are wrong, an estimate, and its 95 % interval: see `scores.wrong_share`.
+        """Estimated number of wrong labels with its 95 % interval, see `scores.wrong_share`.
 
         Of examples like these as many are wrong, if wrong labels are as if drawn at random.
         """
