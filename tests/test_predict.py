@@ -226,15 +226,29 @@ def test_a_line_by_mouse_and_its_distance_in_words(open_page):
     button(page, "Show the answer").click()
     said = answered(page)
     assert said == (
-        "On average you were off by 0.3 (accuracy), mostly too high up to about 3, mostly too low "
-        "beyond. Furthest off at 1 (epochs): you drew 0.5, it is 0."
+        "On average you were off by 0.30 (accuracy), mostly too high up to about 3 epochs, mostly "
+        "too low beyond. Furthest off at 1 epoch: you drew 0.50, it is 0.00."
     )
     assert page.locator(".mem-pad text").text_content() == "you"
-    # The line belongs to the curves at the start; with others, it would stand beside the wrong one.
+    # Both belong to the curves at the start; with others, they would stand beside the wrong one.
     page.locator(".vega-bindings input").press("ArrowRight")
     assert page.locator(".mem-pad path").count() == 0
+    assert not page.get_by_text(said).is_visible()
     page.locator(".vega-bindings input").press("ArrowLeft")
     assert page.locator(".mem-pad path.mem-you").count() == 1
+    assert page.get_by_text(said).is_visible()
+
+
+def test_the_button_says_what_is_missing_and_what_is_drawn_can_be_cleared(open_page):
+    page = open_page("lines.html")
+    assert button(page, "Clear").is_disabled()
+    pad(page).click()
+    assert page.get_by_text("Go on until your line covers most of the width").is_visible()
+    assert button(page, "Show the answer").is_disabled()
+    button(page, "Clear").click()
+    assert page.locator(".mem-pad path.mem-you").count() == 0
+    assert page.get_by_text("Draw in the figure with the mouse or a finger").is_visible()
+    assert pad(page).evaluate("pad => pad === document.activeElement")
 
 
 def test_a_panel_without_a_prediction_stays_as_it_is(open_page):
@@ -264,17 +278,18 @@ def test_a_line_by_keyboard_is_said_in_the_words_of_the_axes(open_page):
         if page.evaluate("() => document.activeElement.getAttribute('role') === 'slider'"):
             break
     slider = page.get_by_role("slider", name=QUESTION)
-    assert slider.get_attribute("aria-valuetext") == "epochs 1: nothing drawn yet"
+    assert slider.get_attribute("aria-valuetext") == "1 epoch: nothing drawn yet"
     for key, said in {
-        "ArrowDown": "epochs 1: accuracy 0.48",
-        "PageDown": "epochs 1: accuracy 0.38",
-        "ArrowRight": "epochs 2: accuracy 0.38",
-        "End": "epochs 5: accuracy 0.38",
-        "PageUp": "epochs 5: accuracy 0.48",
-        "Home": "epochs 1: accuracy 0.38",
+        "ArrowDown": "1 epoch: accuracy 0.48",
+        "PageDown": "1 epoch: accuracy 0.38",
+        "ArrowRight": "2 epochs: accuracy 0.38",
+        "End": "5 epochs: accuracy 0.38",
+        "PageUp": "5 epochs: accuracy 0.48",
+        "Home": "1 epoch: accuracy 0.38",
     }.items():
         page.keyboard.press(key)
         assert slider.get_attribute("aria-valuetext") == said
+        assert page.locator(".mem-pad text.mem-at").text_content() == said.split()[-1]
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.textContent") == "Show the answer"
     page.keyboard.press("Enter")
@@ -283,7 +298,7 @@ def test_a_line_by_keyboard_is_said_in_the_words_of_the_axes(open_page):
     page.keyboard.press("Enter")
     slider.wait_for()
     assert slider.evaluate("slider => slider === document.activeElement")
-    assert slider.get_attribute("aria-valuetext") == "epochs 1: nothing drawn yet"
+    assert slider.get_attribute("aria-valuetext") == "1 epoch: nothing drawn yet"
     assert "Wrong ones rise" not in page.locator("figure").inner_text()
 
 
@@ -296,15 +311,39 @@ def test_a_finger_draws_by_taps_and_scrolls_beside_the_plot(open_page):
     assert pad(page).evaluate(action) == "none"
     assert page.locator(".mem-chart").evaluate(action) == "auto"
     button(page, "Show the answer").tap()
-    assert "mostly too high up to about 3, mostly too low beyond" in answered(page)
+    assert "mostly too high up to about 3 epochs, mostly too low beyond" in answered(page)
+
+
+@pytest.mark.parametrize("name", ["lines.html", "mark.html"])
+def test_a_finger_that_scrolls_the_page_takes_back_what_it_drew(open_page, name):
+    page = open_page(name)
+    send = """(pad, [kind, clientX, clientY]) => {
+        pad.setPointerCapture = () => {};  // there is no such pointer
+        pad.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX, clientY }));
+    }"""
+    box = pad(page).bounding_box()
+    at = [box["x"] + box["width"] / 3, box["y"] + box["height"] / 3]
+    for kind, count in {"pointerdown": 1, "pointercancel": 0}.items():
+        pad(page).evaluate(send, [kind, *at])
+        assert page.locator(".mem-pad path.mem-you").count() == count
+
+
+def test_a_row_of_many_takes_its_own_clicks_only(open_page):
+    page = open_page("mark.html")
+    row, plot = pad(page).bounding_box(), page.locator(".mem-plot").bounding_box()
+    assert 24 <= row["height"] < plot["height"] / 2
+    named = page.locator(".mem-plot").get_by_text("few", exact=True).first.bounding_box()
+    assert row["y"] < named["y"] + named["height"] / 2 < row["y"] + row["height"] * 2
+    page.mouse.click(row["x"] + 50, plot["y"] + plot["height"] - 60)
+    assert button(page, "Show the answer").is_disabled()
 
 
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (0.4, "You placed 0.5, it is 0.5 (gain): right on it, inside its interval."),
-        (0.5, "You placed 0.6, it is 0.5 (gain): 0.1 too high, inside its interval."),
-        (0.1, "You placed 0.2, it is 0.5 (gain): 0.3 too low, outside its interval."),
+        (0.4, "You placed 0.500, it is 0.500 (gain): right on it, inside its interval."),
+        (0.5, "You placed 0.600, it is 0.500 (gain): 0.100 too high, inside its interval."),
+        (0.1, "You placed 0.200, it is 0.500 (gain): 0.300 too low, outside its interval."),
     ],
 )
 def test_a_mark_by_mouse(open_page, place, said):
@@ -328,7 +367,7 @@ def test_a_mark_by_keyboard(open_page):
     slider.press("ArrowLeft")
     assert slider.get_attribute("aria-valuetext") == "gain 0.58"
     slider.press("Home")
-    assert slider.get_attribute("aria-valuetext") == "gain 0.1"
+    assert slider.get_attribute("aria-valuetext") == "gain 0.10"
 
 
 def test_skipping_and_following_a_link_show_the_figure(open_page):
@@ -340,7 +379,7 @@ def test_skipping_and_following_a_link_show_the_figure(open_page):
     for fragment in (identity, "the-figure"):
         arrived = open_page(f"lines.html#{fragment}")
         assert arrived.get_by_text("Wrong ones rise", exact=True).is_visible()
-        button(arrived, "Predict it first").click()
+        button(arrived, "Hide and predict").click()
         pad(arrived).wait_for()
         assert not arrived.get_by_text("Wrong ones rise", exact=True).is_visible()
     elsewhere = open_page("lines.html#before")
@@ -373,6 +412,10 @@ def test_an_answer_for_one_run_is_one_for_the_others(open_page):
     page.get_by_text("It gains half").wait_for()
     page.get_by_text("0.50 [0.40, 0.60]").first.wait_for(state="attached")
     assert page.locator(".mem-pad[role]").count() == 0
+    # What was drawn for one run is not lost where another is asked again.
+    page.locator("button:visible", has_text="Hide and predict").click()
+    page.get_by_label(HERE).check(force=True)
+    assert button(page, "Show the answer").is_enabled()
 
 
 def test_the_line_survives_another_theme_and_another_width(open_page):

@@ -9,6 +9,7 @@
   const enough = 0.7; // of the way across, before the answer may be seen
   const near = 0.02; // of the axis' length: neither too high nor too low
   const keyStep = 0.02;
+  const finger = 28; // px
 
   const element = (tag, className, text = "") => {
     const made = document.createElement(tag);
@@ -23,6 +24,8 @@
     return made;
   };
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+  const furthest = (pairs) =>
+    pairs.reduce((a, b) => (Math.abs(b.you - b.is) > Math.abs(a.you - a.is) ? b : a));
   const sum = (values) => values.reduce((a, b) => a + b, 0);
 
   // An axis of the chart: values, their shares of its length, and their text.
@@ -43,17 +46,32 @@
     value(share) {
       return this.log ? this.low * Math.exp(share * this.length) : this.low + share * this.length;
     }
-    // Two digits of the axis' length; on a logarithmic axis, of the value.
-    text(value, length = this.log ? Math.abs(value) : 0.99 * this.length) {
+    // Two digits of the axis' length; on a logarithmic axis, of the value. As many for each, so that
+    // two can be compared.
+    text(value, length = 0.99 * this.length) {
       if (this.percent) return `${Math.round(100 * value)} %`;
-      if (value && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e7)) {
-        return value.toExponential(0).replace("-", "−");
-      }
+      if (this.log && (value < 1e-3 || value >= 1e5)) return power(value);
       const digits = clamp(1 - Math.floor(Math.log10(length || 1)), 0, 6);
-      const options = this.log ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: digits };
-      return value.toLocaleString("en", options).replace(/^-(?=0$)/, "").replace("-", "−");
+      const options = this.log
+        ? { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }
+        : { minimumFractionDigits: digits, maximumFractionDigits: digits };
+      return written(value, options);
+    }
+    // "12 epochs", "hidden layer 2"
+    place(value) {
+      const [head] = this.title.split(/,| (?:of|in|on|averaged) | [A-Z]$/);
+      const number = written(value, { maximumSignificantDigits: 4 });
+      if (!head.endsWith("s")) return `${this.title.split(",")[0]} ${number}`;
+      return `${number} ${value === 1 ? head.slice(0, -1) : head}`;
     }
   }
+
+  const written = (value, options) =>
+    value.toLocaleString("en", options).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
+  const power = (value) => {
+    const raised = [...String(Math.round(Math.log10(value)))];
+    return `10${raised.map((one) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(one)]).join("")}`;
+  };
 
   // What the reader draws: knots at columns across, joined by straight lines; shares of the axes.
   class Line {
@@ -61,16 +79,24 @@
       this.across = new Axis(spec, "x", titles[0]);
       this.up = new Axis(spec, "y", titles[1], format);
       this.answer = answer.map(([x, y]) => [this.across.share(x), this.up.share(y)]);
+      this.measured = answer.map(([x]) => x);
       const even = Array.from({ length: columns }, (_, i) => i / (columns - 1));
       this.places = answer.length <= few ? this.answer.map(([x]) => x) : even;
       this.step = answer.length <= few ? 1 : 4;
-      this.how = "Draw in the figure with the mouse or a finger. By keyboard: left and right go " +
-        "along, up and down set the height.";
       this.clear();
     }
     clear() {
       this.knots = this.places.map(() => null);
       this.at = 0;
+    }
+    get how() {
+      if (this.complete) return "Draw again over what you want to change, or see the answer.";
+      if (this.begun) return "Go on until your line covers most of the width; then see the answer.";
+      return "Draw in the figure with the mouse or a finger, from one side to the other. By keyboard: " +
+        "left and right go along, up and down set the height.";
+    }
+    get begun() {
+      return this.knots.some((knot) => knot !== null);
     }
     get ends() {
       const set = this.knots.flatMap((y, i) => (y === null ? [] : [i]));
@@ -117,10 +143,16 @@
       return Math.round(100 * this.height(this.at));
     }
     get said() {
-      const { across, up } = this;
-      const x = `${across.title} ${across.text(across.value(this.places[this.at]))}`;
-      const y = `${up.title} ${up.text(up.value(this.height(this.at)))}`;
-      return this.knots.some((knot) => knot !== null) ? `${x}: ${y}` : `${x}: nothing drawn yet`;
+      const x = this.where(this.places[this.at]);
+      return this.begun ? `${x}: ${this.up.title} ${this.value}` : `${x}: nothing drawn yet`;
+    }
+    get value() {
+      return this.up.text(this.up.value(this.height(this.at)));
+    }
+    // The measured place next to a share of the axis across.
+    where(share) {
+      const far = this.answer.map(([x]) => Math.abs(x - share));
+      return this.across.place(this.measured[far.indexOf(Math.min(...far))]);
     }
     // Both lines where both are.
     compared() {
@@ -135,12 +167,11 @@
       const pairs = this.compared();
       if (!pairs.length) return "Your line and the answer have no place in common.";
       const mean = sum(pairs.map(({ you, is }) => Math.abs(you - is))) / pairs.length;
-      const far = pairs.reduce((a, b) => (Math.abs(b.you - b.is) > Math.abs(a.you - a.is) ? b : a));
-      const { across, up } = this;
+      const far = furthest(pairs);
+      const { up } = this;
       const [you, is] = [far.you, far.is].map((share) => up.text(up.value(share)));
       return `On average you were off by ${amount(up, mean)} (${up.title}), ${this.sides(pairs)}. ` +
-        `Furthest off at ${across.text(across.value(far.x))} (${across.title}): ` +
-        `you drew ${you}, it is ${is}.`;
+        `Furthest off at ${this.where(far.x)}: you drew ${you}, it is ${is}.`;
     }
     // Where the line is too high and where too low, if that can be said in a few words.
     sides(pairs) {
@@ -157,27 +188,35 @@
       if (turned(i) < 0.8 * off || left * right >= 0) return "now too high, now too low";
       const last = sides.findLastIndex((side, k) => side && k < i);
       const next = sides.findIndex((side, k) => side && k >= i);
-      const place = this.across.text(this.across.value((pairs[last].x + pairs[next].x) / 2));
+      const place = this.where((pairs[last].x + pairs[next].x) / 2);
       return `mostly ${words(left)} up to about ${place}, mostly ${words(right)} beyond`;
     }
+    box(view) {
+      return { top: 0, height: view.height() };
+    }
     picture(width, height, layer, { answered }) {
-      const [first, last] = this.ends;
       const points = this.knots.flatMap((y, i) =>
         y === null ? [] : [[this.places[i] * width, (1 - y) * height]]);
       const path = `M${points.map((point) => point.map((v) => v.toFixed(1))).join("L")}`;
       if (points.length) layer.append(drawn("path", { d: `${path}h0.1`, class: "mem-you" }));
       else layer.append(caption("draw here", width / 2, height / 2));
-      const at = this.places[this.at] * width;
-      layer.append(drawn("path", { d: `M${at},0V${height}`, class: "mem-at" }));
-      layer.append(
-        drawn("circle", { cx: at, cy: (1 - this.height(this.at)) * height, r: 6, class: "mem-at" }),
-      );
-      const pairs = answered ? this.compared() : [];
-      if (!pairs.length) return;
-      const far = pairs.reduce((a, b) => (Math.abs(b.you - b.is) > Math.abs(a.you - a.is) ? b : a));
-      const below = far.you < far.is ? 20 : -10;
-      const y = clamp((1 - far.you) * height + below, 12, height - 4);
-      layer.append(caption("you", clamp(far.x * width, 16, width - 16), y));
+      layer.append(...(answered ? this.named(width, height) : this.hand(width, height)));
+    }
+    // Where the keyboard draws.
+    hand(width, height) {
+      const [x, y] = [this.places[this.at] * width, (1 - this.height(this.at)) * height];
+      const value = beside(this.begun ? this.value : "", x, clamp(y - 8, 12, height - 4), width);
+      value.classList.add("mem-at");
+      const line = drawn("path", { d: `M${x},0V${height}`, class: "mem-at" });
+      return [line, drawn("circle", { cx: x, cy: y, r: 6, class: "mem-at" }), value];
+    }
+    // The name stands where both lines are furthest apart, away from the answer.
+    named(width, height) {
+      const pairs = this.compared();
+      if (!pairs.length) return [];
+      const far = furthest(pairs);
+      const y = (1 - far.you) * height + (far.you < far.is ? 20 : -10);
+      return [caption("you", clamp(far.x * width, 16, width - 16), clamp(y, 12, height - 4))];
     }
   }
 
@@ -196,6 +235,9 @@
     get complete() {
       return this.knots[0] !== null;
     }
+    get begun() {
+      return this.complete;
+    }
     point([x]) {
       this.knots = [clamp(x, 0, 1)];
     }
@@ -210,13 +252,17 @@
     }
     get said() {
       if (!this.complete) return "no mark yet";
-      return `${this.across.title} ${this.across.text(this.across.value(this.knots[0]))}`;
+      return `${this.across.title} ${this.value}`;
+    }
+    get value() {
+      return this.across.text(this.across.value(this.knots[0]));
     }
     distance() {
       const { across } = this;
       const [is, low, high] = this.answer;
       const you = across.value(this.knots[0]);
-      const words = (value) => across.text(value, 0.3 * across.length); // one digit more
+      // More digits than the chart has: what rounding would hide decides on inside and outside.
+      const words = (value) => across.text(value, 0.03 * across.length);
       const [mine, real] = [you, is].map(words);
       const off = this.knots[0] - across.share(is);
       const far = mine === real ? "right on it"
@@ -226,27 +272,29 @@
         : `, ${you >= low && you <= high ? "inside" : "outside"} its interval`;
       return `You placed ${mine}, it is ${real} (${across.title}): ${far}${place}.`;
     }
-    picture(width, height, layer, { view, answered }) {
-      const [category, kind] = this.row;
-      const rows = view.scale("y");
-      const parts = kind === undefined ? null : view.scale("yOffset");
-      const thick = (parts || rows).bandwidth();
-      const top = rows(category) + (parts ? parts(kind) : 0);
-      const band = { x: 0, y: top, width, height: thick, class: "mem-row" };
-      layer.append(drawn("rect", band));
-      const middle = top + thick / 2;
+    picture(width, height, layer, { answered }) {
+      const middle = height / 2;
+      layer.append(drawn("rect", { width, height, class: "mem-row" }));
       if (!this.complete) return layer.append(caption("mark here", width / 2, middle + 5));
       const x = this.knots[0] * width;
       layer.append(drawn("path", { d: `M${x},${middle - 9}l7,9l-7,9l-7,-9Z`, class: "mem-you" }));
-      if (!answered) return;
-      const side = x > width - 50 ? -1 : 1;
-      const text = caption("you", x + 12 * side, middle - 3);
-      text.setAttribute("text-anchor", side > 0 ? "start" : "end");
-      layer.append(text);
+      layer.append(beside(answered ? "you" : this.value, x, middle - 3, width));
+    }
+    // The row that is asked for, at least as high as a finger needs.
+    box(view) {
+      const [category, kind] = this.row;
+      const [rows, parts] = [view.scale("y"), kind === undefined ? null : view.scale("yOffset")];
+      const thick = (parts || rows).bandwidth();
+      const height = Math.max(thick, finger);
+      const top = rows(category) + (parts ? parts(kind) : 0) - (height - thick) / 2;
+      return { top, height };
     }
   }
 
-  const caption = (text, x, y) => drawn("text", { x, y, class: "mem-you-name" }, text);
+  const caption = (text, x, y, anchor = "middle") =>
+    drawn("text", { x, y, class: "mem-you-name", "text-anchor": anchor }, text);
+  const beside = (text, x, y, width) =>
+    x > width - 70 ? caption(text, x - 12, y, "end") : caption(text, x + 12, y, "start");
 
   // Height of a line of points at a place, level beyond its ends.
   const between = (points, x) => {
@@ -259,6 +307,7 @@
   // A share of an axis' length as a difference; on a logarithmic axis, as a factor.
   const amount = (axis, share) => {
     const size = share * axis.length;
+    if (axis.log && size > Math.log(1e4)) return `a factor of about ${power(Math.exp(size))}`;
     if (axis.log) return `a factor of ${Number(Math.exp(size).toPrecision(2)).toLocaleString("en")}`;
     return axis.percent ? `${Number((100 * size).toPrecision(2))} points` : axis.text(size);
   };
@@ -299,7 +348,7 @@
       const kept = this.kept();
       if (kept?.knots?.length === this.guess.knots.length) this.guess.knots = kept.knots;
       const known = groups.get(this.group).find((other) => other.answered);
-      this.turn(Boolean(kept || known || this.arrived()));
+      this.turn(Boolean(kept?.answered || known || this.arrived()));
       if (groups.get(this.group).length === 1) invite(this);
       drawing.controls.addEventListener("input", () => this.paint());
       drawing.controls.addEventListener("change", () => this.paint());
@@ -318,7 +367,7 @@
       const id = this.figure.id;
       this.ask = element("div", "mem-guess");
       this.question = element("p", "mem-figure-title", this.notes.question);
-      this.how = element("span", "mem-guess-how", this.guess.how);
+      this.how = element("span", "mem-guess-how");
       this.question.id = `${id}-question`;
       this.how.id = `${id}-how`;
       this.ask.append(element("p", "mem-guess-how", "Predict first"), this.question);
@@ -327,6 +376,7 @@
       this.buttons = {};
       for (const [name, act] of Object.entries({
         "Show the answer": () => this.answer(),
+        Clear: () => this.clear(),
         Skip: () => {
           this.guess.clear();
           this.answer();
@@ -353,10 +403,11 @@
         const box = this.pad.getBoundingClientRect();
         return [(clientX - box.left) / box.width, 1 - (clientY - box.top) / box.height];
       };
-      let last = null;
+      let [last, before] = [null, null];
       this.pad.addEventListener("pointerdown", (event) => {
         if (event.button || this.answered) return;
         this.pad.setPointerCapture(event.pointerId);
+        before = [...this.guess.knots];
         last = place(event);
         this.guess.point(last);
         this.paint();
@@ -368,9 +419,13 @@
         last = to;
         this.paint();
       });
-      for (const end of ["pointerup", "pointercancel"]) {
-        this.pad.addEventListener(end, () => { last = null; });
-      }
+      this.pad.addEventListener("pointerup", () => { last = null; });
+      // The finger scrolls the page instead.
+      this.pad.addEventListener("pointercancel", () => {
+        if (last) this.guess.knots = before;
+        last = null;
+        this.paint();
+      });
       this.pad.addEventListener("keydown", (event) => {
         if (event.ctrlKey || event.altKey || event.metaKey || this.answered) return;
         if (!this.guess.key(event.key, event.shiftKey ? keyStep / 4 : keyStep)) return;
@@ -396,7 +451,7 @@
         else this.pad.setAttribute(name, roles[name]);
       }
       this.told.textContent = answered && this.guess.complete ? this.guess.distance() : "";
-      this.buttons["Try again"].textContent = this.guess.complete ? "Try again" : "Predict it first";
+      this.buttons["Try again"].textContent = this.guess.complete ? "Try again" : "Hide and predict";
       this.paint();
       this.drawing.again();
     }
@@ -404,19 +459,24 @@
     answer() {
       const focused = this.bar.contains(document.activeElement);
       for (const one of groups.get(this.group)) {
-        if (one !== this) one.guess.clear();
         one.turn(true);
-        one.keep({ knots: one.guess.knots });
+        one.keep();
       }
       if (focused) this.buttons["Try again"].focus({ preventScroll: true });
     }
 
     again() {
+      this.guess.clear();
       for (const one of groups.get(this.group)) {
-        one.guess.clear();
         one.turn(false);
-        one.keep(null);
+        one.keep();
       }
+      this.pad.focus({ preventScroll: true });
+    }
+
+    clear() {
+      this.guess.clear();
+      this.paint();
       this.pad.focus({ preventScroll: true });
     }
 
@@ -431,10 +491,10 @@
         return null;
       }
     }
-    keep(state) {
+    keep() {
+      const { answered, guess: { knots } } = this;
       try {
-        if (state) sessionStorage.setItem(this.key, JSON.stringify(state));
-        else sessionStorage.removeItem(this.key);
+        sessionStorage.setItem(this.key, JSON.stringify({ answered, knots }));
       } catch {
         // It is asked again on the next visit.
       }
@@ -450,10 +510,10 @@
       const [x, y] = this.view.origin();
       const padding = this.view.padding();
       const [left, top] = [x + padding.left, y + padding.top];
-      const [width, height] = [this.view.width(), this.view.height()];
-      for (const [name, px] of Object.entries({ left, top, width, height })) {
-        this.pad.style[name] = `${px}px`;
-      }
+      const box = this.guess.box(this.view);
+      const sizes = { ...box, left, top: top + box.top, width: this.view.width() };
+      for (const [name, px] of Object.entries(sizes)) this.pad.style[name] = `${px}px`;
+      this.size = [sizes.width, box.height];
       this.drawing.panels[this.panel].plot.append(this.pad);
       if (this.focused) this.pad.focus({ preventScroll: true });
       this.focused = false;
@@ -470,6 +530,9 @@
 
     paint() {
       this.buttons["Show the answer"].disabled = !this.guess.complete;
+      this.buttons.Clear.disabled = !this.guess.begun;
+      this.told.hidden = this.elsewhere;
+      if (this.how.textContent !== this.guess.how) this.how.textContent = this.guess.how;
       const said = { "aria-valuenow": this.guess.now, "aria-valuetext": this.guess.said };
       for (const [name, value] of Object.entries(said)) {
         if (this.answered) this.pad.removeAttribute(name);
@@ -477,7 +540,7 @@
       }
       this.layer.replaceChildren();
       if (!this.view || (this.answered && (!this.guess.complete || this.elsewhere))) return;
-      this.guess.picture(this.view.width(), this.view.height(), this.layer, this);
+      this.guess.picture(...this.size, this.layer, this);
     }
   }
 
@@ -488,7 +551,7 @@
     const asked = document.querySelector(".mem-predict");
     if (!asked || asked.contains(one.figure)) return;
     const line = element("p", "mem-guess-link",
-      "One of the answers you can give in a figure below, before it is shown: ");
+      "Draw your guess before a figure below shows it: ");
     const link = element("a", "", one.notes.question);
     link.href = `#${one.figure.id}`;
     link.addEventListener("click", (event) => {
