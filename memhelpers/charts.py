@@ -238,7 +238,7 @@ def intervals(
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
     marked = data[:0] if reference is None else pd.DataFrame({estimate: [reference]})
-    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title)
+    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title).wider()
     names, kinds = _names(data, category), _names(data, series)
     data["interval"] = [readable(*row) for row in data[drawn].to_numpy(float)]
     data["right"] = across.high
@@ -314,6 +314,10 @@ class _Axis:
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
         return cls(low, high, said, **shown)
+
+    def wider(self) -> "_Axis":
+        """With room at both ends, so that an interval is seen to end."""
+        return replace(self, low=_rounded(self.value(-0.03)), high=_rounded(self.value(1.03)))
 
     def ticks(self, most: int) -> list[float]:
         """At most so many round values; on a linear axis the first may lie below its lower end."""
