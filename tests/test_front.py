@@ -77,7 +77,7 @@ def test_the_list_gives_number_question_finding_and_verdicts(monkeypatch, ledger
     shown = Page(front._item(scoreboard.Scoreboard(claims, {"04": ("04-loss", "")}, ledgers), path))
     texts = [shown.texts[name][0] for name in ("mem-number", "a", "mem-question", "figcaption")]
     assert texts == ["4", "Loss", "Why?", "Gini"]
-    assert shown.texts["p"][2:] == ["It is 0.6.", "✗○"]
+    assert shown.texts["p"][2:] == ["It is 0.6.", "✗?"]
     assert shown.values("p", "aria-label") == ["1 contradicted, 1 inconclusive"]
     assert shown.values("a", "href") == ["04-loss.html"]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from memhelpers import lab
+from memhelpers.claims import SIGNS
 from tools import cards, live, notebooks, scoreboard
 
 PAGE = "book/intro.md"
 PLACES = LAB, CHAPTERS, COUNTS = "<!-- live lab -->", "<!-- chapters -->", "<!-- counts -->"
 ACCURACIES = ("train_accuracy", "validation_accuracy", "right_label", "wrong_label")
-MARKS = {"supported": "●", "contradicted": "✗", "inconclusive": "○"}
 COLOURS = {  # with the dashes that repeat what they say
     "real": ("var(--mem-real)", "none"),
     "randX": ("var(--mem-randx)", "9 4"),
@@ -99,7 +99,7 @@ def _key() -> str:
     lines = ", ".join(f'<b style="color:{colour}">{name}</b>' for (colour, _), name in names)
     marks = " ".join(
         f'<span><b style="{cards.paint(word)}">{mark}</b> {word}</span>'
-        for word, mark in MARKS.items()
+        for word, mark in SIGNS.items()
     )
     return f'<p class="mem-key">{lines}. Each mark is one claim: {marks}</p>'
 
@@ -108,8 +108,8 @@ def _item(board: scoreboard.Scoreboard, path: Path) -> str:
     number, notebook = path.name[:2], notebooks.read(path)
     rows = board.groups().get(number, [])
     words = [found[0][1].verdict for _, *runs in rows if (found := cards.judged(*runs))]
-    dots = "".join(f'<span style="{cards.paint(word)}">{MARKS[word]}</span>' for word in words)
-    told = ", ".join(f"{words.count(word)} {word}" for word in MARKS if word in words)
+    dots = "".join(f'<span style="{cards.paint(word)}">{SIGNS[word]}</span>' for word in words)
+    told = ", ".join(f"{words.count(word)} {word}" for word in SIGNS if word in words)
     question, axes, lines, log = ENTRIES[number]
     svg = spark(lines(largest(path.stem).tables), log, axes)
     return (
