@@ -18,9 +18,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from torch.nn.functional import conv2d, unfold
 
+from benchmarks import workload
 from memhelpers import networks
 from memhelpers.audit import audit
-from memhelpers.data import load
+from memhelpers.data import Dataset, load
 from memhelpers.inputs.sources import data_folder
 from memhelpers.seeding import generator
 
@@ -38,7 +39,8 @@ def measure(device: str, small: bool, say: Callable[[str], None]) -> dict[str, p
         `found`: data, share of wrong labels, seed, way, auroc, seconds. `apart`: the same without
         way, with the audit's AUROC less cleanlab's and its 95 % interval over the examples.
         `time`: workload, networks, seconds by the clock and of the processor (all cores together,
-        which other work on the machine hardly lengthens), networks of the whole workload.
+        which other work on the machine hardly lengthens), networks of the whole workload, and
+        seconds that the matrix products alone need.
     """
     found, apart = [], []
     for data, share, seed, x, y, wrong in _cases(small, say):
@@ -155,9 +157,23 @@ def _times(device: str, small: bool, say: Callable[[str], None]) -> list[dict]:
     settings = {"network": network, "epochs": 5, "share": 0.5, "batch_size": 128}
     least = 10 if small else 500 if device == "cuda" else 60
     found.append(_timed("valuation", mnist, None, least, 10_000, device, **settings))
+    found[-1]["products"] = least * _products(mnist, 140, 5, 0.5, device, small)
     for row in found:
         say(f"  {row['workload']}: {row['networks']} networks in {row['seconds']:.1f} s")
     return found
+
+
+def _products(
+    data: Dataset, hidden: int, epochs: int, share: float, device: str, small: bool
+) -> float:
+    """Seconds that the matrix products of one network need at this machine's best rate.
+
+    In each epoch it is trained on a share of the examples and asked about all.
+    """
+    sizes = data.shape, [hidden], data.n_classes
+    each = share * workload.mlp_flops(*sizes) + workload.answer_flops(*sizes)
+    rates = workload.product_rates(device, torch.float32, small)
+    return epochs * len(data.train) * each / max(rates.values())
 
 
 def _timed(workload: str, x, y, count: int, whole: int, device: str, **settings) -> dict:

@@ -150,7 +150,10 @@ def audit_ratios(tables: dict[str, pd.DataFrame], device: str) -> list[dict]:
         for said, seconds, asked in (
             (question, one.seconds, {"high": goal}),
             (f"{question} of all cores together", one.processor, {}),
+            (f"{question} that matrix products alone need here", one.products, {}),
         ):
+            if np.isnan(seconds):  # not counted for this workload
+                continue
             minutes = seconds / one.networks * one.whole / 60
             found = Interval(minutes, minutes, minutes, 0.95, one.networks, "networks")
             rows.append(row(said, found, **asked))

@@ -23,9 +23,13 @@ def mlp_flops(shape: Sequence[int], hidden: Sequence[int], classes: int) -> int:
     Counted are the matrix products, two for a multiplication and addition: forward, gradient by the
     weights, and gradient by the inputs of every layer but the first.
     """
-    widths = [prod(shape), *hidden, classes]
-    products = [a * b for a, b in pairwise(widths)]
-    return 2 * (3 * sum(products) - products[0])
+    first, answer = prod(shape) * [*hidden, classes][0], answer_flops(shape, hidden, classes)
+    return 3 * answer - 2 * first
+
+
+def answer_flops(shape: Sequence[int], hidden: Sequence[int], classes: int) -> int:
+    """The same of its answer alone, the forward pass."""
+    return 2 * sum(a * b for a, b in pairwise([prod(shape), *hidden, classes]))
 
 
 @contextmanager
