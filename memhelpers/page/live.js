@@ -24,6 +24,8 @@ export function mathematics() {
     };
   };
 
+  const zeros = (n) => new Float64Array(n);
+
   const shuffled = (n, random) => {
     const order = Int32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
@@ -39,7 +41,7 @@ export function mathematics() {
       const bound = Math.sqrt(6 / (widths[l] + outputs));
       const draw = () => bound * (2 * random() - 1);
       const w = Float64Array.from({ length: widths[l] * outputs }, draw);
-      return { w, b: new Float64Array(outputs) };
+      return { w, b: zeros(outputs) };
     });
 
   // sum[to + o] += values[k] * rows[starts[k] + o] for all o, over k from `from` to below `end`.
@@ -71,8 +73,8 @@ export function mathematics() {
         outputs: b.length,
         w: Float64Array.from(w),
         b: Float64Array.from(b),
-        vw: new Float64Array(w.length),
-        vb: new Float64Array(b.length),
+        vw: zeros(w.length),
+        vb: zeros(b.length),
       }));
       this.top = this.layers.at(-1);
     }
@@ -83,15 +85,15 @@ export function mathematics() {
       if (this.room >= size) return;
       this.room = size;
       for (const layer of this.layers) {
-        layer.z = new Float64Array(size * layer.outputs);
-        layer.d = new Float64Array(size * layer.outputs);
-        layer.values = new Float64Array(size * layer.inputs);
+        layer.z = zeros(size * layer.outputs);
+        layer.d = zeros(size * layer.outputs);
+        layer.values = zeros(size * layer.inputs);
         layer.starts = new Int32Array(size * layer.inputs);
         layer.count = new Int32Array(size);
       }
-      this.values = new Float64Array(size);
+      this.values = zeros(size);
       this.starts = new Int32Array(size);
-      this.gradient = new Float64Array(256);
+      this.gradient = zeros(256);
     }
 
     // The logits of the examples `batch` of x.
