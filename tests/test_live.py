@@ -26,6 +26,7 @@ BAD = [
     ("units=128&depth=3", "depth=3"),
     ("constructor", "constructor"),
     ("epoch=-1", "epoch=-1"),
+    ("noise=10&noise=20", "noise=20"),
     ("%F0%9F", "%F0%9F"),
     ("<img src=x onerror=alert(1)>", "%3Cimg"),
 ]
@@ -379,7 +380,7 @@ def test_a_bad_address_gives_the_default_with_a_note(visit, site, hash, named):
     assert fields(page)["Random labels, %"] == "40"
 
 
-@pytest.mark.parametrize("hash", ["#the-chapters", "#lab", "#", "#other:noise=400"])
+@pytest.mark.parametrize("hash", ["#the-chapters", "#lab", "#labour", "#", "#other:noise=400"])
 def test_an_address_that_asks_for_nothing_gets_the_default(visit, site, hash):
     page = opened(visit.page, site, hash)
     page.wait_for_selector(FINISHED)

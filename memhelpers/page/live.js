@@ -309,28 +309,29 @@ const FIELDS = {
 export const START = Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
 const { epoch, ...DEFAULT } = START;
 const PRESETS = { __proto__: null, "patterns-first": {}, "only-noise": { noise: 100 }, dropout: { dropout: 0.5 } };
-const SIGN = "#lab";
 const changes = (state) => Object.entries(state).filter(([key, value]) => value !== START[key]);
 
 // The state that an address asks for; or the default, and what is wrong with the address.
 const read = (hash) => {
   const said = hash.slice(5);
-  const state = { ...START, ...PRESETS[said] };
+  const state = { __proto__: null, ...PRESETS[said] };
   for (const part of said && !PRESETS[said] ? said.split("&") : []) {
     const [key, text] = part.split("=");
     const value = text ? Number(text) : NaN;
-    if (!FIELDS[key]?.[0].includes(value)) {
-      const allowed = (FIELDS[key]?.[0] ?? Object.keys(FIELDS)).join(", ").replace(/(, \d+){20,}, /, " to ");
+    if (key in state || !FIELDS[key]?.[0].includes(value)) {
+      const allowed = key in state
+        ? "each name once"
+        : (FIELDS[key]?.[0] ?? Object.keys(FIELDS)).join(", ").replace(/(, \d+){20,}, /, " to ");
       const wrong = `The address says “${part.slice(0, 40)}”; allowed: ${allowed}. This is the default.`;
       return { ...START, wrong };
     }
     state[key] = value;
   }
-  return state;
+  return { ...START, ...state };
 };
 const write = (state) => {
   const told = changes(state).map((part) => part.join("="));
-  return SIGN + (told.length ? `:${told.join("&")}` : "");
+  return "#lab" + (told.length ? `:${told.join("&")}` : "");
 };
 
 // A recorded run: accuracy on new digits by epoch, and for each epoch and example a byte: twice the
@@ -372,8 +373,8 @@ class Lab {
     const theme = new MutationObserver(() => { this.inked = null; this.draw(); });
     sizes.observe(el);
     theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    const asked = () => this.address && location.hash.startsWith(SIGN) && location.hash;
-    const open = () => { if (asked() && asked() !== this.hash) this.load(asked()); };
+    const asked = () => this.address && location.hash.match(/^#lab(:.*)?$/)?.[0];
+    const open = () => { if (asked() && !(this.row && asked() === this.$link.hash)) this.load(asked()); };
     addEventListener("hashchange", open);
     this.load(asked() || "");
     this.end = () => {
