@@ -101,9 +101,11 @@ def at_epoch(page: object, condition: str) -> None:
 
 
 def hash_of(page: object) -> str:
-    """The address's state, once the lab has written it."""
+    """The address's state, once the lab has written it; the link has the same."""
     page.wait_for_timeout(500)
-    return page.evaluate("() => location.hash")
+    found = page.evaluate("() => location.hash")
+    assert page.get_attribute(".mem-lab-link", "href") == found
+    return found
 
 
 # ---- what it loads ----
@@ -277,7 +279,7 @@ def test_random_labels_are_memorized_at_the_press_of_a_button(lab):
     assert said(lab, "title").startswith("Only noise: 100 % of the wrong labels learned")
     new = float(said(lab, "moment").rpartition(";")[2].split("%")[0])
     assert new < 25
-    assert hash_of(lab) == "#lab:noise=100"
+    assert hash_of(lab) == f"#lab:noise=100&epoch={epoch(lab)}"
 
 
 def test_it_trains_where_workers_are_refused(visit, site):
@@ -308,6 +310,47 @@ def test_pause_step_and_scrub(lab):
     assert said(lab, "moment").startswith(f"Epoch {at}:")
     lab.click(".mem-lab-train")  # goes on
     lab.wait_for_selector(FINISHED, timeout=120_000)
+
+
+def test_a_step_in_a_finished_run_looks_one_epoch_on(lab):
+    rest, title = epoch(lab), said(lab, "title")
+    lab.click(".mem-lab-step")
+    at_epoch(lab, f"=== {rest + 1}")
+    assert lab.get_attribute("#lab", "data-state") == "finished"
+    assert said(lab, "title") == title
+    assert hash_of(lab) == f"#lab:epoch={rest + 1}"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("End")
+    lab.wait_for_selector(".mem-lab-step:disabled")
+
+
+def test_the_address_says_what_is_seen(lab):
+    lab.click("text=Train another")
+    lab.wait_for_selector("#lab[data-state=training]")
+    at_epoch(lab, "> 3")
+    lab.click(".mem-lab-train")
+    lab.wait_for_selector("#lab[data-state=paused]")
+    assert hash_of(lab) == f"#lab:seed=1&epoch={epoch(lab)}"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("Home")
+    assert hash_of(lab) == "#lab:seed=1&epoch=0"
+    lab.click(".mem-lab-train")
+    lab.wait_for_selector("#lab[data-state=training]")
+    assert hash_of(lab) == "#lab:seed=1"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("Home")
+    set_slider(lab, "Examples", 0)
+    lab.wait_for_selector(FINISHED, timeout=120_000)
+    assert hash_of(lab) == f"#lab:examples=100&seed=1&epoch={epoch(lab)}"
+
+
+def test_a_link_to_the_recorded_run_ends_what_trains(lab):
+    lab.click("text=Train another")
+    at_epoch(lab, "< 4")
+    lab.evaluate("() => { location.hash = '#lab:epoch=40'; }")
+    at_epoch(lab, "=== 40")
+    assert lab.get_attribute("#lab", "data-state") == "finished"
+    assert said(lab, "title").startswith("Patterns first")
 
 
 def test_a_pointer_looks_and_a_press_stays(lab):
@@ -394,8 +437,7 @@ def test_a_slider_begins_another_network(lab):
     lab.wait_for_selector(FINISHED, timeout=120_000)
     assert said(lab, "title").startswith("True labels:")
     assert "200 of 200 right labels learned" in said(lab, "moment")
-    lab.wait_for_timeout(400)
-    assert hash_of(lab) == "#lab:noise=0&examples=200"
+    assert hash_of(lab) == f"#lab:noise=0&examples=200&epoch={epoch(lab)}"
 
 
 def test_another_network_has_other_digits_wrong(lab):
@@ -405,8 +447,7 @@ def test_another_network_has_other_digits_wrong(lab):
     lab.wait_for_selector(FINISHED, timeout=120_000)
     assert said(lab, "title").startswith("Patterns first")
     assert said(lab, "moment") != before
-    lab.wait_for_timeout(400)
-    assert hash_of(lab) == "#lab:seed=1"
+    assert hash_of(lab) == f"#lab:seed=1&epoch={epoch(lab)}"
 
 
 def test_who_wants_no_motion_sees_digits_move_only_in_the_end(running, site):

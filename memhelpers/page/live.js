@@ -402,7 +402,7 @@ class Lab {
       this.$presets.append(made("button", name.replace("-", " "), { onclick }));
     }
     this.$train.onclick = () => this.train();
-    this.$step.onclick = () => this.go(true, true);
+    this.$step.onclick = () => this.step();
     this.$link.hidden = !this.address;
   }
 
@@ -415,23 +415,20 @@ class Lab {
 
   load(hash) {
     const { epoch, wrong = "", ...settings } = read(hash);
-    this.set(settings);
     if (this.run && !changes(settings).length) {
+      this.trainer.take({ going: false });
+      this.set(settings);
       this.rows = unpack(this.run);
       this.moment = Math.min(epoch ?? this.best, this.last.epoch);
       this.draw();
-    } else {
-      // Seen as soon as it is there.
-      this.moment = epoch;
-      this.go(true);
-    }
+    } else this.begin(settings, epoch);
     this.$note.textContent = wrong;
     if (hash) this.el.scrollIntoView();
   }
 
   set(settings) {
-    Object.assign(this, { settings, id: this.id + 1, rows: [], known: false, inked: null,
-      moment: null, preview: null, picked: null, hovered: null });
+    Object.assign(this, { settings, id: this.id + 1, rows: [], going: false, inked: null,
+      preview: null, picked: null, hovered: null });
     this.data = dataOf(this.bytes, settings);
     this.wrong = Array.from({ length: settings.examples }, (_, i) => +(this.data.truth[i] !== this.data.y[i]));
     // Of right and of wrong labels.
@@ -442,39 +439,39 @@ class Lab {
     }
   }
 
-  begin(settings) {
+  begin(settings, epoch = null) {
     this.set(settings);
     this.$note.textContent = "";
-    this.go(true);
-    this.keepAddress();
+    this.go(true, { bytes: this.bytes, settings });
+    // Seen as soon as it is there.
+    this.moment = epoch;
   }
 
-  // A network that the trainer has not seen, such as the recorded one, begins anew.
-  go(going, once = false) {
-    const message = { going, once, id: this.id };
-    if (!this.known) {
-      Object.assign(message, { bytes: this.bytes, settings: this.settings });
-      Object.assign(this, { rows: [], known: true });
-    }
-    this.going = going && !once;
-    this.trainer.take(message);
+  go(going, more) {
+    this.going = going && !more?.once;
+    if (going) this.moment = null;
+    this.trainer.take({ going, once: false, id: this.id, ...more });
     this.draw();
   }
 
   train() {
     const { going, last, settings } = this;
-    if (!going && last?.done) this.begin({ ...settings, seed: (settings.seed + 1) % 1000 });
-    else {
-      if (!going) this.moment = null;
-      this.go(!going);
-    }
+    if (last?.done) this.begin({ ...settings, seed: (settings.seed + 1) % 1000 });
+    else this.go(!going);
+  }
+
+  // One epoch on: to look at where there is one, else to train.
+  step() {
+    const next = this.row.epoch + 1;
+    if (this.rows[next]) this.goTo(next, true);
+    else this.go(true, { once: true });
   }
 
   take({ id, ...row }) {
     // Of a network that is no longer wanted.
     if (id !== this.id) return;
     this.rows.push(row);
-    if (row.done) this.going = false;
+    this.going &&= !row.done;
     this.draw();
   }
 
@@ -539,7 +536,6 @@ class Lab {
     if (kept) {
       if (this.going) this.go(false);
       this.moment = epoch;
-      this.keepAddress();
     }
     this.preview = kept || this.going ? null : epoch;
     this.draw();
@@ -555,14 +551,6 @@ class Lab {
     if (kept) this.picked = digit;
     this.hovered = kept ? null : digit;
     this.draw();
-  }
-
-  get hash() { return write({ ...this.settings, epoch: this.moment }); }
-
-  // Once the reader rests: browsers bound how often an address may change.
-  keepAddress() {
-    clearTimeout(this.later);
-    if (this.address) this.later = setTimeout(() => history.replaceState(null, "", this.hash), 300);
   }
 
   // ---- what is seen ----
@@ -594,8 +582,9 @@ class Lab {
     if (this.$title.textContent !== this.title()) this.$title.textContent = this.title();
     this.$subtitle.textContent = `One network, ${settings.examples} handwritten digits, ${settings.noise}\u00a0% of them with a random label. Drag the line through training.`;
     this.$train.textContent = going ? "Pause" : last.done ? "Train another" : "Train";
-    this.$step.disabled = going || (last.done && this.known);
-    this.$link.href = this.hash;
+    this.$step.disabled = going || row.done;
+    // Training that nobody holds at an epoch has none in its address.
+    this.tell(write({ ...settings, epoch: going ? this.moment : Math.min(this.moment ?? Infinity, last.epoch) }));
     this.$presets.querySelectorAll("button").forEach((button, k) => {
       const wanted = { ...DEFAULT, ...Object.values(PRESETS)[k], seed: settings.seed };
       button.ariaPressed = write(wanted) === write(settings);
@@ -614,6 +603,16 @@ class Lab {
   drawCurves() {
     const whole = this.$chart.clientWidth;
     const narrow = whole < 520;
+  // The link says what is seen, and so does the address from the first change on, once the reader
+  // rests: browsers bound how often it may change.
+  tell(hash) {
+    const before = this.$link.hash;
+    this.$link.href = hash;
+    if (!this.address || !before || before === hash) return;
+    clearTimeout(this.later);
+    this.later = setTimeout(() => history.replaceState(null, "", hash), 300);
+  }
+
     const [left, top, bottom] = [44, 30, 196];
     const width = whole - left - (narrow ? 88 : 140);
     const end = Math.max(20, this.last.epoch);
