@@ -393,6 +393,34 @@ def test_a_digit_tells_its_loss_over_time(lab):
     )
 
 
+def test_no_epoch_hides_the_name_of_a_loss(lab):
+    covered = """() => {
+        const [name, tag] = ["text.loss", "rect"].map(
+            (one) => document.querySelector(`.mem-lab-chart ${one}`).getBoundingClientRect());
+        return name.left < tag.right && tag.left < name.right && name.top < tag.bottom;
+    }"""
+    lab.focus(".mem-lab-digits")
+    lab.keyboard.press("End")
+    lab.wait_for_selector("text.loss")
+    assert "at most" in said(lab, "digit")
+    lab.focus(".mem-lab-chart")
+    for width in (1000, 400):
+        lab.set_viewport_size({"width": width, "height": 900})
+        for key, place in {"Home": "=== 0", "ArrowRight": "=== 1", "End": "> 50"}.items():
+            lab.keyboard.press(key)
+            at_epoch(lab, place)
+            lab.wait_for_timeout(100)
+            assert not lab.evaluate(covered)
+
+
+def test_words_tell_what_is_drawn_and_what_to_do(lab):
+    assert lab.locator(".mem-lab-chart text", has_text="epochs").is_visible()
+    assert "tap" in said(lab, "digit")
+    assert "one in ten of these is right by chance" in said(lab, "subtitle")
+    subtitle = page_tools.still(json.loads(page_tools.RECORD.read_text())).subtitle
+    assert subtitle.replace("\u00a0", " ") in said(lab, "subtitle")
+
+
 def test_an_address_restores_a_state(visit, site):
     state = "#lab:noise=100&units=32&layers=1&examples=200&decay=0.001&dropout=0.1&seed=7&epoch=5"
     page = opened(visit.page, site, state)
@@ -437,6 +465,7 @@ def test_a_slider_begins_another_network(lab):
     lab.wait_for_selector(FINISHED, timeout=120_000)
     assert said(lab, "title").startswith("True labels:")
     assert "200 of 200 right labels learned" in said(lab, "moment")
+    assert "one in ten" not in said(lab, "subtitle")
     assert hash_of(lab) == f"#lab:noise=0&examples=200&epoch={epoch(lab)}"
 
 

@@ -483,6 +483,8 @@ class Lab {
 
   get digit() { return this.hovered ?? this.picked; }
 
+  most(digit) { return Math.max(...this.rows.map((row) => row.loss[digit])); }
+
   // How many of the right labels and of the wrong ones a row has learned.
   learned({ right }) {
     const sums = [0, 0];
@@ -580,7 +582,8 @@ class Lab {
     const { settings, last, row, going } = this;
     // What did not change is not written, or it would be read aloud again.
     if (this.$title.textContent !== this.title()) this.$title.textContent = this.title();
-    this.$subtitle.textContent = `One network, ${settings.examples} handwritten digits, ${settings.noise}\u00a0% of them with a random label. Drag the line through training.`;
+    this.$subtitle.textContent = `One network, ${settings.examples} handwritten digits, ${settings.noise}\u00a0% of them with a random label${
+      settings.noise ? " (about one in ten of these is right by chance)" : ""}. Drag the line through training.`;
     this.$train.textContent = going ? "Pause" : last.done ? "Train another" : "Train";
     this.$step.disabled = going || row.done;
     // Training that nobody holds at an epoch has none in its address.
@@ -600,9 +603,6 @@ class Lab {
     this.el.dataset.state = going ? "training" : last.done ? "finished" : "paused";
   }
 
-  drawCurves() {
-    const whole = this.$chart.clientWidth;
-    const narrow = whole < 520;
   // The link says what is seen, and so does the address from the first change on, once the reader
   // rests: browsers bound how often it may change.
   tell(hash) {
@@ -613,6 +613,9 @@ class Lab {
     this.later = setTimeout(() => history.replaceState(null, "", hash), 300);
   }
 
+  drawCurves() {
+    const whole = this.$chart.clientWidth;
+    const narrow = whole < 520;
     const [left, top, bottom] = [44, 30, 196];
     const width = whole - left - (narrow ? 88 : 140);
     const end = Math.max(20, this.last.epoch);
@@ -630,9 +633,11 @@ class Lab {
     }
     const every = [5, 10, 20, 50].find((one) => end / one <= (narrow ? 4 : 8));
     for (let epoch = 0; epoch <= end; epoch += every) drawn += text(x(epoch) - 8, bottom + 18, epoch);
-    const rows = this.rows.map((row) => this.shares(row));
+    drawn += text(left + width + 22, bottom + 18, "epochs");
+    const most = this.most(this.digit);
+    const rows = this.rows.map((row) => ({ ...this.shares(row), loss: row.loss[this.digit] / most }));
     const now = this.row.epoch;
-    const names = { right: "right labels", wrong: "wrong labels", fresh: "new digits" };
+    const names = { right: "right labels", wrong: "wrong labels", fresh: "new digits", loss: "its\u00a0loss" };
     const last = rows.at(-1);
     const keys = Object.keys(names).filter((key) => last[key] >= 0).sort((a, b) => last[b] - last[a]);
     // Names at the ends keep apart, and above the axis.
@@ -641,14 +646,8 @@ class Lab {
       low = Math.max(low + 18, Math.min(y(last[key]), bottom - 18 * (keys.length - 1 - k)));
       const said = narrow ? names[key].split(" ")[0] : names[key];
       drawn += line(key, rows.map((one) => one[key]));
-      drawn += text(x(this.last.epoch) + 8, low + 5, `${said} ${percent(last[key])}`, `class="${key}"`);
+      drawn += text(x(this.last.epoch) + 8, low + 5, `${said} ${key === "loss" ? "" : percent(last[key])}`, `class="${key}"`);
     });
-    if (this.digit !== null) {
-      const losses = this.rows.map((row) => row.loss[this.digit]);
-      const most = Math.max(...losses);
-      drawn += line("loss", losses.map((loss) => loss / most));
-      drawn += text(left + 6, top - 14, `its loss, at most ${most.toFixed(1)}`, 'class="loss"');
-    }
     drawn += `<path class="now" d="M${x(now)} 24V${bottom}"/><rect x="${x(now) - 36}" y="2" width="72" height="22" rx="11"/>`;
     drawn += text(x(now) - 28, 18, `epoch ${now}`, 'class="tag"');
     for (const key of keys) drawn += `<circle class="${key}" r="4.5" cx="${x(now)}" cy="${y(rows[now][key])}"/>`;
@@ -656,11 +655,11 @@ class Lab {
   }
 
   about(digit) {
-    const { truth, y } = this.data;
+    const { data: { truth, y }, row, rows } = this;
     const label = this.wrong[digit] ? `labelled ${y[digit]}` : "rightly labelled";
-    const from = 1 + this.rows.findLastIndex((row) => !row.right[digit]);
-    const since = this.rows[from] ? `right since epoch ${from}` : "not learned";
-    return `A ${truth[digit]}, ${label}: loss ${this.row.loss[digit].toFixed(2)} at epoch ${this.row.epoch}, ${since}.`;
+    const from = 1 + rows.findLastIndex((one) => !one.right[digit]);
+    const since = rows[from] ? `right since epoch ${from}` : "not learned";
+    return `A ${truth[digit]}, ${label}: loss ${row.loss[digit].toFixed(2)} at epoch ${row.epoch} (at most ${this.most(digit).toFixed(2)}), ${since}.`;
   }
 
   drawDigits() {
@@ -689,7 +688,7 @@ class Lab {
       if (chosen || this.wrong[digit]) pen.strokeRect(left + 1.5, top + 1.5, tile - 3, tile - 3);
     });
     this.$shown.textContent = `${shown} of ${this.settings.examples} digits; faded: not learned`;
-    this.$digit.textContent = this.digit === null ? "Point at a digit to see its loss over time." : this.about(this.digit);
+    this.$digit.textContent = this.digit === null ? "Point at or tap a digit to see its loss over time." : this.about(this.digit);
     const at = Math.max(0, this.order.indexOf(this.picked));
     const ariaValueText = this.about(this.order[at]);
     Object.assign(this.$digits, { ariaValueMax: shown, ariaValueNow: at + 1, ariaValueText });
