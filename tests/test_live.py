@@ -552,4 +552,8 @@ def test_it_fits_a_phone(running, site):
     opened(page, site)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
     assert page.locator(".mem-lab-digits canvas").bounding_box()["width"] <= 400
+    ends = ("lowest loss", "highest loss")
+    lowest, highest = (page.get_by_text(end).bounding_box() for end in ends)
+    assert lowest["y"] == highest["y"]
+    assert lowest["height"] == highest["height"] < 30
     page.close()
