@@ -17,6 +17,7 @@ from memhelpers.engine.ensemble import predict
 from memhelpers.training import Probe, fit, parameters
 from tests import browser
 from tools import live as page_tools
+from tools import notebooks
 
 FINISHED = "#lab[data-state=finished]"
 BAD = [
@@ -557,3 +558,10 @@ def test_it_fits_a_phone(running, site):
     assert lowest["y"] == highest["y"]
     assert lowest["height"] == highest["height"] < 30
     page.close()
+
+
+def test_the_page_of_the_panel_leads_to_the_lab_first():
+    page = notebooks.read(notebooks.BOOK / "live.ipynb")
+    text = page.cells[0].source
+    assert "no kernel" in text.split("\n\n")[1].split(".")[0]
+    assert 0 < text.index('href="intro.html#lab"') < text.index("Jupyter")
