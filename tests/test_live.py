@@ -17,6 +17,7 @@ from memhelpers.engine.ensemble import predict
 from memhelpers.training import Probe, fit, parameters
 from tests import browser
 from tools import live as page_tools
+from tools import notebooks
 
 FINISHED = "#lab[data-state=finished]"
 BAD = [
@@ -26,6 +27,7 @@ BAD = [
     ("units=128&depth=3", "depth=3"),
     ("constructor", "constructor"),
     ("epoch=-1", "epoch=-1"),
+    ("noise=10&noise=20", "noise=20"),
     ("%F0%9F", "%F0%9F"),
     ("<img src=x onerror=alert(1)>", "%3Cimg"),
 ]
@@ -100,9 +102,11 @@ def at_epoch(page: object, condition: str) -> None:
 
 
 def hash_of(page: object) -> str:
-    """The address's state, once the lab has written it."""
+    """The address's state, once the lab has written it; the link has the same."""
     page.wait_for_timeout(500)
-    return page.evaluate("() => location.hash")
+    found = page.evaluate("() => location.hash")
+    assert page.get_attribute(".mem-lab-link", "href") == found
+    return found
 
 
 # ---- what it loads ----
@@ -276,7 +280,7 @@ def test_random_labels_are_memorized_at_the_press_of_a_button(lab):
     assert said(lab, "title").startswith("Only noise: 100 % of the wrong labels learned")
     new = float(said(lab, "moment").rpartition(";")[2].split("%")[0])
     assert new < 25
-    assert hash_of(lab) == "#lab:noise=100"
+    assert hash_of(lab) == f"#lab:noise=100&epoch={epoch(lab)}"
 
 
 def test_it_trains_where_workers_are_refused(visit, site):
@@ -307,6 +311,47 @@ def test_pause_step_and_scrub(lab):
     assert said(lab, "moment").startswith(f"Epoch {at}:")
     lab.click(".mem-lab-train")  # goes on
     lab.wait_for_selector(FINISHED, timeout=120_000)
+
+
+def test_a_step_in_a_finished_run_looks_one_epoch_on(lab):
+    rest, title = epoch(lab), said(lab, "title")
+    lab.click(".mem-lab-step")
+    at_epoch(lab, f"=== {rest + 1}")
+    assert lab.get_attribute("#lab", "data-state") == "finished"
+    assert said(lab, "title") == title
+    assert hash_of(lab) == f"#lab:epoch={rest + 1}"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("End")
+    lab.wait_for_selector(".mem-lab-step:disabled")
+
+
+def test_the_address_says_what_is_seen(lab):
+    lab.click("text=Train another")
+    lab.wait_for_selector("#lab[data-state=training]")
+    at_epoch(lab, "> 3")
+    lab.click(".mem-lab-train")
+    lab.wait_for_selector("#lab[data-state=paused]")
+    assert hash_of(lab) == f"#lab:seed=1&epoch={epoch(lab)}"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("Home")
+    assert hash_of(lab) == "#lab:seed=1&epoch=0"
+    lab.click(".mem-lab-train")
+    lab.wait_for_selector("#lab[data-state=training]")
+    assert hash_of(lab) == "#lab:seed=1"
+    lab.focus(".mem-lab-chart")
+    lab.keyboard.press("Home")
+    set_slider(lab, "Examples", 0)
+    lab.wait_for_selector(FINISHED, timeout=120_000)
+    assert hash_of(lab) == f"#lab:examples=100&seed=1&epoch={epoch(lab)}"
+
+
+def test_a_link_to_the_recorded_run_ends_what_trains(lab):
+    lab.click("text=Train another")
+    at_epoch(lab, "< 4")
+    lab.evaluate("() => { location.hash = '#lab:epoch=40'; }")
+    at_epoch(lab, "=== 40")
+    assert lab.get_attribute("#lab", "data-state") == "finished"
+    assert said(lab, "title").startswith("Patterns first")
 
 
 def test_a_pointer_looks_and_a_press_stays(lab):
@@ -349,6 +394,34 @@ def test_a_digit_tells_its_loss_over_time(lab):
     )
 
 
+def test_no_epoch_hides_the_name_of_a_loss(lab):
+    covered = """() => {
+        const [name, tag] = ["text.loss", "rect"].map(
+            (one) => document.querySelector(`.mem-lab-chart ${one}`).getBoundingClientRect());
+        return name.left < tag.right && tag.left < name.right && name.top < tag.bottom;
+    }"""
+    lab.focus(".mem-lab-digits")
+    lab.keyboard.press("End")
+    lab.wait_for_selector("text.loss")
+    assert "at most" in said(lab, "digit")
+    lab.focus(".mem-lab-chart")
+    for width in (1000, 400):
+        lab.set_viewport_size({"width": width, "height": 900})
+        for key, place in {"Home": "=== 0", "ArrowRight": "=== 1", "End": "> 50"}.items():
+            lab.keyboard.press(key)
+            at_epoch(lab, place)
+            lab.wait_for_timeout(100)
+            assert not lab.evaluate(covered)
+
+
+def test_words_tell_what_is_drawn_and_what_to_do(lab):
+    assert lab.locator(".mem-lab-chart text", has_text="epochs").is_visible()
+    assert "tap" in said(lab, "digit")
+    assert "one in ten of these is right by chance" in said(lab, "subtitle")
+    subtitle = page_tools.still(json.loads(page_tools.RECORD.read_text())).subtitle
+    assert subtitle.replace("\u00a0", " ") in said(lab, "subtitle")
+
+
 def test_an_address_restores_a_state(visit, site):
     state = "#lab:noise=100&units=32&layers=1&examples=200&decay=0.001&dropout=0.1&seed=7&epoch=5"
     page = opened(visit.page, site, state)
@@ -379,7 +452,7 @@ def test_a_bad_address_gives_the_default_with_a_note(visit, site, hash, named):
     assert fields(page)["Random labels, %"] == "40"
 
 
-@pytest.mark.parametrize("hash", ["#the-chapters", "#lab", "#", "#other:noise=400"])
+@pytest.mark.parametrize("hash", ["#the-chapters", "#lab", "#labour", "#", "#other:noise=400"])
 def test_an_address_that_asks_for_nothing_gets_the_default(visit, site, hash):
     page = opened(visit.page, site, hash)
     page.wait_for_selector(FINISHED)
@@ -393,8 +466,8 @@ def test_a_slider_begins_another_network(lab):
     lab.wait_for_selector(FINISHED, timeout=120_000)
     assert said(lab, "title").startswith("True labels:")
     assert "200 of 200 right labels learned" in said(lab, "moment")
-    lab.wait_for_timeout(400)
-    assert hash_of(lab) == "#lab:noise=0&examples=200"
+    assert "one in ten" not in said(lab, "subtitle")
+    assert hash_of(lab) == f"#lab:noise=0&examples=200&epoch={epoch(lab)}"
 
 
 def test_another_network_has_other_digits_wrong(lab):
@@ -404,8 +477,7 @@ def test_another_network_has_other_digits_wrong(lab):
     lab.wait_for_selector(FINISHED, timeout=120_000)
     assert said(lab, "title").startswith("Patterns first")
     assert said(lab, "moment") != before
-    lab.wait_for_timeout(400)
-    assert hash_of(lab) == "#lab:seed=1"
+    assert hash_of(lab) == f"#lab:seed=1&epoch={epoch(lab)}"
 
 
 def test_who_wants_no_motion_sees_digits_move_only_in_the_end(running, site):
@@ -481,4 +553,15 @@ def test_it_fits_a_phone(running, site):
     opened(page, site)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
     assert page.locator(".mem-lab-digits canvas").bounding_box()["width"] <= 400
+    ends = ("lowest loss", "highest loss")
+    lowest, highest = (page.get_by_text(end).bounding_box() for end in ends)
+    assert lowest["y"] == highest["y"]
+    assert lowest["height"] == highest["height"] < 30
     page.close()
+
+
+def test_the_page_of_the_panel_leads_to_the_lab_first():
+    page = notebooks.read(notebooks.BOOK / "live.ipynb")
+    text = page.cells[0].source
+    assert "no kernel" in text.split("\n\n")[1].split(".")[0]
+    assert 0 < text.index('href="intro.html#lab"') < text.index("Jupyter")

@@ -89,7 +89,7 @@ def still(run: dict) -> charts.Figure:
         title="Patterns first, then by heart: accuracy on new digits falls from "
         f"{new.max():.0%} to {new.iloc[-1]:.0%}",
         subtitle=f"One network, {run['examples']} handwritten digits, {run['noise']} % of them "
-        "with a random label",
+        "with a random label (about one in ten of these is right by chance)",
         caption="One network.",
         alt="Accuracy on training digits with a right label and with a wrong one, and on new "
         "digits, by epoch.",

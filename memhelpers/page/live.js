@@ -24,6 +24,8 @@ export function mathematics() {
     };
   };
 
+  const zeros = (n) => new Float64Array(n);
+
   const shuffled = (n, random) => {
     const order = Int32Array.from({ length: n }, (_, i) => i);
     for (let i = n - 1; i > 0; i--) {
@@ -39,7 +41,7 @@ export function mathematics() {
       const bound = Math.sqrt(6 / (widths[l] + outputs));
       const draw = () => bound * (2 * random() - 1);
       const w = Float64Array.from({ length: widths[l] * outputs }, draw);
-      return { w, b: new Float64Array(outputs) };
+      return { w, b: zeros(outputs) };
     });
 
   // sum[to + o] += values[k] * rows[starts[k] + o] for all o, over k from `from` to below `end`.
@@ -71,8 +73,8 @@ export function mathematics() {
         outputs: b.length,
         w: Float64Array.from(w),
         b: Float64Array.from(b),
-        vw: new Float64Array(w.length),
-        vb: new Float64Array(b.length),
+        vw: zeros(w.length),
+        vb: zeros(b.length),
       }));
       this.top = this.layers.at(-1);
     }
@@ -83,15 +85,15 @@ export function mathematics() {
       if (this.room >= size) return;
       this.room = size;
       for (const layer of this.layers) {
-        layer.z = new Float64Array(size * layer.outputs);
-        layer.d = new Float64Array(size * layer.outputs);
-        layer.values = new Float64Array(size * layer.inputs);
+        layer.z = zeros(size * layer.outputs);
+        layer.d = zeros(size * layer.outputs);
+        layer.values = zeros(size * layer.inputs);
         layer.starts = new Int32Array(size * layer.inputs);
         layer.count = new Int32Array(size);
       }
-      this.values = new Float64Array(size);
+      this.values = zeros(size);
       this.starts = new Int32Array(size);
-      this.gradient = new Float64Array(256);
+      this.gradient = zeros(256);
     }
 
     // The logits of the examples `batch` of x.
@@ -307,28 +309,29 @@ const FIELDS = {
 export const START = Object.fromEntries(Object.entries(FIELDS).map(([key, [, value]]) => [key, value]));
 const { epoch, ...DEFAULT } = START;
 const PRESETS = { __proto__: null, "patterns-first": {}, "only-noise": { noise: 100 }, dropout: { dropout: 0.5 } };
-const SIGN = "#lab";
 const changes = (state) => Object.entries(state).filter(([key, value]) => value !== START[key]);
 
 // The state that an address asks for; or the default, and what is wrong with the address.
 const read = (hash) => {
   const said = hash.slice(5);
-  const state = { ...START, ...PRESETS[said] };
+  const state = { __proto__: null, ...PRESETS[said] };
   for (const part of said && !PRESETS[said] ? said.split("&") : []) {
     const [key, text] = part.split("=");
     const value = text ? Number(text) : NaN;
-    if (!FIELDS[key]?.[0].includes(value)) {
-      const allowed = (FIELDS[key]?.[0] ?? Object.keys(FIELDS)).join(", ").replace(/(, \d+){20,}, /, " to ");
+    if (key in state || !FIELDS[key]?.[0].includes(value)) {
+      const allowed = key in state
+        ? "each name once"
+        : (FIELDS[key]?.[0] ?? Object.keys(FIELDS)).join(", ").replace(/(, \d+){20,}, /, " to ");
       const wrong = `The address says “${part.slice(0, 40)}”; allowed: ${allowed}. This is the default.`;
       return { ...START, wrong };
     }
     state[key] = value;
   }
-  return state;
+  return { ...START, ...state };
 };
 const write = (state) => {
   const told = changes(state).map((part) => part.join("="));
-  return SIGN + (told.length ? `:${told.join("&")}` : "");
+  return "#lab" + (told.length ? `:${told.join("&")}` : "");
 };
 
 // A recorded run: accuracy on new digits by epoch, and for each epoch and example a byte: twice the
@@ -370,8 +373,8 @@ class Lab {
     const theme = new MutationObserver(() => { this.inked = null; this.draw(); });
     sizes.observe(el);
     theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    const asked = () => this.address && location.hash.startsWith(SIGN) && location.hash;
-    const open = () => { if (asked() && asked() !== this.hash) this.load(asked()); };
+    const asked = () => this.address && location.hash.match(/^#lab(:.*)?$/)?.[0];
+    const open = () => { if (asked() && !(this.row && asked() === this.$link.hash)) this.load(asked()); };
     addEventListener("hashchange", open);
     this.load(asked() || "");
     this.end = () => {
@@ -399,7 +402,7 @@ class Lab {
       this.$presets.append(made("button", name.replace("-", " "), { onclick }));
     }
     this.$train.onclick = () => this.train();
-    this.$step.onclick = () => this.go(true, true);
+    this.$step.onclick = () => this.step();
     this.$link.hidden = !this.address;
   }
 
@@ -412,23 +415,20 @@ class Lab {
 
   load(hash) {
     const { epoch, wrong = "", ...settings } = read(hash);
-    this.set(settings);
     if (this.run && !changes(settings).length) {
+      this.trainer.take({ going: false });
+      this.set(settings);
       this.rows = unpack(this.run);
       this.moment = Math.min(epoch ?? this.best, this.last.epoch);
       this.draw();
-    } else {
-      // Seen as soon as it is there.
-      this.moment = epoch;
-      this.go(true);
-    }
+    } else this.begin(settings, epoch);
     this.$note.textContent = wrong;
     if (hash) this.el.scrollIntoView();
   }
 
   set(settings) {
-    Object.assign(this, { settings, id: this.id + 1, rows: [], known: false, inked: null,
-      moment: null, preview: null, picked: null, hovered: null });
+    Object.assign(this, { settings, id: this.id + 1, rows: [], going: false, inked: null,
+      preview: null, picked: null, hovered: null });
     this.data = dataOf(this.bytes, settings);
     this.wrong = Array.from({ length: settings.examples }, (_, i) => +(this.data.truth[i] !== this.data.y[i]));
     // Of right and of wrong labels.
@@ -439,39 +439,39 @@ class Lab {
     }
   }
 
-  begin(settings) {
+  begin(settings, epoch = null) {
     this.set(settings);
     this.$note.textContent = "";
-    this.go(true);
-    this.keepAddress();
+    this.go(true, { bytes: this.bytes, settings });
+    // Seen as soon as it is there.
+    this.moment = epoch;
   }
 
-  // A network that the trainer has not seen, such as the recorded one, begins anew.
-  go(going, once = false) {
-    const message = { going, once, id: this.id };
-    if (!this.known) {
-      Object.assign(message, { bytes: this.bytes, settings: this.settings });
-      Object.assign(this, { rows: [], known: true });
-    }
-    this.going = going && !once;
-    this.trainer.take(message);
+  go(going, more) {
+    this.going = going && !more?.once;
+    if (going) this.moment = null;
+    this.trainer.take({ going, once: false, id: this.id, ...more });
     this.draw();
   }
 
   train() {
     const { going, last, settings } = this;
-    if (!going && last?.done) this.begin({ ...settings, seed: (settings.seed + 1) % 1000 });
-    else {
-      if (!going) this.moment = null;
-      this.go(!going);
-    }
+    if (last?.done) this.begin({ ...settings, seed: (settings.seed + 1) % 1000 });
+    else this.go(!going);
+  }
+
+  // One epoch on: to look at where there is one, else to train.
+  step() {
+    const next = this.row.epoch + 1;
+    if (this.rows[next]) this.goTo(next, true);
+    else this.go(true, { once: true });
   }
 
   take({ id, ...row }) {
     // Of a network that is no longer wanted.
     if (id !== this.id) return;
     this.rows.push(row);
-    if (row.done) this.going = false;
+    this.going &&= !row.done;
     this.draw();
   }
 
@@ -482,6 +482,8 @@ class Lab {
   get best() { return this.rows.reduce((best, row) => (row.fresh > best.fresh ? row : best)).epoch; }
 
   get digit() { return this.hovered ?? this.picked; }
+
+  most(digit) { return Math.max(...this.rows.map((row) => row.loss[digit])); }
 
   // How many of the right labels and of the wrong ones a row has learned.
   learned({ right }) {
@@ -536,7 +538,6 @@ class Lab {
     if (kept) {
       if (this.going) this.go(false);
       this.moment = epoch;
-      this.keepAddress();
     }
     this.preview = kept || this.going ? null : epoch;
     this.draw();
@@ -552,14 +553,6 @@ class Lab {
     if (kept) this.picked = digit;
     this.hovered = kept ? null : digit;
     this.draw();
-  }
-
-  get hash() { return write({ ...this.settings, epoch: this.moment }); }
-
-  // Once the reader rests: browsers bound how often an address may change.
-  keepAddress() {
-    clearTimeout(this.later);
-    if (this.address) this.later = setTimeout(() => history.replaceState(null, "", this.hash), 300);
   }
 
   // ---- what is seen ----
@@ -589,10 +582,12 @@ class Lab {
     const { settings, last, row, going } = this;
     // What did not change is not written, or it would be read aloud again.
     if (this.$title.textContent !== this.title()) this.$title.textContent = this.title();
-    this.$subtitle.textContent = `One network, ${settings.examples} handwritten digits, ${settings.noise}\u00a0% of them with a random label. Drag the line through training.`;
+    this.$subtitle.textContent = `One network, ${settings.examples} handwritten digits, ${settings.noise}\u00a0% of them with a random label${
+      settings.noise ? " (about one in ten of these is right by chance)" : ""}. Drag the line through training.`;
     this.$train.textContent = going ? "Pause" : last.done ? "Train another" : "Train";
-    this.$step.disabled = going || (last.done && this.known);
-    this.$link.href = this.hash;
+    this.$step.disabled = going || row.done;
+    // Training that nobody holds at an epoch has none in its address.
+    this.tell(write({ ...settings, epoch: going ? this.moment : Math.min(this.moment ?? Infinity, last.epoch) }));
     this.$presets.querySelectorAll("button").forEach((button, k) => {
       const wanted = { ...DEFAULT, ...Object.values(PRESETS)[k], seed: settings.seed };
       button.ariaPressed = write(wanted) === write(settings);
@@ -606,6 +601,16 @@ class Lab {
     // Who wants no motion sees the digits change only when training has stopped.
     if (!(going && this.order && matchMedia("(prefers-reduced-motion: reduce)").matches)) this.drawDigits();
     this.el.dataset.state = going ? "training" : last.done ? "finished" : "paused";
+  }
+
+  // The link says what is seen, and so does the address from the first change on, once the reader
+  // rests: browsers bound how often it may change.
+  tell(hash) {
+    const before = this.$link.hash;
+    this.$link.href = hash;
+    if (!this.address || !before || before === hash) return;
+    clearTimeout(this.later);
+    this.later = setTimeout(() => history.replaceState(null, "", hash), 300);
   }
 
   drawCurves() {
@@ -628,9 +633,11 @@ class Lab {
     }
     const every = [5, 10, 20, 50].find((one) => end / one <= (narrow ? 4 : 8));
     for (let epoch = 0; epoch <= end; epoch += every) drawn += text(x(epoch) - 8, bottom + 18, epoch);
-    const rows = this.rows.map((row) => this.shares(row));
+    drawn += text(left + width + 22, bottom + 18, "epochs");
+    const most = this.most(this.digit);
+    const rows = this.rows.map((row) => ({ ...this.shares(row), loss: row.loss[this.digit] / most }));
     const now = this.row.epoch;
-    const names = { right: "right labels", wrong: "wrong labels", fresh: "new digits" };
+    const names = { right: "right labels", wrong: "wrong labels", fresh: "new digits", loss: "its\u00a0loss" };
     const last = rows.at(-1);
     const keys = Object.keys(names).filter((key) => last[key] >= 0).sort((a, b) => last[b] - last[a]);
     // Names at the ends keep apart, and above the axis.
@@ -639,14 +646,8 @@ class Lab {
       low = Math.max(low + 18, Math.min(y(last[key]), bottom - 18 * (keys.length - 1 - k)));
       const said = narrow ? names[key].split(" ")[0] : names[key];
       drawn += line(key, rows.map((one) => one[key]));
-      drawn += text(x(this.last.epoch) + 8, low + 5, `${said} ${percent(last[key])}`, `class="${key}"`);
+      drawn += text(x(this.last.epoch) + 8, low + 5, `${said} ${key === "loss" ? "" : percent(last[key])}`, `class="${key}"`);
     });
-    if (this.digit !== null) {
-      const losses = this.rows.map((row) => row.loss[this.digit]);
-      const most = Math.max(...losses);
-      drawn += line("loss", losses.map((loss) => loss / most));
-      drawn += text(left + 6, top - 14, `its loss, at most ${most.toFixed(1)}`, 'class="loss"');
-    }
     drawn += `<path class="now" d="M${x(now)} 24V${bottom}"/><rect x="${x(now) - 36}" y="2" width="72" height="22" rx="11"/>`;
     drawn += text(x(now) - 28, 18, `epoch ${now}`, 'class="tag"');
     for (const key of keys) drawn += `<circle class="${key}" r="4.5" cx="${x(now)}" cy="${y(rows[now][key])}"/>`;
@@ -654,11 +655,11 @@ class Lab {
   }
 
   about(digit) {
-    const { truth, y } = this.data;
+    const { data: { truth, y }, row, rows } = this;
     const label = this.wrong[digit] ? `labelled ${y[digit]}` : "rightly labelled";
-    const from = 1 + this.rows.findLastIndex((row) => !row.right[digit]);
-    const since = this.rows[from] ? `right since epoch ${from}` : "not learned";
-    return `A ${truth[digit]}, ${label}: loss ${this.row.loss[digit].toFixed(2)} at epoch ${this.row.epoch}, ${since}.`;
+    const from = 1 + rows.findLastIndex((one) => !one.right[digit]);
+    const since = rows[from] ? `right since epoch ${from}` : "not learned";
+    return `A ${truth[digit]}, ${label}: loss ${row.loss[digit].toFixed(2)} at epoch ${row.epoch} (at most ${this.most(digit).toFixed(2)}), ${since}.`;
   }
 
   drawDigits() {
@@ -687,7 +688,7 @@ class Lab {
       if (chosen || this.wrong[digit]) pen.strokeRect(left + 1.5, top + 1.5, tile - 3, tile - 3);
     });
     this.$shown.textContent = `${shown} of ${this.settings.examples} digits; faded: not learned`;
-    this.$digit.textContent = this.digit === null ? "Point at a digit to see its loss over time." : this.about(this.digit);
+    this.$digit.textContent = this.digit === null ? "Point at or tap a digit to see its loss over time." : this.about(this.digit);
     const at = Math.max(0, this.order.indexOf(this.picked));
     const ariaValueText = this.about(this.order[at]);
     Object.assign(this.$digits, { ariaValueMax: shown, ariaValueNow: at + 1, ariaValueText });
