@@ -226,7 +226,7 @@ def test_a_line_by_mouse_and_its_distance_in_words(open_page):
     button(page, "Show the answer").click()
     said = answered(page)
     assert said == (
-        "On average you were off by 0.30 (accuracy), mostly too high up to about 3 epochs, mostly "
+        "On average you were off by 0.30 (accuracy), mostly too high up to 2 epochs, mostly "
         "too low beyond. Furthest off at 1 epoch: you drew 0.50, it is 0.00."
     )
     assert page.locator(".mem-pad text").text_content() == "you"
@@ -311,7 +311,7 @@ def test_a_finger_draws_by_taps_and_scrolls_beside_the_plot(open_page):
     assert pad(page).evaluate(action) == "none"
     assert page.locator(".mem-chart").evaluate(action) == "auto"
     button(page, "Show the answer").tap()
-    assert "mostly too high up to about 3 epochs, mostly too low beyond" in answered(page)
+    assert "mostly too high up to 2 epochs, mostly too low beyond" in answered(page)
 
 
 @pytest.mark.parametrize("name", ["lines.html", "mark.html"])
@@ -341,9 +341,9 @@ def test_a_row_of_many_takes_its_own_clicks_only(open_page):
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (0.4, "You placed 0.500, it is 0.500 (gain): right on it, inside its interval."),
-        (0.5, "You placed 0.600, it is 0.500 (gain): 0.100 too high, inside its interval."),
-        (0.1, "You placed 0.200, it is 0.500 (gain): 0.300 too low, outside its interval."),
+        (0.43 / 1.06, "You placed 0.500, it is 0.500 (gain): right on it, inside its interval."),
+        (0.53 / 1.06, "You placed 0.600, it is 0.500 (gain): 0.100 too high, inside its interval."),
+        (0.13 / 1.06, "You placed 0.200, it is 0.500 (gain): 0.300 too low, outside its interval."),
     ],
 )
 def test_a_mark_by_mouse(open_page, place, said):
@@ -367,7 +367,7 @@ def test_a_mark_by_keyboard(open_page):
     slider.press("ArrowLeft")
     assert slider.get_attribute("aria-valuetext") == "gain 0.58"
     slider.press("Home")
-    assert slider.get_attribute("aria-valuetext") == "gain 0.10"
+    assert slider.get_attribute("aria-valuetext") == "gain 0.07"
 
 
 def test_skipping_and_following_a_link_show_the_figure(open_page):

@@ -187,9 +187,7 @@
       const [left, right] = [sum(sides.slice(0, i)), sum(sides.slice(i))];
       if (turned(i) < 0.8 * off || left * right >= 0) return "now too high, now too low";
       const last = sides.findLastIndex((side, k) => side && k < i);
-      const next = sides.findIndex((side, k) => side && k >= i);
-      const place = this.where((pairs[last].x + pairs[next].x) / 2);
-      return `mostly ${words(left)} up to about ${place}, mostly ${words(right)} beyond`;
+      return `mostly ${words(left)} up to ${this.where(pairs[last].x)}, mostly ${words(right)} beyond`;
     }
     box(view) {
       return { top: 0, height: view.height() };
@@ -255,7 +253,7 @@
       return `${this.across.title} ${this.value}`;
     }
     get value() {
-      return this.across.text(this.across.value(this.knots[0]));
+      return this.across.text(this.across.value(this.knots[0]), 0.3 * this.across.length);
     }
     distance() {
       const { across } = this;
