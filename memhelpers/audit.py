@@ -53,6 +53,8 @@ ABOUT = """Find the labels of a table or of images that are probably wrong, and 
 that are hard or memorized. Trains small networks on random parts of the data, and writes one page
 that any browser shows without Python and without a network."""
 EXAMPLE = "example: python -m memhelpers.audit data.csv --label target"
+UNRELATED = """what networks say of examples that they never saw is unrelated to the labels, so
+nothing here tells wrong labels from right ones""".replace("\n", " ")
 FORMAT = 2  # of the files of a store
 SEEDS = 1_000_000  # so many lie between the networks of one audit and those of the next
 
@@ -89,7 +91,9 @@ class Audit:
 
     def __repr__(self) -> str:
         wrong = "about {:.0f} wrong labels, {:.0f} to {:.0f}".format(*self.wrong_labels)
-        return f"Audit({len(self.inside)} networks, {len(self.rows)} examples, {wrong})"
+        wrong = wrong if self.learned else "labels not learned"
+        told = f"accuracy on unseen examples {self.accuracy:.2f}"
+        return f"Audit({len(self.inside)} networks, {len(self.rows)} examples, {told}, {wrong})"
 
     @property
     def labels(self) -> np.ndarray:
@@ -97,10 +101,22 @@ class Audit:
         return self.data.train.y.cpu().numpy()
 
     @property
+    def accuracy(self) -> float:
+        """The share of examples whose label is likeliest for the networks that never saw them."""
+        return float(np.mean(self.pred_probs.argmax(1) == self.labels))
+
+    @property
+    def learned(self) -> bool:
+        """Whether the networks' answers go with the labels at all, see `scores.learned`."""
+        return scores.learned(self.pred_probs, self.labels)
+
+    @property
     def wrong_labels(self) -> tuple[float, float, float]:
         """Estimated number of wrong labels with its 95 % interval, see `scores.wrong_share`.
 
-        Of examples like these as many are wrong, if wrong labels are as if drawn at random.
+        Of examples like these as many are wrong, if wrong labels are as if drawn at random, and
+        the right ones follow from what is known of an example. Where classes overlap, labels that
+        are only unlikely count, too.
         """
         share = scores.wrong_share(self.pred_probs, self.labels)
         return tuple(len(self.rows) * end for end in share)
@@ -183,14 +199,30 @@ class Audit:
         more = (factor - 1) * len(self.inside) / BLOCK
         return math.inf if math.isinf(more) else BLOCK * math.ceil(more)
 
-    def report(self, path: str | os.PathLike = "audit.html") -> Path:
+    def report(
+        self,
+        path: str | os.PathLike = "audit.html",
+        *,
+        title: str = "Audit of labelled data",
+        notes: Sequence[str] = (),
+    ) -> Path:
         """Write one page that needs neither Python nor a network, at most 5 MB; returns its path.
 
         The most suspicious examples with their images or rows, and all examples as a table to sort
         and filter; what does not fit is left out from the least suspicious on, which the page says.
         Rows are called as in `names`. Images need pillow.
+
+        Args:
+            path: where to write.
+            title: what the data are.
+            notes: what else to say of them, a sentence each, such as what was left out.
         """
         told = {
+            "title": title,
+            "notes": list(notes),
+            "learned": self.learned,
+            "accuracy": self.accuracy,
+            "frequent": float(np.bincount(self.labels).max() / len(self.labels)),
             "networks": len(self.inside),
             "examples": len(self.rows),
             "classes": len(self.classes),
@@ -291,7 +323,10 @@ def audit(
             if kept:
                 kept.put(len(blocks), block)
             blocks.append(block)
-    return _joined(found, data, inside[: BLOCK * len(blocks)].numpy(), blocks)
+    done = _joined(found, data, inside[: BLOCK * len(blocks)].numpy(), blocks)
+    if not done.learned:
+        warnings.warn(UNRELATED, RuntimeWarning, stacklevel=2)
+    return done
 
 
 def _dataset(found: tables.Examples) -> Dataset:
@@ -448,8 +483,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     option("--table", metavar="CSV", help="also write all numbers, one row an example")
     told = "how many, in tens (%(default)s); more take longer and are surer"
     option("--networks", type=int, default=100, metavar="N", help=told)
-    told = "of missing values: put the column's mean there, or leave the row out; without it they"
-    option("--missing", choices=["fill", "drop"], help=f"{told} are an error")
+    told = "of missing values: put the column's mean or the text 'missing' there, or leave the row"
+    option("--missing", choices=["fill", "drop"], help=f"{told} out; without it they are an error")
     told = "keep finished networks there; the same command, also with more networks, goes on"
     option("--store", metavar="FOLDER", help=told)
     option("--minutes", type=float, metavar="T", help="stop in time, with the networks so far")
@@ -459,8 +494,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in filter(None, (out, table)):
         if not Path(path).expanduser().absolute().parent.is_dir():
             parser.error(f"no folder to write {path} in")
+    notes: list[str] = []
+
+    def note(told: object, *rest: object) -> None:
+        notes.append(str(told))
+        sys.stderr.write(f"note: {told}\n")
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda told, *rest: sys.stderr.write(f"note: {told}\n")
+        warnings.showwarning = note
         try:
             found = audit(data, **chosen)
         except (ArgumentError, DataError) as error:
@@ -470,7 +511,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if table:  # first, so that it is there whatever happens to the page
         columns = found.table.set_index(found.names.rename(found.names.name or "row"))
         columns.to_csv(table)
-    found.report(out)
+    column = f"{chosen['label']!r} in " if chosen["label"] else ""
+    found.report(out, title=f"Audit of the labels {column}{Path(data).name}", notes=notes)
     sys.stdout.write(f"{found}\nreport: {out}\n")
     return 0
 

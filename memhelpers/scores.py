@@ -154,6 +154,22 @@ def suspicion(pred_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return 1 - pred_probs[np.arange(len(labels)), labels]
 
 
+def learned(pred_probs: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether what networks say of examples that they never saw goes with the labels at all.
+
+    For each example, the probability of its label less that of a label drawn from all of them:
+
+        d_i = p_i[y_i] - sum_c p_i[c] share_c;
+
+    true if the 95 % interval of its mean lies above 0. Unlike the accuracy, this tells rare classes
+    that are found likelier, but never likeliest. Arguments as in `suspicion`.
+    """
+    shares = np.bincount(labels, minlength=pred_probs.shape[1]) / len(labels)
+    gain = 1 - suspicion(pred_probs, labels) - pred_probs @ shares
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return bool(gain.mean() > z * gain.std() / np.sqrt(len(labels)))
+
+
 def wrong_share(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
     """Estimated share of wrong labels, and both ends of its 95 % interval.
 
@@ -164,9 +180,11 @@ def wrong_share(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, floa
         share = 2 P(suspicion >= median of S),
 
     at most 1. An example that is rightly labelled and yet taken for another class by all networks
-    cannot be told from a wrong label, and counts as one. The interval is twice Wilson's of that
-    probability, over the examples. It knows of no other error: where nearly half of the labels are
-    wrong the median itself is uncertain, and the interval too narrow. Arguments as in `suspicion`.
+    cannot be told from a wrong label, and counts as one; so does, where classes overlap, a label
+    that is only unlikely. The interval is twice Wilson's of that probability, over the examples. It
+    knows of no other error: where nearly half of the labels are wrong the median itself is
+    uncertain, and the interval too narrow; where nothing was `learned`, neither means anything.
+    Arguments as in `suspicion`.
     """
     found, if_wrong = suspicion(pred_probs, labels), _if_wrong(pred_probs, labels)
     above = np.mean(found >= np.median(if_wrong))

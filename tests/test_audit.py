@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,27 @@ def test_the_interval_holds_the_number_of_wrong_labels_of_small_tables():
             inside += round(low) <= (given != y[some]).sum() <= round(high)
             assert high < 60
     assert inside >= 18
+
+
+def test_labels_that_nothing_explains_are_said_to_be_so():
+    rng = np.random.default_rng(0)
+    x, coins = rng.normal(size=(300, 4)), rng.integers(0, 2, 300)
+    with pytest.warns(RuntimeWarning, match="unrelated to the labels"):
+        found = audit(x, coins, networks=20, **QUIET)
+    assert not found.learned
+    assert "labels not learned" in repr(found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rare = (x[:, 0] + rng.normal(size=300) > 2).astype(int)  # hardly ever the likeliest class
+        assert audit(x, rare, networks=20, **QUIET).learned
+
+
+def test_the_test_of_learning_passes_chance_as_often_as_it_says():
+    rng, passed = np.random.default_rng(0), 0
+    for _ in range(400):
+        labels = rng.choice(3, 200, p=[0.7, 0.2, 0.1])
+        passed += scores.learned(rng.dirichlet(np.ones(3), 200), labels)
+    assert 0 < passed <= 20  # one-sided, 2.5 %: ten
 
 
 def test_the_table_says_what_the_networks_said(digits):
@@ -440,6 +462,16 @@ def test_a_filled_table_gets_its_report(tmp_path, monkeypatch, capsys):
     assert "--missing fill" in told
     assert main([*arguments, "--missing", "fill"]) == 0
     assert (tmp_path / "audit.html").is_file()
+
+
+def test_the_page_of_a_file_names_it_and_what_was_left_out(tmp_path, monkeypatch, capsys):
+    rows().assign(copy=lambda t: t["target"]).to_csv(tmp_path / "data.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["data.csv", "--label", "target", "--networks", "10"]) == 0
+    assert "note: column 'copy' says the label" in capsys.readouterr().err
+    page = (tmp_path / "audit.html").read_text()
+    assert "Audit of the labels 'target' in data.csv" in page
+    assert "column 'copy' says the label" in page
 
 
 # What it refuses

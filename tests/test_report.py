@@ -144,8 +144,12 @@ def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path,
     assert len(lines) == 67
     page = browser.new_page()
     page.goto(path.as_uri())
+    frequent = table["target"].value_counts(normalize=True).max()
     assert page.locator("#how").inner_text() == (
-        "10 networks, 2 classes. About 70 more networks would make the first 50 stable."
+        "10 networks, 90 examples in 2 classes. On examples that they never saw, they are right "
+        f"about {100 * found.accuracy:.0f}\u00a0%; the most frequent label would be about "
+        f"{100 * frequent:.0f}\u00a0%. "
+        "About 70 more networks would make the first 50 stable."
         " The 23 least suspicious examples are left out of this page."
     )
     ranked = found.table.sort_values("rank").head(50)
@@ -158,12 +162,24 @@ def test_a_file_says_its_lines_and_how_many_labels_look_wrong(browser, tmp_path,
         "cell => Number.parseFloat(cell.style.getPropertyValue('--share')).toFixed(1) + '%'"
     )
     wrong, low, high = map(round, found.wrong_labels)
-    told = f"About {wrong} of 90 labels look wrong (95\u00a0% interval: {low} to {high})."
+    told = f"About {wrong} of 90 labels look wrong (95\u00a0% interval: {low} to {high}), provided"
     assert page.locator("#found").inner_text().startswith(told)
     page.get_by_role("button", name="line").click()
     assert cells(page, 1) == [str(line) for line in sorted(lines)[:50]]
     page.get_by_text("What the columns mean").click()
     assert page.locator("li:visible").first.inner_text().startswith("line: the row in the file")
+    page.close()
+
+
+def test_a_page_of_labels_that_nothing_explains_says_so_first(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    with pytest.warns(RuntimeWarning, match="unrelated to the labels"):
+        found = audit(rng.normal(size=(200, 3)), rng.integers(0, 2, 200), **FAST)
+    page = browser.new_page()
+    page.goto(found.report(tmp_path / "a.html").as_uri())
+    assert "unrelated to the labels" in page.locator("#found").inner_text()
+    page.get_by_label("find a text").fill("nowhere")
+    assert page.get_by_role("status").inner_text() == "No example fits."
     page.close()
 
 
@@ -189,7 +205,7 @@ def test_filters_leave_what_fits(page):
     page.get_by_label("only where the suggested label differs").check()
     assert set(cells(page, 3)) <= {MARKUP}
     page.get_by_label("find a text").fill("no such text")
-    assert page.get_by_role("status").inner_text() == "0 of 0 examples shown"
+    assert page.get_by_role("status").inner_text() == "No example fits."
 
 
 def test_fifty_at_first_and_more_on_request(page):

@@ -31,8 +31,10 @@ def page(
     Args:
         table: see `audit.Audit.table`; the index names the rows of `given`.
         names: what the reader calls each example, in the order of the table.
-        told: numbers of `networks`, `examples` and `classes`, `wrong` labels estimated with both
-            ends of the interval, and `more` networks until the first fifty are stable.
+        told: `title` and `notes`; numbers of `networks`, `examples` and `classes`; the `accuracy`
+            on unseen examples, the share of the most `frequent` class, and whether anything was
+            `learned`; `wrong` labels estimated with both ends of the interval; and `more` networks
+            until the first fifty are stable.
         images: [n, C, H, W] in the order of the table, where the examples are images.
         given: the reader's table, where they are its rows.
     """
