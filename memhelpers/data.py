@@ -179,8 +179,9 @@ def load(
             and, where given, `x_validation`, `y_validation`, `x_test`, `y_test` (a part not given
             is a fifth of the training examples, drawn by a fixed shuffle); `classes` names the
             classes. x: [n, H, W], [n, H, W, C], [n, C, H, W], or [n, d] for vectors; uint8 (divided
-            by 255) or other numbers (kept as they are). y: whole numbers or texts; the classes are
-            those of the training part in ascending order, or those of `classes`.
+            by 255) or other numbers (kept as they are). y: whole numbers (floats, too) or
+            texts; the classes are those of the training part in ascending order, or those of
+            `classes`.
         examples: size of the training subset; None takes all (balanced: as many as there can be).
         side: side to which the images are averaged down; None leaves them as they are.
         scale: "standard" gives the training part mean 0 and deviation 1, each channel of images and

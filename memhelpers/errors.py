@@ -10,7 +10,20 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_REPR = reprlib.Repr()
+
+class _Repr(reprlib.Repr):
+    def repr_instance(self, given: Any, level: int) -> str:
+        """Of a large array, tensor or table what it is, not its numbers; of a number no type."""
+        if hasattr(given, "__array__") and not isinstance(given, type):
+            if isinstance(given, numbers.Number):
+                return str(given)
+            if math.prod(getattr(given, "shape", ())) > 10:
+                kind = f", {given.dtype}" if hasattr(given, "dtype") else ""
+                return f"{type(given).__name__} of shape {list(given.shape)}{kind}"
+        return super().repr_instance(given, level)
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 200
 
 
@@ -33,10 +46,7 @@ class ArgumentError(ValueError):
 
 
 def _shown(given: object) -> str:
-    """In one line; of a large array or tensor what it is, not its numbers."""
-    is_array = hasattr(given, "dtype") and not isinstance(given, type)
-    if is_array and math.prod(getattr(given, "shape", ())) > 10:
-        return f"{type(given).__name__} of shape {list(given.shape)}, {given.dtype}"
+    """In one line, not too long."""
     text = " ".join(_REPR.repr(given).split())
     return text if len(text) <= 200 else f"{text[:197]}..."
 

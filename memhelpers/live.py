@@ -92,7 +92,6 @@ REGULARIZERS = {
 LINES = {"right": "right labels", "wrong": "wrong labels", "validation": "validation"}
 TILES = 48  # examples shown, half of them with wrong labels where there are as many
 NEW = 1000  # validation examples that accuracy is measured on, at most
-ENDS = ("options", "min", "max")  # of a control
 BAND = 0.9  # share of the networks within it
 DRAW_EVERY = 0.25  # seconds, at least
 
@@ -102,6 +101,8 @@ def panel(data: Any = "digits", **options: Any) -> "Panel":
 
     The arguments and errors are those of `Panel`.
     """
+    for name in options:
+        errors.check_choice("options", name, Panel.__init__.__kwdefaults__)
     return Panel(data, **options)
 
 
@@ -125,6 +126,7 @@ class Panel:
     Raises:
         ArgumentError: an argument is not as above; what is chosen later, the panel itself refuses.
         DataError: see `load`.
+        ImportError: ipywidgets, which no chapter needs, is not installed.
     """
 
     def __init__(
@@ -139,7 +141,11 @@ class Panel:
         batch_size: int = 30,
         seed: int = 0,
     ) -> None:
-        own = data if isinstance(data, Dataset) else load(data, device=machine.device())
+        try:
+            own = data if isinstance(data, Dataset) else load(data, device=machine.device())
+        except ArgumentError as error:
+            name = error.argument.replace("source", "data")  # as it is called here
+            raise ArgumentError(name, error.given, error.allowed) from None
         self._data: dict[str, Any] = {name: name for name in DATA} | {own.name: own}
         sizes = {"networks": networks, "epochs": epochs, "batch_size": batch_size}
         for name, size in (sizes | {"examples": examples or 1}).items():
@@ -154,7 +160,10 @@ class Panel:
         self._make_widgets(sizes, own.name)
 
     def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
-        import ipywidgets
+        try:
+            import ipywidgets
+        except ImportError as error:
+            raise ImportError("live.panel() needs ipywidgets: pip install ipywidgets") from error
 
         self.controls = {
             "data": ipywidgets.Dropdown(options=list(self._data), value=data),
@@ -182,15 +191,24 @@ class Panel:
         """What the button does: train in the background; `settings` are put into the controls.
 
         Raises:
-            ArgumentError: a control does not take that value; with `wait`, whatever ends the run.
+            ArgumentError: of `settings`, which the controls then do not keep; with `wait`, whatever
+                ends the run.
             RuntimeError: a run is under way.
         """
         if self._thread.is_alive():
             raise RuntimeError("a run is under way: stop() it, or wait() for its end")
-        for name in sorted(settings, key=lambda name: name == "strength"):  # after what it is of
-            self._choose(name, settings[name])
-        chosen = {name: control.value for name, control in self.controls.items()}
         self._stop, self._error = threading.Event(), None
+        before = {name: control.value for name, control in self.controls.items()}
+        try:
+            for name in sorted(settings, key=lambda name: name == "strength"):  # after its kind
+                self._choose(name, settings[name])
+            chosen = {name: control.value for name, control in self.controls.items()}
+            if settings:  # what the reader typed into the controls stays there
+                _check(chosen)
+        except ArgumentError:
+            for name, value in before.items():
+                self.controls[name].value = value
+            raise
         self._thread = threading.Thread(target=self._work, args=(chosen,), daemon=True)
         self.run_button.disabled, self.stop_button.disabled = True, False
         self._thread.start()
@@ -228,13 +246,14 @@ class Panel:
     def _choose(self, name: str, value: Any) -> None:
         """Put a value into a control, which would change by itself what it does not take."""
         control = self.controls[errors.check_choice("settings", name, self.controls)]
-        before = control.value
+        if hasattr(control, "options"):
+            errors.check_choice(name, value, control.options)
         with suppress(Exception):  # traitlets' own
             control.value = value
         if control.value != value:
-            control.value = before
-            allowed = [f"{end} {getattr(control, end)}" for end in ENDS if hasattr(control, end)]
-            raise ArgumentError(name, value, "; ".join(allowed) or "a number")
+            allowed = "an integer" if isinstance(control.value, int) else "a number"
+            ends = f" from {control.min:g} to {control.max:g}" if hasattr(control, "min") else ""
+            raise ArgumentError(name, value, allowed + ends)
 
     def _usual_strength(self, change: Any) -> None:
         self.controls["strength"].value = REGULARIZERS[change["new"]][0]
@@ -257,14 +276,7 @@ class Panel:
             self.run_button.disabled, self.stop_button.disabled = False, True
 
     def _prepared(self, chosen: dict[str, Any]) -> "Run":
-        for name in ("units", "networks", "epochs"):
-            errors.check_positive_int(name, chosen[name])
-        kind, strength = chosen["regularizer"], chosen["strength"]
-        if not 0 <= strength < REGULARIZERS[kind][1]:
-            ends = f"from 0 to below {REGULARIZERS[kind][1]}"
-            raise ArgumentError("strength", strength, f"for {kind}, a number {ends}")
-        if kind in ("dropout", "Gaussian noise"):
-            errors.check_integer("layers", chosen["layers"], 1)
+        _check(chosen)
         own = self._data[chosen["data"]]
         if isinstance(own, str):
             self.status.value = f"Loading {own}"
@@ -326,6 +338,18 @@ class Panel:
 
     def __repr__(self) -> str:
         return "\n".join(["Panel", *map(str, self.runs)])
+
+
+def _check(chosen: dict[str, Any]) -> None:
+    """Refuses what the controls take and the networks do not."""
+    for name in ("units", "networks", "epochs"):
+        errors.check_positive_int(name, chosen[name])
+    kind, strength = chosen["regularizer"], chosen["strength"]
+    if not 0 <= strength < REGULARIZERS[kind][1]:
+        ends = f"from 0 to below {REGULARIZERS[kind][1]}"
+        raise ArgumentError("strength", strength, f"for {kind}, a number {ends}")
+    if kind in ("dropout", "Gaussian noise"):
+        errors.check_integer("layers", chosen["layers"], 1)
 
 
 class Run:

@@ -34,7 +34,7 @@ def mlp(shape: Shape, hidden: Sequence[int], classes: int) -> nn.Sequential:
         Arpit et al. 2017, Secs. 3-4: `mlp((1, 28, 28), [4096, 4096], 10)`, 20,037,642 parameters;
         Sec. 3.2: `mlp((1, 14, 14), [16, 16], 10)`, 3,594 parameters.
     """
-    if not isinstance(hidden, Sequence):
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str):
         raise ArgumentError("hidden", hidden, "a width for each hidden layer, such as [16, 16]")
     for width in hidden:
         check_positive_int("hidden", width)

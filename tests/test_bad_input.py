@@ -113,7 +113,7 @@ CALLS = [
     (lambda: load(([[1], [1, 2]], [0, 1])), "x"),
     (lambda: load((np.array([["a"] * 5] * 60), y)), "x"),
     (lambda: load((x, np.eye(3)[y])), "y"),
-    (lambda: load((x, y.astype(float))), "y"),
+    (lambda: load((x, y + 0.5)), "y"),
     (lambda: load((np.full((60, 8, 8), np.nan), y)), "x"),
     (lambda: load((np.ma.masked_less(x, 0.5), y)), "x"),
     (lambda: load((x, np.ma.masked_less(y, 1))), "y"),

@@ -512,6 +512,12 @@ def test_a_key_that_would_be_ignored_is_refused():
         load(own(part="_train") | own(part="_valid"))
 
 
+def test_labels_may_be_floats_that_are_whole_numbers():
+    whole = load(own())
+    assert load(own() | {"y": own()["y"].astype(float)}).fingerprint == whole.fingerprint
+    assert load(own() | {"y": own()["y"].astype(np.float32)}).classes == whole.classes
+
+
 def replaced(**changes) -> dict:
     """Own arrays in which some are wrong."""
     return own() | changes
@@ -539,8 +545,8 @@ labels = own()["y"]
         (replaced(x=np.zeros((0, 4, 4), np.uint8)), r"x: given 'an array of shape \[0, 4, 4\]'"),
         (replaced(x=np.zeros((60, 0, 4), np.uint8)), r"x: given 'an array of shape \[60, 0, 4\]'"),
         (replaced(x=np.ma.masked_equal(own()["x"], 0)), "x: given 'a masked array'"),
-        (replaced(y=labels.astype(float)), "y: given 'labels of type float64'; allowed: whole"),
-        (replaced(y=labels + 0.5), "y: given 'labels of type float64'"),
+        (replaced(y=labels + 0.5), "y: given 'labels of type float64'; allowed: whole"),
+        (replaced(y=np.where(labels, labels, np.nan)), "y: given 'labels of type float64'"),
         (replaced(y=labels > 0, classes=["a"]), "y: given 'label 1 of image 1'.*`classes`: 0"),
         (replaced(y=labels[:, None]), r"y: given 'an array of shape \[60, 1\]'; .*one label per"),
         (replaced(y=labels * 0), "y: given 'a single class, 0'; allowed: at least 2 classes"),

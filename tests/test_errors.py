@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from memhelpers.errors import (
@@ -25,6 +26,17 @@ def test_the_message_names_the_argument_what_was_given_and_what_is_allowed():
 def test_a_long_value_is_shortened_in_the_message():
     assert len(str(ArgumentError("source", "x" * 10_000, "a name"))) < 300
     assert len(str(ArgumentError("source", np.zeros((1000, 1000)), "a name"))) < 300
+
+
+def test_of_arrays_and_tables_the_message_tells_the_shape_and_of_numbers_no_type():
+    x, y = np.zeros((20, 3)), np.zeros(20, int)
+    told = str(ArgumentError("data", (x, y, pd.DataFrame(x)), "a tuple (x, y)"))
+    assert told == (
+        "data: given (ndarray of shape [20, 3], float64, ndarray of shape [20], int64,"
+        " DataFrame of shape [20, 3]); allowed: a tuple (x, y)"
+    )
+    assert "given 1000000000.0;" in str(ArgumentError("learning_rate", np.float64(1e9), "less"))
+    assert "given [0.5, 3];" in str(ArgumentError("rates", [np.float32(0.5), np.int64(3)], "less"))
 
 
 def test_an_error_survives_the_trip_from_another_process():

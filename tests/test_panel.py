@@ -221,11 +221,18 @@ def test_a_bad_choice_is_one_sentence_in_the_panel_and_nothing_is_lost(panel, se
     ("settings", "said"),
     [
         ({"width": 3}, "settings: given 'width'; allowed: one of 'data', 'random_labels'"),
-        ({"layers": 9}, "layers: given 9; allowed: min 0; max 5"),
-        ({"random_labels": 1.5}, "random_labels: given 1.5; allowed: min 0.0; max 1.0"),
-        ({"regularizer": "drop"}, r"regularizer: given 'drop'; allowed: options \('none'"),
-        ({"units": 3.5}, "units: given 3.5; allowed: a number"),
-        ({"units": "many"}, "units: given 'many'; allowed: a number"),
+        ({"layers": 9}, "layers: given 9; allowed: an integer from 0 to 5$"),
+        ({"random_labels": 1.5}, "random_labels: given 1.5; allowed: a number from 0 to 1$"),
+        ({"regularizer": "drop"}, "regularizer: given 'drop'; allowed: one of 'none', 'dropout'"),
+        ({"data": (np.zeros(99), 0)}, r"data: given \(ndarray of shape \[99\], float64, 0\)"),
+        ({"units": 3.5}, "units: given 3.5; allowed: an integer$"),
+        ({"units": "many"}, "units: given 'many'; allowed: an integer$"),
+        ({"strength": "much"}, "strength: given 'much'; allowed: a number$"),
+        ({"epochs": 9, "units": 0}, "units: given 0; allowed: an integer of at least 1"),
+        (
+            {"regularizer": "dropout", "strength": 1.5, "networks": 7},
+            "strength: given 1.5; allowed: for dropout, a number from 0 to below 1",
+        ),
     ],
 )
 def test_a_control_takes_no_other_value_in_silence(panel, settings, said):
@@ -236,10 +243,24 @@ def test_a_control_takes_no_other_value_in_silence(panel, settings, said):
     assert not panel.runs
 
 
+def test_an_error_of_an_earlier_run_is_not_told_again(panel):
+    panel.controls["units"].value = 0
+    panel.run()
+    with pytest.raises(ArgumentError, match="units: given 0"):
+        panel.wait()
+    panel.controls["units"].value = 8
+    with pytest.raises(ArgumentError, match="layers: given 9"):
+        panel.run(layers=9)
+    panel.wait()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"data": "nowhere"}, "source: given 'nowhere'"),
+        ({"data": "nowhere"}, "data: given 'nowhere'; allowed: 'digits'"),
+        ({"data": "my.csv"}, r"data: given 'my.csv'; allowed: .* \.npz, a dict .* or a tuple"),
+        ({"data": pd.DataFrame({"a": range(20)})}, r"data: given DataFrame of shape \[20, 1\];"),
+        ({"units": 3}, "options: given 'units'; allowed: one of 'networks', 'epochs', 'examples'"),
         ({"networks": 0}, "networks: given 0"),
         ({"epochs": 1.5}, "epochs: given 1.5"),
         ({"examples": -1}, "examples: given -1"),
@@ -422,6 +443,12 @@ def test_without_anywidget_one_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(ImportError, match=r"^live.lab\(\) needs anywidget: pip install anywidget$"):
         live.lab()
+
+
+def test_without_ipywidgets_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match=r"^live.panel\(\) needs ipywidgets: pip install ipyw"):
+        live.panel()
 
 
 def test_a_page_says_where_the_lab_can_be_had(monkeypatch):

@@ -85,7 +85,7 @@ EDITS: dict[str, list[dict[str, object]]] = {
     ],
     "09-patterns-first": [
         {"hidden": [32]},
-        {"noise_levels": [0.5], "radii": [8], "seeds": 2},
+        {"noise_levels": 0.5, "radii": 8, "seeds": 2},
         {"channels": [4, 6], "evaluations": 2, "momentum": 0.0},
         {"data": OWN, "channels": [4, 4]},
         {"data": VECTORS},
@@ -362,6 +362,15 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"fixed": 0},
         {"batch_sizes": [0, 20]},
     ],
+    "09-patterns-first": [
+        {"examples": 2},
+        {"noise_levels": None},
+        {"noise_levels": []},
+        {"noise_levels": [0, 0.2]},
+        {"radii": 0},
+        {"epochs": 0},
+        {"seeds": 0},
+    ],
     "10-regularizers": [
         {"strengths": {"maxout": [0.5]}},
         {"strengths": {"dropout": [0.5, 1.0]}},
@@ -474,6 +483,7 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
         {"channels": 8, "data": VECTORS},
         {"channels": 0},
         {"permutations": 18},
+        {"strengths": [0.5, 0.5]},
         {"strengths": [0, -0.5, 0.5]},
         {"strengths": ["weak"]},
         {"strength": 0.3},
@@ -553,6 +563,7 @@ MISTAKES: dict[str, list[dict[str, object]]] = {
     "21-audit-your-own-data": [
         {"examples": 10},
         {"examples": 35},  # too few of a class
+        {"examples": 25},  # fewer than a batch
         {"shares": [0.1, 1.2]},
         {"shares": [0, 0.1]},
         {"shares": [0.1, 1]},
@@ -676,6 +687,36 @@ def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name
     monkeypatch.setattr(loop, "train", None)
     with pytest.raises(ArgumentError, match=rf"^{next(iter(mistake))}: given "):
         reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", wrong)
+
+
+@pytest.mark.parametrize(
+    ("stem", "mistake", "said"),
+    [
+        ("09-patterns-first", {"noise_levels": 1.5}, "given 1.5; allowed: shares above 0, bel"),
+        ("09-patterns-first", {"noise_levels": [0.2, 1]}, "given 1; allowed: shares above 0, bel"),
+        ("09-patterns-first", {"radii": [3, 300]}, "given 300; allowed: at most .* pixels, 255$"),
+        ("09-patterns-first", {"hidden": "64"}, "given '64'; allowed: a width for each"),
+        ("17-learning-against-memorizing", {"strengths": ()}, r"given \(\); allowed: at least one"),
+        (
+            "17-learning-against-memorizing",
+            {"permutations": 0},
+            "given 0; allowed: an integer of at least 19, so that p can be 0.05$",
+        ),
+    ],
+)
+def test_what_is_allowed_is_said_in_the_readers_own_numbers(stem, mistake, said, monkeypatch):
+    monkeypatch.setattr(loop, "train", None)
+    with pytest.raises(ArgumentError, match=f"^{next(iter(mistake))}: {said}"):
+        chapter.run(notebooks.BOOK / f"{stem}.ipynb", mistake, preset="quick")
+
+
+@pytest.mark.parametrize("stem", ["09-patterns-first", "17-learning-against-memorizing"])
+def test_where_networks_diverge_the_chapter_names_the_learning_rate(stem, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = QUICKER[stem] | {"learning_rate": 1e9}
+    chosen |= {"epochs": [0, 80]} if stem[:2] == "17" else {}
+    with pytest.raises(ArgumentError, match=r"^learning_rate: given 1000000000.0; .* diverged"):
+        chapter.run(notebooks.BOOK / f"{stem}.ipynb", chosen, preset="quick")
 
 
 # Chapter 13 takes several data sets, of which one may lie nowhere.

@@ -142,6 +142,8 @@ def labels_of(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
     """Returns labels [n], whole numbers or texts."""
     if y.ndim != 1:
         raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
+    if y.dtype.kind == "f" and all(map(float.is_integer, y.tolist())):
+        y = y.astype(np.int64)
     if y.dtype.kind not in "biuU":
         raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers or texts")
     if len(y) != n:
