@@ -427,7 +427,7 @@ def test_the_data_folder_is_that_of_the_variable_then_the_cache(tmp_path, monkey
 )
 def test_an_unknown_data_set_is_refused_with_the_list_of_those_known(source):
     with pytest.raises(
-        ArgumentError, match=r"source: given .*'digits', 'mnist', 'cifar10', 'svhn'"
+        ArgumentError, match=r"data: given .*'digits', 'mnist', 'cifar10', 'svhn'"
     ):
         load(source)
 
@@ -502,7 +502,7 @@ def test_missing_keys_are_refused_with_the_list_of_those_allowed(missing):
     arrays = own() if missing <= {"x", "y"} else own(part="_train") | own(part="_test")
     kept = {key: value for key, value in arrays.items() if key not in missing}
     with pytest.raises(
-        ArgumentError, match=r"source: given 'the keys .*allowed: x and y; or x_train"
+        ArgumentError, match=r"data: given 'the keys .*allowed: x and y; or x_train"
     ):
         load(kept)
 

@@ -239,7 +239,7 @@ def test_a_control_takes_no_other_value_in_silence(panel, settings, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"data": "nowhere"}, "source: given 'nowhere'"),
+        ({"data": "nowhere"}, "data: given 'nowhere'"),
         ({"networks": 0}, "networks: given 0"),
         ({"epochs": 1.5}, "epochs: given 1.5"),
         ({"examples": -1}, "examples: given -1"),

@@ -89,7 +89,7 @@ def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     pairs = {part: (f"x_{part}", f"y_{part}") for part in PART_NAMES}
     found = {part: pair for part, pair in pairs.items() if given & set(pair)}
     if given != {key for pair in found.values() for key in pair} or "train" not in found:
-        raise ArgumentError("source", f"the keys {', '.join(map(str, arrays)) or '(none)'}", KEYS)
+        raise ArgumentError("data", f"the keys {', '.join(map(str, arrays)) or '(none)'}", KEYS)
     return found
 
 
