@@ -157,7 +157,7 @@ class Dataset:
 
 
 def load(
-    source: str | os.PathLike | Mapping[str, Any] | tuple[Any, Any],
+    data: str | os.PathLike | Mapping[str, Any] | tuple[Any, Any],
     *,
     examples: int | None = None,
     side: int | None = None,
@@ -170,7 +170,7 @@ def load(
     """Loads images and labels, checked, scaled, split in three parts and on their device.
 
     Args:
-        source: "digits" (1,797 images of 8x8 from scikit-learn, no download), "mnist", "cifar10",
+        data: "digits" (1,797 images of 8x8 from scikit-learn, no download), "mnist", "cifar10",
             "svhn" (downloaded by torchvision where they are not there); "breast_cancer" (a table
             from scikit-learn); a path ending in `.npz`, also relative to the data folder
             (`MEMHELPERS_DATA`, else ~/.cache/memhelpers); a mapping with the same keys; or a tuple
@@ -204,7 +204,7 @@ def load(
             check_integer(argument, size, 1)
     check_choice("scale", scale, (None, "standard"))
     check_instance("balanced", balanced, bool)
-    given = sources.read(source)
+    given = sources.read(data)
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)

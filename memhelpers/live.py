@@ -141,11 +141,7 @@ class Panel:
         batch_size: int = 30,
         seed: int = 0,
     ) -> None:
-        try:
-            own = data if isinstance(data, Dataset) else load(data, device=machine.device())
-        except ArgumentError as error:
-            name = error.argument.replace("source", "data")  # as it is called here
-            raise ArgumentError(name, error.given, error.allowed) from None
+        own = data if isinstance(data, Dataset) else load(data, device=machine.device())
         self._data: dict[str, Any] = {name: name for name in DATA} | {own.name: own}
         sizes = {"networks": networks, "epochs": epochs, "batch_size": batch_size}
         for name, size in (sizes | {"examples": examples or 1}).items():

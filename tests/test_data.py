@@ -426,9 +426,7 @@ def test_the_data_folder_is_that_of_the_variable_then_the_cache(tmp_path, monkey
     "source", ["minst", "Digits", "", "data.csv", None, 3, [1, 2], np.zeros(3)]
 )
 def test_an_unknown_data_set_is_refused_with_the_list_of_those_known(source):
-    with pytest.raises(
-        ArgumentError, match=r"source: given .*'digits', 'mnist', 'cifar10', 'svhn'"
-    ):
+    with pytest.raises(ArgumentError, match=r"data: given .*'digits', 'mnist', 'cifar10', 'svhn'"):
         load(source)
 
 
@@ -502,7 +500,7 @@ def test_missing_keys_are_refused_with_the_list_of_those_allowed(missing):
     arrays = own() if missing <= {"x", "y"} else own(part="_train") | own(part="_test")
     kept = {key: value for key, value in arrays.items() if key not in missing}
     with pytest.raises(
-        ArgumentError, match=r"source: given 'the keys .*allowed: x and y; or x_train"
+        ArgumentError, match=r"data: given 'the keys .*allowed: x and y; or x_train"
     ):
         load(kept)
 
@@ -532,13 +530,13 @@ labels = own()["y"]
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        (replaced(y=labels[:-1]), "y: given '59 labels'; allowed: 60, one for each image of x"),
+        (replaced(y=labels[:-1]), "y: given '59 labels'; allowed: 60, one for each example of x"),
         (replaced(y=labels[:0]), "y: given '0 labels'"),
-        (replaced(x=with_nan), "x: given 'a pixel that is NaN or infinite in image 7'"),
-        (replaced(x=with_infinity), "x: given 'a pixel that is NaN or infinite in image 9'"),
-        (replaced(x=np.full((60, 2, 2), 1e300)), "x: given .* allowed: finite pixels"),
-        (replaced(x=own()["x"].astype(complex)), "x: given 'pixels of type complex128'"),
-        (replaced(x=own()["x"].astype(str)), "x: given 'pixels of type str"),
+        (replaced(x=with_nan), "x: given 'a value that is NaN or infinite in example 7'"),
+        (replaced(x=with_infinity), "x: given 'a value that is NaN or infinite in example 9'"),
+        (replaced(x=np.full((60, 2, 2), 1e300)), "x: given .* allowed: finite values"),
+        (replaced(x=own()["x"].astype(complex)), "x: given 'values of type complex128'"),
+        (replaced(x=own()["x"].astype(str)), "x: given 'values of type str"),
         (replaced(y=[None] * 60), "y: given 'an array of Python objects'; .*or of texts"),
         (replaced(x=[[1, 2], [3]]), "x: given 'list'; allowed: an array"),
         (replaced(x=np.zeros(60, np.uint8)), r"x: given 'an array of shape \[60\]'"),
@@ -547,18 +545,18 @@ labels = own()["y"]
         (replaced(x=np.ma.masked_equal(own()["x"], 0)), "x: given 'a masked array'"),
         (replaced(y=labels + 0.5), "y: given 'labels of type float64'; allowed: whole"),
         (replaced(y=np.where(labels, labels, np.nan)), "y: given 'labels of type float64'"),
-        (replaced(y=labels > 0, classes=["a"]), "y: given 'label 1 of image 1'.*`classes`: 0"),
-        (replaced(y=labels[:, None]), r"y: given 'an array of shape \[60, 1\]'; .*one label per"),
+        (replaced(y=labels > 0, classes=["a"]), "y: given 'label 1 of example 1'.*`classes`: 0"),
+        (replaced(y=labels[:, None]), r"y: given 'an array of shape \[60, 1\]'; .*one label an"),
         (replaced(y=labels * 0), "y: given 'a single class, 0'; allowed: at least 2 classes"),
-        (replaced(classes=["a", "b"]), "y: given 'label 2 of image 2'; .*`classes`: 0, 1$"),
-        (replaced(classes=["a", "b"], y=[*"abc"] * 20), "y: given 'label c of image 2'.*: a, b$"),
+        (replaced(classes=["a", "b"]), "y: given 'label 2 of example 2'; .*`classes`: 0, 1$"),
+        (replaced(classes=["a", "b"], y=[*"abc"] * 20), "y: given 'label c of example 2'.*: a, b$"),
         (replaced(classes=[1, 2, 3]), r"classes: given \[1, 2, 3\]; allowed: a list of names"),
         (replaced(classes="abc"), "classes: given"),
-        (own(5), "x: given '5 images'; allowed: at least 6"),
-        (own(4, part="_train"), "x_train: given '4 images'; allowed: at least 5"),
+        (own(5), "x: given '5 examples'; allowed: at least 6"),
+        (own(4, part="_train"), "x_train: given '4 examples'; allowed: at least 5"),
         (
             own(part="_train") | own(classes=4, part="_test"),
-            "y_test: given 'label 3 of image 3'; allowed: those of y_train: 0, 1, 2$",
+            "y_test: given 'label 3 of example 3'; allowed: those of y_train: 0, 1, 2$",
         ),
         (
             own(part="_train") | own(part="_test") | {"y_test": [*"abc"] * 20},

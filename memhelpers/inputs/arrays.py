@@ -89,7 +89,7 @@ def _keys_of_parts(arrays: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     pairs = {part: (f"x_{part}", f"y_{part}") for part in PART_NAMES}
     found = {part: pair for part, pair in pairs.items() if given & set(pair)}
     if given != {key for pair in found.values() for key in pair} or "train" not in found:
-        raise ArgumentError("source", f"the keys {', '.join(map(str, arrays)) or '(none)'}", KEYS)
+        raise ArgumentError("data", f"the keys {', '.join(map(str, arrays)) or '(none)'}", KEYS)
     return found
 
 
@@ -119,7 +119,7 @@ def pixels_of(
         raise ArgumentError(name, f"an array of shape {list(x.shape)}", allowed)
     if x.dtype.kind not in "biuf":
         allowed = "uint8 from 0 to 255, or floats"
-        raise ArgumentError(name, f"pixels of type {x.dtype.name}", allowed)
+        raise ArgumentError(name, f"values of type {x.dtype.name}", allowed)
     if x.ndim == 4:
         # The channels, 1 or 3 (grey or colour), tell one layout from the other.
         fitting = [way for way, axis in (("NCHW", 1), ("NHWC", 3)) if x.shape[axis] in (1, 3)]
@@ -133,21 +133,21 @@ def pixels_of(
     if x.dtype == np.uint8:
         pixels /= np.float32(divisor)
     elif not (finite := np.isfinite(pixels).reshape(len(pixels), -1).all(1)).all():
-        given = f"a pixel that is NaN or infinite in image {int(finite.argmin())}"
-        raise ArgumentError(name, given, "finite pixels (in float32)")
+        given = f"a value that is NaN or infinite in example {int(finite.argmin())}"
+        raise ArgumentError(name, given, "finite values (in float32)")
     return pixels.reshape(len(x), *(1,) * (4 - x.ndim), *x.shape[1:])
 
 
 def labels_of(name: str, y: np.ndarray, x_name: str, n: int) -> np.ndarray:
     """Returns labels [n], whole numbers or texts."""
     if y.ndim != 1:
-        raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label per image, [n]")
+        raise ArgumentError(name, f"an array of shape {list(y.shape)}", "one label an example, [n]")
     if y.dtype.kind == "f" and all(map(float.is_integer, y.tolist())):
         y = y.astype(np.int64)
     if y.dtype.kind not in "biuU":
         raise ArgumentError(name, f"labels of type {y.dtype.name}", "whole numbers or texts")
     if len(y) != n:
-        raise ArgumentError(name, f"{len(y)} labels", f"{n}, one for each image of {x_name}")
+        raise ArgumentError(name, f"{len(y)} labels", f"{n}, one for each example of {x_name}")
     return y.astype(np.int64) if y.dtype.kind == "b" else y
 
 
@@ -178,7 +178,7 @@ def classes_of(
             first = int(strange.argmax())
             allowed = f"those of {where}: " + ", ".join(map(str, known[:20]))
             allowed += ", ..." * (len(known) > 20)
-            raise ArgumentError(key, f"label {labels[key][first]} of image {first}", allowed)
+            raise ArgumentError(key, f"label {labels[key][first]} of example {first}", allowed)
     return classes, found
 
 
@@ -194,7 +194,7 @@ def _split(
     sizes = held_out or dict.fromkeys(missing, len(y) // share)
     if any(size < 1 for size in sizes.values()):
         allowed = f"at least {share}, of which {' and '.join(missing)} can be split off"
-        raise ArgumentError(train_key, f"{len(y)} images", allowed)
+        raise ArgumentError(train_key, f"{len(y)} examples", allowed)
     order = torch.randperm(len(y), generator=generator(0, "split")).numpy()
     cuts = np.cumsum(list(sizes.values()), dtype=int)
     *chosen, rest = np.split(order, cuts)

@@ -35,19 +35,19 @@ def data_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "memhelpers"
 
 
-def read(source: object) -> Source:
-    """Reads a source; arguments and errors as in `memhelpers.data.load`."""
-    if isinstance(source, str) and source in NAMED:
-        return NAMED[source](data_folder())
-    if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".npz"):
-        return _npz(Path(source).expanduser(), data_folder())
-    if isinstance(source, Mapping):
-        return Source("own arrays", source)
-    if isinstance(source, tuple) and len(source) == 2:
-        return Source("own arrays", {"x": source[0], "y": source[1]})
+def read(data: object) -> Source:
+    """Reads data; arguments and errors as in `memhelpers.data.load`."""
+    if isinstance(data, str) and data in NAMED:
+        return NAMED[data](data_folder())
+    if isinstance(data, str | os.PathLike) and os.fspath(data).endswith(".npz"):
+        return _npz(Path(data).expanduser(), data_folder())
+    if isinstance(data, Mapping):
+        return Source("own arrays", data)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Source("own arrays", {"x": data[0], "y": data[1]})
     names = ", ".join(map(repr, NAMED))
     allowed = f"{names}, a path ending in .npz, a dict of arrays, or a tuple (x, y)"
-    raise ArgumentError("source", source, allowed)
+    raise ArgumentError("data", data, allowed)
 
 
 def _npz(path: Path, folder: Path) -> Source:

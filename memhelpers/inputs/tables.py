@@ -7,6 +7,7 @@ has chosen what to do.
 
 import csv
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from memhelpers.inputs import arrays, sources
 LEVELS = 50  # values of a column of texts, at most
 FURTHEST = 10.0  # deviations; what lies further, as a typing error may, counts as this
 MISSING = (None, "fill", "drop")
+LEAST = 10  # examples, as ten networks leave each of them out in turn
 ROWS_OF_AN_ID = 20  # from so many rows on are whole numbers without a repetition taken for an id
 DATE = r"\d{4}-\d\d-\d\d"  # how a text begins that is read as a date
+LONGER = r".*Expected (\d+) fields in line (\d+), saw (\d+).*"  # what pandas says of a row
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ def examples(
 ) -> Examples:
     """Checked examples; arguments and errors as in `memhelpers.audit.audit`, `classes` names."""
     check_choice("missing", missing, MISSING)
+    if isinstance(y, str):
+        raise ArgumentError("y", y, f"one label an example; label={y!r} where a column is meant")
     if isinstance(x, str | os.PathLike):
         if y is not None:
             raise ArgumentError("y", y, f"None, as {os.fspath(x)!r} has the labels")
-        x, y, classes = _read(x)
+        x, y, classes = _read(x, label)
     table = x.copy() if isinstance(x, pd.DataFrame) else None
     if table is not None and not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
@@ -63,45 +68,72 @@ def examples(
     if y is None:
         raise ArgumentError("y", None, "a label for each example")
     named = "y" if label is None else f"label={label!r}"
-    if isinstance(x, pd.DataFrame) or np.ndim(x) == 2:
-        columns = pd.DataFrame(x if isinstance(x, pd.DataFrame) else arrays.numbers("x", x))
-        columns = _plain(columns.reset_index(drop=True))
-        columns, y, rows = _complete(columns, named, y, missing)
+    if isinstance(y, pd.DataFrame):
+        y = y.squeeze(axis=1).to_numpy()
+    if not isinstance(x, pd.DataFrame):
+        x = arrays.as_array("x", x)
+        x = pd.DataFrame(arrays.numbers("x", x)) if x.ndim == 2 else x
+    if x.ndim:
+        _check_count(len(x), "rows")
+    if isinstance(x, pd.DataFrame):
+        index = x.index
+        columns = _plain(x.reset_index(drop=True))
+        columns, y, rows = _complete(columns, named, y, missing, index)
         x = _to_numbers(_without_label(columns, y))[:, None, None]
     else:
         x, rows = _images(x, layout), np.arange(len(x))
-    y, classes = _labels(named, y, len(x), classes)
+        index = pd.Index(rows)
+    y, classes = _labels(named, y, index[rows], classes)
     return Examples(x, y, classes, rows, table)
 
 
-def _images(x: Any, layout: str | None) -> np.ndarray:
-    array = arrays.as_array("x", x)
-    pixels = arrays.pixels_of("x", array, 255, layout, exact=True)
+def _check_count(n: int, what: str) -> None:
+    if n < LEAST:
+        raise ArgumentError("x", f"{n or 'no'} {what}", f"at least {LEAST}")
+
+
+def _place(index: pd.Index, row: int) -> str:
+    """A row as the report calls it, of a file by its line."""
+    return f"{index.name or 'row'} {index[row]}"
+
+
+def _images(x: np.ndarray, layout: str | None) -> np.ndarray:
+    pixels = arrays.pixels_of("x", x, 255, layout, exact=True)
     return arrays.standardized({"train": (pixels, None)})["train"][0]
 
 
-def _labels(named: str, y: Any, n: int, classes: Any) -> tuple[np.ndarray, np.ndarray]:
+def _labels(named: str, y: Any, index: pd.Index, classes: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels as places among the classes, and these; each has at least two examples."""
-    array = arrays.as_array(named, y)
+    array, n = arrays.as_array(named, y), len(index)
     if array.dtype.kind == "f" and (array == np.round(array)).all():  # as a gap makes them
         array = array.astype(np.int64)
     if array.shape != (n,):
-        raise ArgumentError(named, f"labels of shape {list(array.shape)}", f"{n}, one an example")
-    different, counts = np.unique(array, return_counts=True)
-    if 2 * len(different) > n or array.dtype.kind == "f":
+        given = f"labels of shape {list(array.shape)}"
+        raise ArgumentError(named, given, f"one label an example, [{n}]")
+    different, first, counts = np.unique(array, return_index=True, return_counts=True)
+    numbers = "" if array.dtype.kind == "U" else "; no measured number"
+    if 2 * len(different) > n:
         given = f"{len(different)} different labels of {n} examples"
-        raise ArgumentError(named, given, "classes, each with several examples; no measured number")
+        raise ArgumentError(named, given, f"classes, each with several examples{numbers}")
+    if array.dtype.kind == "f":
+        row = int((array != np.round(array)).argmax())
+        given = f"label {array[row]:g} in {_place(index, row)}, which is no whole number"
+        allowed = "whole numbers or texts; where fractions name classes, texts such as 'class 3.5'"
+        raise ArgumentError(named, given, allowed + numbers)
     if counts.min() < 2:
-        given = f"class {str(different[counts.argmin()])!r} with one example"
-        raise ArgumentError(named, given, "at least 2 examples of each class")
+        rare = counts.argmin()
+        where = _place(index, first[rare])
+        given = f"class {str(different[rare])!r} with one example, in {where}"
+        allowed = "at least 2 examples of each class: leave this one out, or merge two classes"
+        raise ArgumentError(named, given, allowed)
     names, found = arrays.classes_of(classes, {named: arrays.labels_of(named, array, "x", n)})
     return found[named], different if classes is None else np.array(names)
 
 
-def _read(path: str | os.PathLike) -> tuple[Any, Any, Any]:
+def _read(path: str | os.PathLike, label: str | None) -> tuple[Any, Any, Any]:
     """Inputs, labels and names of classes in a file; of a table no labels yet."""
     if os.fspath(path).endswith(".csv"):
-        return _read_csv(path), None, None
+        return _read_csv(path, label), None, None
     if not os.fspath(path).endswith(".npz"):
         raise ArgumentError("x", os.fspath(path), "the path of a .csv or an .npz file")
     stored = sources.read(path).arrays
@@ -111,7 +143,7 @@ def _read(path: str | os.PathLike) -> tuple[Any, Any, Any]:
     return stored["x"], stored["y"], stored.get("classes")
 
 
-def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
+def _read_csv(path: str | os.PathLike, label: str | None) -> pd.DataFrame:
     """The table of a `.csv` file, its index the lines; a `DataError` where it is none."""
     path = Path(path).expanduser()
     if not path.is_file():
@@ -119,12 +151,17 @@ def _read_csv(path: str | os.PathLike) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
         lines = _filled_lines(path)[1:]  # without that of the header
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in UTF-8, as a table must be: save it as UTF-8") from error
     except (ValueError, csv.Error) as error:  # also what pandas says of no table
-        reason = " ".join(str(error).split())
+        told = r"line \2 has \3 values, not \1; a value with a comma needs quotation marks"
+        reason = re.sub(LONGER, told, " ".join(str(error).split()))
         raise DataError(f"{path} is no table of comma-separated columns: {reason}") from error
-    if table.shape[1] < 2:
+    if table.shape[1] < 2 and label not in table.columns:
         told = f"one column, {table.columns[0]!r}; are its columns separated by commas?"
         raise DataError(f"{path} has {told}")
+    if not len(table):
+        raise DataError(f"{path} has no rows below its header")
     if len(lines) != len(table):  # as a quotation mark within a value makes them
         lines = range(2, 2 + len(table))
     return table.set_index(pd.Index(lines, name="line"))
@@ -142,6 +179,9 @@ def _split_label(table: pd.DataFrame, label: str | None) -> tuple[pd.DataFrame, 
     if label is None or label not in table.columns:
         named = ", ".join(map(repr, table.columns[:20])) + ", ..." * (table.shape[1] > 20)
         raise ArgumentError("label", label, f"the column of the labels, one of {named}")
+    if table.shape[1] == 1:
+        given = f"no other column than that of the labels, {label!r}"
+        raise ArgumentError("x", given, "at least one column to learn from")
     return table.drop(columns=label), table[label]
 
 
@@ -163,7 +203,7 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _complete(
-    table: pd.DataFrame, named: str, y: Any, missing: str | None
+    table: pd.DataFrame, named: str, y: Any, missing: str | None, index: pd.Index
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Columns and labels without missing values, and the places of their rows.
 
@@ -171,8 +211,8 @@ def _complete(
     text "missing", and adds a column that says where; labels are never filled.
     """
     listed = as_list(y.tolist() if hasattr(y, "tolist") else y)
-    if listed is None:
-        raise ArgumentError(named, y, "a label for each row")
+    if listed is None or any(isinstance(label, list | tuple | np.ndarray) for label in listed):
+        raise ArgumentError(named, y, f"one label an example, [{len(table)}]")
     y = pd.Series(listed, dtype=object)
     if len(y) != len(table):
         raise ArgumentError(named, f"{len(y)} labels", f"{len(table)}, one a row")
@@ -180,10 +220,13 @@ def _complete(
     whole = np.ones(len(y), bool)
     if missing == "drop":
         whole = (table.notna().all(axis=1) & y.notna()).to_numpy()
+        _check_count(int(whole.sum()), "complete rows")
     table, y = table[whole], y[whole].infer_objects()
-    if y.isna().any():
-        row = int(y.isna().to_numpy().argmax())
-        raise ArgumentError(named, f"no label in row {row}", 'labels, or missing="drop"')
+    if (absent := y.isna().to_numpy()).any():
+        where = _place(index, int(absent.argmax()))
+        given = f"no label in {where} (none in {absent.sum()} of {len(y)} rows)"
+        allowed = 'labels, or missing="drop", which leaves such rows out; '
+        raise ArgumentError(named, given, allowed + 'missing="fill" does not fill labels')
     lacking = [name for name in table.columns if table[name].isna().any()]
     if lacking and missing is None:
         counts = ", ".join(f"{name!r} ({int(table[name].isna().sum())})" for name in lacking[:9])
