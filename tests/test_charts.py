@@ -334,7 +334,7 @@ def test_an_interval_without_ends_is_a_dot():
     table = pd.DataFrame({"pair": ["a", "b"], "estimate": [1.0, 2.0], "low": -math.inf})
     table["high"] = math.inf
     spec = charts.intervals(table, "pair", title="t", x_title="x").to_dict()
-    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [1, 2]
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0.97, 2.03]  # with room at both ends
     assert "nfinity" not in json.dumps(spec)
 
 
@@ -564,7 +564,7 @@ def test_intervals_are_drawn_in_the_order_of_the_table_with_their_reference():
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rule", "rule", "point", "text"]
     across = spec["layer"][2]["encoding"]
     assert across["y"]["sort"] == ["b", "a rather long name of a row"]
-    assert across["x"]["scale"]["domain"] == [0.5, 3]
+    assert across["x"]["scale"]["domain"] == [0.425, 3.075]  # with room at both ends
     assert '["a rather long name", "of a row"]' in across["y"]["axis"]["labelExpr"]  # on a phone
     (spec,) = charts.Figure(
         charts.intervals(table.assign(estimate=-1.0), "name", x_title="x"), **TEXT
