@@ -299,6 +299,8 @@ class _Axis:
         **shown: str,
     ) -> "_Axis":
         """From the least to the largest value."""
+        if domain and not (len(domain) == 2 and domain[0] < domain[1]):
+            raise ArgumentError("y_domain", domain, "(low, high) with low < high")
         for name in columns:
             if not is_numeric_dtype(data[name]):
                 raise ArgumentError(name, data[name].dtype, "a column of numbers")

@@ -338,6 +338,12 @@ def test_an_interval_without_ends_is_a_dot():
     assert "nfinity" not in json.dumps(spec)
 
 
+@pytest.mark.parametrize("domain", [(1, 0), (0, math.nan), (0,), (1, 1)])
+def test_the_ends_of_an_axis_are_two_in_order(domain):
+    with pytest.raises(ArgumentError, match=r"y_domain: given .*; allowed: \(low, high\)"):
+        charts.lines(curves(), "epoch", "accuracy", **AXES, y_domain=domain)
+
+
 @pytest.mark.parametrize(("log", "domain"), [(False, [1.5, 2.5]), (True, [1, 4])])
 def test_a_single_value_stands_in_the_middle_of_its_axis(log, domain):
     table = curves()[:1].assign(accuracy=2.0, low=2.0, high=2.0)
