@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +39,10 @@ class Claim:
     seeds: int  # independent units (`UNITS`) below which no verdict is given
     short: str  # the sentence for a list, at most 52 characters; "…" carries on the one above
     under: str = ""  # the choice that the verdict hangs on, such as "under this cut"
+    range: tuple[float, float] | None = None  # what values the statistic can take
+    control: bool = False  # whether it checks the measurement, and should hardly come out otherwise
     added_after_data: bool = False  # whether its data had been seen when it was declared
+    revised_after_data: str = ""  # what of its measurement was changed when they had been seen
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -52,6 +55,14 @@ class Claim:
         if self.direction == "within":
             return "between {:g} and {:g}".format(*self.threshold)
         return f"{self.direction} {self.threshold:g}"
+
+    @property
+    def late(self) -> str:
+        """What was decided only after data had been seen, in words."""
+        if self.added_after_data:
+            return "declared after the data were seen"
+        revised = self.revised_after_data
+        return f"revised after data were seen: {revised}" if revised else ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +93,7 @@ def _parsed(text: str) -> dict[str, Claim]:
     claims = {}
     for entry in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         fields = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in entry.items()}
-        limits = fields["threshold"]
-        fields["threshold"] = tuple(limits) if isinstance(limits, list) else limits
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         claims[fields["id"]] = Claim(**fields)
     return claims
 
@@ -102,7 +112,8 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
 
     Supported if the whole interval lies where the claim has it (above the threshold, below it, or
     within two), contradicted if it wholly lies elsewhere. Everything else is inconclusive: an
-    interval that only touches a threshold, and one of fewer units than the claim demands.
+    interval that only touches a threshold, and one of fewer units than the claim demands. Ends
+    beyond the claim's `range`, which no measurement reaches, are cut to it first.
 
     Args:
         claim: a declared id, or a claim of your own.
@@ -110,7 +121,7 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
 
     Raises:
         ClaimError: the id is not declared.
-        ArgumentError: the interval is not as above.
+        ArgumentError: the interval is not as above, or its estimate lies beyond the range.
     """
     claim = get(claim) if not isinstance(claim, Claim) else claim
     if not isinstance(interval, Interval):
@@ -118,6 +129,7 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     check_choice("interval.unit", interval.unit, UNITS)
     if interval.level < LEVEL:
         raise ArgumentError("interval.level", interval.level, f"{LEVEL:g} or higher")
+    interval = _possible(interval, claim)
     if interval.n < claim.seeds:
         reason = f"the claim demands at least {claim.seeds} {interval.unit}"
         return Verdict(claim, interval, INCONCLUSIVE, reason)
@@ -133,6 +145,18 @@ def judge(claim: str | Claim, interval: Interval) -> Verdict:
     if interval.low == interval.high:
         reason += f"; all {interval.n} {interval.unit} agree exactly"
     return Verdict(claim, interval, verdict, reason)
+
+
+def _possible(interval: Interval, claim: Claim) -> Interval:
+    """The interval without what the statistic cannot be."""
+    if claim.range is None:
+        return interval
+    low, high = claim.range
+    if not low - 1e-9 <= interval.estimate <= high + 1e-9:  # but for rounding
+        allowed = f"{low:g} to {high:g}, the range of {claim.id}"
+        raise ArgumentError("interval.estimate", interval.estimate, allowed)
+    ends = {name: getattr(interval, name) for name in ("estimate", "low", "high")}
+    return replace(interval, **{name: min(max(end, low), high) for name, end in ends.items()})
 
 
 def stored(interval: Interval) -> dict[str, object]:

@@ -59,6 +59,13 @@ def test_a_card_says_everything_in_words(ledger):
     assert "the claim demands at least 5 seeds" in told
 
 
+def test_a_card_tells_a_control_and_what_was_revised(declare):
+    declare({**ENTRY, "control": True, "revised_after_data": "the grid"})
+    shown = Page(page.cards(Ledger([judge("C3.1", interval(0.2, 0.3))], title="here")))
+    told = "; revised after data were seen: the grid; a control of the measurement"
+    assert told in shown.texts["mem-card-head"][0]
+
+
 def test_a_drawing_is_hidden_from_those_who_hear_the_page(ledger):
     drawings = [given for tag, given in cards(ledger).tags if tag == "svg" and "width" in given]
     assert drawings

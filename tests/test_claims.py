@@ -95,6 +95,17 @@ def test_fewer_seeds_than_declared_give_no_verdict(declare):
     assert judge("C3.1", interval(0.5, 0.6, n=5)).verdict == "supported"
 
 
+def test_an_interval_is_cut_where_its_statistic_cannot_go(declare):
+    declare({**ENTRY, "range": [-1, 1]})
+    verdict = judge("C3.1", interval(0.8, 1.1))
+    assert (verdict.interval.low, verdict.interval.high) == (0.8, 1)
+    assert judge("C3.1", interval(-1.2, -0.8)).interval.low == -1
+    assert judge("C3.1", interval(1, 1 + 1e-12)).interval.estimate == 1
+    assert judge("C3.1", interval(0.2, 0.3)).interval == interval(0.2, 0.3)
+    with pytest.raises(ArgumentError, match=r"estimate: given 1\.2.*-1 to 1, the range of C3\.1"):
+        judge("C3.1", interval(1.1, 1.3))
+
+
 def test_seeds_that_agree_exactly_are_pointed_out(declare):
     found = judge("C3.1", interval(0.5, 0.5))
     assert found.verdict == "supported"

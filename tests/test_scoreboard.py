@@ -56,6 +56,14 @@ def test_the_counts_say_how_many_claims_hold_and_at_which_scale(ledger, chapter,
         board.counts()
 
 
+def test_controls_are_counted_apart_and_named(declare):
+    declare({**ENTRY, "control": True, "revised_after_data": "the grid"}, SECOND)
+    board = scoreboard.gather([])
+    assert board.counts().startswith("2 claims, 1 of them controls of a measurement. ")
+    told = board.table()
+    assert told.count("Revised after data were seen: the grid. A control of the measurement.") == 1
+
+
 def test_the_picture_has_a_line_for_each_claim_that_links_to_its_card(ledger, chapter):
     board = scoreboard.gather([chapter("04-a.ipynb", ledger, title="Loss <sensitivity>")])
     shown = Page(board.picture())

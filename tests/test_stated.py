@@ -57,6 +57,14 @@ def test_a_missing_field_is_named_with_its_claim(declare, name):
         ("under", 1),
         ("under", "x" * 25),
         ("added_after_data", "yes"),
+        ("control", "yes"),
+        ("revised_after_data", True),
+        ("revised_after_data", "x" * 61),
+        ("range", 1),
+        ("range", [0]),
+        ("range", [1, 0]),
+        ("range", [0, None]),
+        ("range", [0.2, 1]),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named_with_its_claim(declare, name, value):

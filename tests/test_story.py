@@ -1,5 +1,7 @@
 """The page of what reproduced: its picture, and the verdicts that its prose was written for."""
 
+from dataclasses import replace
+
 import pytest
 
 from memhelpers import claims
@@ -76,6 +78,10 @@ def test_only_claims_of_the_paper_are_counted_and_drawn(board):
     assert drawn.texts["td"] == ["C3.1≠", "", ""]
     (title,) = drawn.values("a", "title")
     assert title == "Real digits are less <equal>: supported on MNIST; otherwise on d"
+    late = replace(known[0], claim=replace(known[0].claim, revised_after_data="the grid"))
+    told = Page(story.picture(board, [late]))
+    assert told.texts["td"] == ["C3.1≠†", "", ""]
+    assert told.values("a", "title") == [f"{title}; revised after data were seen: the grid"]
     assert [" ".join(one.split()) for one in drawn.texts["th"]] == [
         "Chapter", "✓ supported 1", "? inconclusive 0", "✗ contradicted 0", "4 A chapter"
     ]  # fmt: skip

@@ -153,7 +153,8 @@ def _methods(verdicts: Iterable[Verdict]) -> list[str]:
 def _card(claim: Any, here: Runs, recorded: Runs) -> str:
     found = judged(here, recorded)
     strip = Strip(claim, [verdict.interval for _, verdict in found])
-    late = "; declared after the data were seen" if claim.added_after_data else ""
+    late = f"; {claim.late}" if claim.late else ""
+    late += "; a control of the measurement" * claim.control
     runs = "".join(_run(strip, *run) for run in [*here, *recorded])
     return (
         f'<section class="mem-card" id="claim-{claim.id}" aria-label="Claim {claim.id}">\n'

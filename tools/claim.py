@@ -65,13 +65,12 @@ def head(claim: Claim, path: Path) -> list[str]:
     """Return what a claim says, what decides it, where, and since when."""
     since = declared.kept(notebooks.ROOT).get(claim.id)
     fixed = f"in {since['commit'][:12]} of {since['date'][:10]}" if since else "in no commit yet"
-    late = ", after its data were seen" * claim.added_after_data
     return [
         f"{claim.id}  {claim.sentence}",
         f"source     {claim.source}",
         f"statistic  {claim.statistic}: {judging.statistics(path)[claim.id]}",
         f"supported  if the interval over at least {claim.seeds} seeds is {claim.criterion}",
-        f"fixed      {fixed}{late}",
+        f"fixed      {fixed}" + f"; {claim.late}" * bool(claim.late),
     ]
 
 

@@ -65,8 +65,8 @@ class Scoreboard:
         numbers = sorted({str(int(self.claims[id].chapter)) for id in full})
         chapters = f": chapter{'s' * (len(numbers) > 1)} {_and(numbers)}" if numbers else ""
         return (
-            f"{len(rows)} claims. In the largest recorded run of each, {recorded}; in the runs of "
-            f"these pages, {here}. {len(full) or 'None'} {'is' if len(full) == 1 else 'are'} "
+            f"{len(rows)} claims{_controls(self.claims.values())}. In the largest recorded run of "
+            f"each, {recorded}; in the runs of these pages, {here}. {len(full) or 'None'} {'is' if len(full) == 1 else 'are'} "
             f"recorded at the paper's own scale{chapters}."
         )
 
@@ -128,7 +128,8 @@ class Scoreboard:
 
     def _row(self, row: cards.Row) -> str:
         claim, here, recorded = row
-        late = " Declared after the data were seen." if claim.added_after_data else ""
+        late = f" {claim.late[:1].upper()}{claim.late[1:]}." if claim.late else ""
+        late += " A control of the measurement." * claim.control
         rule = f"{claim.statistic}: supported if {claim.criterion}. {claim.source}.{late}"
         return (
             f'<tr id="{claim.id}"><th scope="row"><a{self.link(claim)}>{claim.id}</a></th>'
@@ -317,6 +318,12 @@ def _tally(runs: Sequence[cards.Runs], missing: str) -> str:
     told[0] = told[0].replace(" ", " is " if words.count(claims.SUPPORTED) == 1 else " are ")
     lacking = f" ({len(runs) - len(words)} {missing})" if len(words) < len(runs) else ""
     return _and(told) + lacking
+
+
+def _controls(known: Iterable[Claim]) -> str:
+    """How many claims are there to check the measurement, if any are."""
+    number = sum(claim.control for claim in known)
+    return f", {number} of them controls of a measurement" * bool(number)
 
 
 def _and(words: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ TEXTS = dict.fromkeys(("source", "sentence", "statistic", "unit"), SOME) | {
     "chapter": (r"\d\d", 'two digits in quotes, such as "04"'),
     "short": (r"\S.{0,51}", "1 to 52 characters"),
     "under": (r".{0,24}", "at most 24 characters"),
+    "revised_after_data": (r".{0,60}", "at most 60 characters"),
 }
 
 
@@ -62,16 +63,34 @@ def check_entry(entry: Any) -> None:
         value = entry.get(name, None if name in NEEDED else "")
         if not isinstance(value, str) or not re.fullmatch(pattern, " ".join(value.split())):
             raise ArgumentError(name, value, allowed)
-    check_choice("added_after_data", entry.get("added_after_data", False), (True, False))
+    for name in ("added_after_data", "control"):
+        check_choice(name, entry.get(name, False), (True, False))
     check_choice("direction", entry.get("direction"), DIRECTIONS)
     _check_threshold(entry)
+    _check_range(entry)
     check_integer("seeds", entry.get("seeds"), MIN_SEEDS)
 
 
 def _check_threshold(entry: Mapping[str, Any]) -> None:
     given, pair = entry.get("threshold"), entry["direction"] == "within"
-    ends = given if isinstance(given, list) else [given]
-    finite = {type(end) for end in ends} <= {int, float} and all(map(math.isfinite, ends))
-    if not finite or len(ends) != 1 + pair or list(ends) != sorted(set(ends)):
+    if not _rising(given if isinstance(given, list) else [given], 1 + pair):
         allowed = "two numbers, low < high" if pair else "a number"
         raise ArgumentError("threshold", given, f"{allowed}, for {entry['direction']}")
+
+
+def _check_range(entry: Mapping[str, Any]) -> None:
+    """The thresholds lie in it: otherwise no data could decide."""
+    if "range" not in entry:
+        return
+    given, limits = entry["range"], entry["threshold"]
+    if not isinstance(given, list) or not _rising(given, 2):
+        raise ArgumentError("range", given, "two numbers, low < high")
+    for limit in limits if isinstance(limits, list) else [limits]:
+        if not given[0] <= limit <= given[1]:
+            raise ArgumentError("range", given, f"a range that holds the threshold {limit:g}")
+
+
+def _rising(numbers: list, count: int) -> bool:
+    """Whether these are so many finite numbers, each above the one before."""
+    finite = {type(one) for one in numbers} <= {int, float} and all(map(math.isfinite, numbers))
+    return finite and len(numbers) == count and numbers == sorted(set(numbers))

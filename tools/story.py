@@ -127,12 +127,15 @@ def _here(one: Told, number: str, word: str) -> bool:
 
 
 def _mark(board: scoreboard.Scoreboard, one: Told) -> str:
-    """The id as a link, with a sign where another run says the opposite."""
+    """The id as a link, signed where another run says the opposite, and where data came first."""
     title = f"{one.claim.short}: {one.verdict.verdict} on {one.data}"
     sign = ""
     if one.opposed:
         title += f"; otherwise on {' and '.join(one.opposed)}"
         sign = '<span aria-hidden="true">≠</span>'
+    if one.claim.late:
+        title += f"; {one.claim.late}"
+        sign += '<span aria-hidden="true">†</span>'
     shown = f"{one.claim.id}{sign}"
     style = cards.paint(one.verdict.verdict)
     return f'<a{board.link(one.claim)} title="{html.escape(title)}" style="{style}">{shown}</a>'
