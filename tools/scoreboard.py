@@ -64,10 +64,11 @@ class Scoreboard:
         full = self.at_paper_scale()
         numbers = sorted({str(int(self.claims[id].chapter)) for id in full})
         chapters = f": chapter{'s' * (len(numbers) > 1)} {_and(numbers)}" if numbers else ""
+        scale = f"{len(full) or 'None'} {'is' if len(full) == 1 else 'are'}"
         return (
             f"{len(rows)} claims{_controls(self.claims.values())}. In the largest recorded run of "
-            f"each, {recorded}; in the runs of these pages, {here}. {len(full) or 'None'} {'is' if len(full) == 1 else 'are'} "
-            f"recorded at the paper's own scale{chapters}."
+            f"each, {recorded}; in the runs of these pages, {here}. {scale} recorded at the "
+            f"paper's own scale{chapters}."
         )
 
     def at_paper_scale(self) -> set[str]:
