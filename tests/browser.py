@@ -104,9 +104,17 @@ def launched() -> Iterator[object]:
         running.close()
 
 
+def complaints(page: object) -> list[str]:
+    """What the page's scripts complain about, from now on."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(f"page error: {error}"))
+    page.on("console", lambda m: m.type == "error" and found.append(f"console: {m.text}"))
+    return found
+
+
 def watch(page: object, site: str) -> Visit:
     """Notes what the page complains about, asks for and loads from now on."""
-    visit = Visit(page)
+    visit = Visit(page, complaints(page))
 
     def note(request: object) -> None:
         if not request.url.startswith((site, "data:", "blob:")):
@@ -121,11 +129,6 @@ def watch(page: object, site: str) -> Visit:
 
     page.on("request", note)
     page.on("response", weigh)
-    page.on("pageerror", lambda error: visit.errors.append(f"page error: {error}"))
-    page.on(
-        "console",
-        lambda m: visit.errors.append(f"console: {m.text}") if m.type == "error" else None,
-    )
     return visit
 
 

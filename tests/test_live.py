@@ -52,9 +52,7 @@ def site(tmp_path_factory) -> Iterator[str]:
 def visit(running, site, monkeypatch) -> Iterator[browser.Visit]:
     """A page of which nothing is open yet."""
     page = running.new_page(viewport={"width": 1000, "height": 900})
-    visit = browser.Visit(page)
-    page.on("pageerror", lambda error: visit.errors.append(str(error)))
-    page.on("console", lambda m: m.type == "error" and visit.errors.append(m.text))
+    visit = browser.Visit(page, browser.complaints(page))
     local = (site, "data:", "blob:")
     page.on("request", lambda r: r.url.startswith(local) or visit.outside.append(r.url))
     yield visit

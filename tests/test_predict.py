@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser import launched, page_names, rendered, serve, settle
+from browser import complaints, launched, page_names, rendered, serve, settle
 from chapters import CHAPTERS, figures
 
 from memhelpers import charts
@@ -150,21 +150,19 @@ def _page(shown: str, head: str) -> str:
 @pytest.fixture
 def open_page(browser, site):
     """Opens a page, waits for its chart, and fails at the end if it complained."""
-    contexts, complaints = [], []
+    opened = []
 
     def open_page(name: str, wait: str = ".mem-chart[data-drawn]", **options: object) -> object:
-        contexts.append(browser.new_context(viewport={"width": 900, "height": 800}, **options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page = browser.new_page(viewport={"width": 900, "height": 800}, **options)
+        opened.append((page, complaints(page)))
         page.goto(site + name)
         page.locator(wait).first.wait_for()
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
+    for page, _ in opened:
+        page.close()
+    assert not any(found for _, found in opened)
 
 
 def pad(page: object) -> object:

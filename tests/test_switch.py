@@ -89,11 +89,11 @@ def _page(shown: figures.Display, head: str = "") -> str:
 @pytest.fixture
 def open_page(browser, site):
     """Opens a page of the site; what it asks for elsewhere comes from the site's own bundle."""
-    contexts = []
+    opened = []
 
     def open_page(name: str, **options: object) -> object:
-        contexts.append(browser.new_context(viewport={"width": 900, "height": 800}, **options))
-        page = contexts[-1].new_page()
+        page = browser.new_page(viewport={"width": 900, "height": 800}, **options)
+        opened.append(page)
         bundle = (site + "vega-bundle.js") if options.get("java_script_enabled", True) else ""
 
         def answer(route: object) -> None:
@@ -105,8 +105,8 @@ def open_page(browser, site):
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in opened:
+        page.close()
 
 
 @pytest.mark.parametrize("name", ["notebook.html", "book.html", "table.html"])
