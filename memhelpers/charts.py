@@ -386,34 +386,27 @@ def _ends(
     for key, group in data.groupby(keys, sort=False) if keys else [((), data)]:
         drawn = group[np.isfinite(group[y].astype(float))].sort_values(x, kind="stable")
         last = drawn.groupby(series, sort=False).tail(1) if series else drawn.tail(1)
-        last = last.set_index(series)[[x, y]] if series else last[[x, y]].set_axis([""])
-        if drawn.empty:
+        if last.empty:
             continue
-        state = dict(zip(keys, key, strict=True))
-        found = [
-            {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
-            | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
-            | {"colour": styles[name][0] if series else BLUE, "name": name}
-            for name, end in last.sort_values(y, kind="stable").iterrows()
-        ]
-        fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
-        found = [found[round(i)] for i in fitting]
+        fitting = np.linspace(0, len(last) - 1, min(len(last), _MOST_LABELS)).round()
+        last = last.sort_values(y, kind="stable").iloc[fitting.astype(int)]
+        names = last[series].tolist() if series else [""]
+        words = pd.Series([_named(name) for name in names])
+        shorter = pd.Series([labels.get(name, _named(name)) for name in names])
+        rows = pd.DataFrame(last[[x, y]].to_numpy(), columns=["x", "y"])
+        values = rows["y"].map(up.text)
+        rows["text"] = (words + " " + values).str.strip()
+        rows["short"] = (shorter + " " + values).str.strip()
+        rows["colour"] = [styles[name][0] if series else BLUE for name in names]
         if list(map(_rounded, key)) == start:
-            said = ", ".join(one["text"] for one in reversed(found))
-        fields = ["x", "y", "text", "short", "colour"]
-        rows = pd.DataFrame(found, columns=fields)
-        wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
-        places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
-        rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
-        rows["moved"] = np.abs(places - wanted) > 2
+            said = ", ".join(reversed(rows["text"].tolist()))
+        rows["place"], rows["moved"] = _apart(rows["y"], up)
         if hidden:
-            seen = [one["name"] not in hidden for one in found]
-            apart = _dodged(wanted[seen], _LABEL, _PHONE_HEIGHT)
-            moved = np.abs(apart - wanted[seen]) > 2
-            before = [up.value(place / _PHONE_HEIGHT) for place in apart]
-            rows["asked"], rows["before"] = np.logical_not(seen), rows["y"]
-            rows.loc[seen, "before"] = np.where(moved, before, rows["y"][seen])
-        texts.append(rows.add_prefix("end_").assign(**state))
+            seen = np.array([name not in hidden for name in names])
+            apart, moved = _apart(rows["y"][seen], up)
+            rows["asked"], rows["before"] = ~seen, rows["y"]
+            rows.loc[seen, "before"] = np.where(moved, apart, rows["y"][seen])
+        texts.append(rows.add_prefix("end_").assign(**dict(zip(keys, key, strict=True))))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
     at = at.encode(across.channel(alt.X, "end_right"))
@@ -429,14 +422,13 @@ def _ends(
     return layers, said
 
 
-def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
-    """The places next to those wanted at which labels of this size do not overlap."""
-    wanted = np.asarray(wanted, dtype=float)
-    order = np.argsort(wanted, kind="stable")
-    offset = size * np.arange(len(order))
-    places = isotonic_regression(wanted[order] - offset).x
-    shifted = np.clip(places, 0, max(0, room - offset.max(initial=0))) + offset
-    return shifted[np.argsort(order, kind="stable")]
+def _apart(values: pd.Series, up: _Axis) -> tuple[list[float], np.ndarray]:
+    """Where labels of these ascending values do not overlap, and which have moved for it."""
+    wanted = np.array([_PHONE_HEIGHT * up.share(value) for value in values])
+    offset = _LABEL * np.arange(len(wanted))
+    places = isotonic_regression(wanted - offset).x
+    places = np.clip(places, 0, max(0, _PHONE_HEIGHT - offset.max(initial=0))) + offset
+    return [up.value(place / _PHONE_HEIGHT) for place in places], abs(places - wanted) > 2
 
 
 def _nearest(
