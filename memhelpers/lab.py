@@ -330,12 +330,9 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     import ipywidgets
     from IPython.display import display
 
-    controls = {
-        name: ipywidgets.SelectionSlider(options=list(values), description=name)
-        for name, values in choices.items()
-    }
+    lists = {name: list(values) for name, values in choices.items()}
     return ipywidgets.interactive(
-        lambda **chosen: display(show(**chosen)), {"manual": True}, **controls
+        lambda **chosen: display(show(**chosen)), {"manual": True}, **lists
     )
 
 
