@@ -29,7 +29,6 @@ from memhelpers import errors, scores
 from memhelpers.data import Dataset, Part
 from memhelpers.engine import packing
 from memhelpers.engine.ensemble import predict
-from memhelpers.engine.templates import check_template
 from memhelpers.errors import ArgumentError, DataError
 from memhelpers.inputs import tables
 from memhelpers.networks import mlp
@@ -205,12 +204,7 @@ class Audit:
 
         The most suspicious examples with their images or rows, and all examples as a table to sort
         and filter; what does not fit is left out from the least suspicious on, which the page says.
-        Rows are called as in `names`. Images need pillow.
-
-        Args:
-            path: where to write.
-            title: what the data are.
-            notes: what else to say of them, a sentence each, such as what was left out.
+        Rows are called as in `names`; each of the `notes` is a sentence. Images need pillow.
         """
         told = {
             "title": title,
@@ -269,9 +263,7 @@ def audit(
         progress: called with (networks done, networks in all); by default a bar with time left.
         training: of `fit`: `epochs`, `batch_size`, `learning_rate`, `momentum`, `weight_decay`,
             `init`, `precision`. The defaults keep wrong labels from being learned by heart; the
-            learning rate is .05, and of the default network at most 3.2 / inputs. How much your own
-            network memorizes, and whose membership it gives away, is what comes out with its
-            template and its training.
+            learning rate is .05, and of the default network at most 3.2 / inputs.
 
     Raises:
         ArgumentError: an argument, or something in the data, is outside what is allowed; nothing
@@ -300,7 +292,6 @@ def audit(
         highest = CURVATURE / math.prod(data.shape)
         settings["learning_rate"] = min(settings["learning_rate"], highest)
     settings |= training
-    check_template(network, data.shape, data.n_classes)
     inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
     job = _Job(data, network, inside, seed, settings)
     kept = None if store is None else _Kept(store, job.key(share))

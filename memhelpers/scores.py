@@ -219,6 +219,8 @@ def networks_until_stable(
     Args:
         p: probability of its label by each network, [m, n].
         inside: as in `consistency`.
+        k: how many of the most suspicious.
+        agreement: share of them.
 
     Returns:
         The factor, from 1 on; infinite where a thousand would not do, as examples tie.
