@@ -186,7 +186,10 @@ class Panel:
             self.wait()
 
     def stop(self) -> None:
-        """End the run with the epoch under way; what was trained is kept."""
+        """End the run with the epoch under way, or the first of a network that has not begun.
+
+        What was trained is kept.
+        """
         self._stop.set()
 
     def wait(self) -> None:
