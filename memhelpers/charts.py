@@ -119,15 +119,13 @@ class Prediction:
         """For the page: what `keys` name is hidden until the reader has answered, and the answer.
 
         Raises:
-            ArgumentError: no such name, or no question.
+            ArgumentError: no such name.
         """
         names = [[*one] if isinstance(one, tuple) else [one] for one in (self.name, *self.hidden)]
         found = [rows[(rows[keys[: len(one)]] == one[: len(keys)]).all(axis=1)] for one in names]
         if any(part.empty for part in found) or len(names[0]) != len(keys):
             known = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
             raise ArgumentError("predict", [self.name, *self.hidden], f"names from {known}")
-        if not isinstance(self.question, str) or not self.question.strip():
-            raise ArgumentError("question", self.question, "a text that is not empty")
         values = found[0][drawn].astype(float).to_numpy().tolist()
         answer = [[_rounded(one) if _finite(one) else None for one in row] for row in values]
         told |= {"question": figures.spaced(self.question), "answer": answer}
@@ -184,8 +182,7 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    asked = None if predict is None else check_instance("predict", predict, Prediction)
-    hidden = (asked.name, *asked.hidden) if asked else ()
+    hidden = (predict.name, *predict.hidden) if predict else ()
     layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, hidden)
     layers.append(line.mark_line(point=points))
     if ends:
@@ -197,12 +194,12 @@ def lines(
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
     notes: dict[str, Any] = {"said": f"{title or 'At the end'}: {said}."}
-    if asked:
+    if predict:
         begins = [data[one.column].map(_rounded) == one.start for one in controls]
         rows = data[np.logical_and.reduce([np.isfinite(data[y].astype(float)), *begins])]
         told = {"titles": [x_title, y_title], "format": format}
         keys = [] if series is None else [series]
-        notes["predict"] = asked.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
+        notes["predict"] = predict.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
     return _finish(chart, controls, phone=_PHONE_HEIGHT, **notes)
 
 
@@ -238,7 +235,9 @@ def intervals(
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
     marked = data[:0] if reference is None else pd.DataFrame({estimate: [reference]})
-    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title).wider()
+    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title)
+    low, high = (_rounded(across.value(share)) for share in (-0.03, 1.03))
+    across = replace(across, low=low, high=high)  # an interval is seen to end
     names, kinds = _names(data, category), _names(data, series)
     data["interval"] = [readable(*row) for row in data[drawn].to_numpy(float)]
     data["right"] = across.high
@@ -269,10 +268,9 @@ def intervals(
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
     notes: dict[str, Any] = {"said": f"{'; '.join(rows)}."}
-    if predict is not None:
-        asked = check_instance("predict", predict, Prediction)
+    if predict:
         keys = [category] if series is None else [category, series]
-        notes["predict"] = asked.note(data, keys, drawn, titles=[x_title])
+        notes["predict"] = predict.note(data, keys, drawn, titles=[x_title])
     return _finish(chart, (), **notes)
 
 
@@ -316,10 +314,6 @@ class _Axis:
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
         return cls(low, high, said, **shown)
-
-    def wider(self) -> "_Axis":
-        """With room at both ends, so that an interval is seen to end."""
-        return replace(self, low=_rounded(self.value(-0.03)), high=_rounded(self.value(1.03)))
 
     def ticks(self, most: int) -> list[float]:
         """At most so many round values; on a linear axis the first may lie below its lower end."""
