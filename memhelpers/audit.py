@@ -29,7 +29,6 @@ from memhelpers import errors, scores
 from memhelpers.data import Dataset, Part
 from memhelpers.engine import packing
 from memhelpers.engine.ensemble import predict
-from memhelpers.engine.templates import check_template
 from memhelpers.errors import ArgumentError, DataError
 from memhelpers.inputs import tables
 from memhelpers.networks import mlp
@@ -55,7 +54,7 @@ that any browser shows without Python and without a network."""
 EXAMPLE = "example: python -m memhelpers.audit data.csv --label target"
 UNRELATED = """what networks say of examples that they never saw is unrelated to the labels, so
 nothing here tells wrong labels from right ones""".replace("\n", " ")
-FORMAT = 2  # of the files of a store
+FORMAT = 3  # of the files of a store
 SEEDS = 1_000_000  # so many lie between the networks of one audit and those of the next
 
 Block = dict[str, np.ndarray]  # what ten networks said
@@ -112,12 +111,7 @@ class Audit:
 
     @property
     def wrong_labels(self) -> tuple[float, float, float]:
-        """Estimated number of wrong labels with its 95 % interval, see `scores.wrong_share`.
-
-        Of examples like these as many are wrong, if wrong labels are as if drawn at random, and
-        the right ones follow from what is known of an example. Where classes overlap, labels that
-        are only unlikely count, too.
-        """
+        """Estimated number of wrong labels with its 95 % interval, see `scores.wrong_share`."""
         share = scores.wrong_share(self.pred_probs, self.labels)
         return tuple(len(self.rows) * end for end in share)
 
@@ -210,12 +204,7 @@ class Audit:
 
         The most suspicious examples with their images or rows, and all examples as a table to sort
         and filter; what does not fit is left out from the least suspicious on, which the page says.
-        Rows are called as in `names`. Images need pillow.
-
-        Args:
-            path: where to write.
-            title: what the data are.
-            notes: what else to say of them, a sentence each, such as what was left out.
+        Rows are called as in `names`; each of the `notes` is a sentence. Images need pillow.
         """
         told = {
             "title": title,
@@ -268,15 +257,13 @@ def audit(
         layout: "NCHW" or "NHWC", where the shape of images leaves it open.
         seed: of subsets and networks.
         store: folder in which every ten finished networks are kept; the same call goes on there,
-            also with more networks.
+            also with more networks. Other audits may share it.
         minutes: start no further networks that would, at the pace so far, end after this time.
         device: where to train; by default a GPU where there is one.
         progress: called with (networks done, networks in all); by default a bar with time left.
         training: of `fit`: `epochs`, `batch_size`, `learning_rate`, `momentum`, `weight_decay`,
             `init`, `precision`. The defaults keep wrong labels from being learned by heart; the
-            learning rate is .05, and of the default network at most 3.2 / inputs. How much your own
-            network memorizes, and whose membership it gives away, is what comes out with its
-            template and its training.
+            learning rate is .05, and of the default network at most 3.2 / inputs.
 
     Raises:
         ArgumentError: an argument, or something in the data, is outside what is allowed; nothing
@@ -299,17 +286,15 @@ def audit(
         x, y, named["classes"] = x.train.x.cpu(), x.train.y.cpu(), x.classes
     found = tables.examples(x, y, **named)
     data = _dataset(found).to(machine.device() if device is None else device)
-    settings = {**TRAINING, **training}
+    settings = dict(TRAINING)
     if network is None:
         network = mlp(data.shape, [HIDDEN], data.n_classes)
         highest = CURVATURE / math.prod(data.shape)
-        settings["learning_rate"] = training.get(
-            "learning_rate", min(TRAINING["learning_rate"], highest)
-        )
-    check_template(network, data.shape, data.n_classes)
+        settings["learning_rate"] = min(settings["learning_rate"], highest)
+    settings |= training
     inside = scores.balanced_subsets(len(found.rows), networks, share, seed=seed)
     job = _Job(data, network, inside, seed, settings)
-    kept = None if store is None else _Kept(store, {"share": share, **job.determined_by()})
+    kept = None if store is None else _Kept(store, job.key(share))
     blocks = kept.blocks(networks // BLOCK) if kept else []
     progress = progress or machine.progress("audit", already=BLOCK * len(blocks))
     started, before, at_once = time.monotonic(), len(blocks), job.blocks_at_once()
@@ -346,16 +331,11 @@ class _Job:
     seed: int
     settings: dict[str, Any]
 
-    def determined_by(self) -> dict[str, Any]:
-        """What the networks depend on, as JSON keeps it."""
+    def key(self, share: float) -> str:
+        """A digest of what the networks depend on."""
         layers = fingerprint.architecture(self.network, fingerprint.Walk())
-        return {
-            "format": FORMAT,
-            "data": fingerprint.digest(self.data.fingerprint, *self.data.classes),
-            "network": fingerprint.digest(*map(str, layers)),
-            "seed": self.seed,
-            **self.settings,
-        }
+        numbers = json.dumps([FORMAT, share, self.seed, self.settings], default=float)
+        return fingerprint.digest(self.data.fingerprint, *self.data.classes, str(layers), numbers)
 
     def blocks_at_once(self) -> int:
         """As many as fill the processor."""
@@ -432,10 +412,10 @@ def _joined(
 
 
 class _Kept:
-    """A folder with one file for each ten networks, each of which says what determines it."""
+    """A folder with one file for each ten networks, named by a digest of what determines them."""
 
-    def __init__(self, folder: str | os.PathLike, determined_by: dict[str, Any]):
-        self.folder, self.determined_by = Path(folder).expanduser(), determined_by
+    def __init__(self, folder: str | os.PathLike, key: str):
+        self.folder, self.key = Path(folder).expanduser(), key
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -447,29 +427,22 @@ class _Kept:
         while len(found) < most and (path := self._path(len(found))).exists():
             try:
                 with np.load(path, allow_pickle=False) as stored:
-                    block = dict(stored)
-                held = json.loads(str(block.pop("determined_by")))
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+                    found.append(dict(stored))
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile):
                 told = f"{path} is damaged; its networks are trained again"
                 warnings.warn(told, RuntimeWarning, stacklevel=3)
                 break
-            own = self.determined_by
-            if other := [key for key in own if held.get(key) != own[key]]:
-                given = f"{self.folder}, the folder of an audit with other {', '.join(other)}"
-                raise ArgumentError("store", given, "one of the same audit, or a new folder")
-            found.append(block)
         return found
 
     def put(self, place: int, block: Block) -> None:
         """Keep a block: under another name first, so that it is there as a whole or not at all."""
         fresh = self._path(place).with_suffix(".tmp")
         with fresh.open("wb") as file:
-            about = json.dumps(self.determined_by, default=float)
-            np.savez(file, determined_by=about, **block)
+            np.savez(file, **block)
         fresh.replace(self._path(place))
 
     def _path(self, place: int) -> Path:
-        return self.folder / f"networks-{BLOCK * place:06}.npz"
+        return self.folder / f"{self.key}-{BLOCK * place:06}.npz"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

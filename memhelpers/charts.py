@@ -119,15 +119,13 @@ class Prediction:
         """For the page: what `keys` name is hidden until the reader has answered, and the answer.
 
         Raises:
-            ArgumentError: no such name, or no question.
+            ArgumentError: no such name.
         """
         names = [[*one] if isinstance(one, tuple) else [one] for one in (self.name, *self.hidden)]
         found = [rows[(rows[keys[: len(one)]] == one[: len(keys)]).all(axis=1)] for one in names]
         if any(part.empty for part in found) or len(names[0]) != len(keys):
             known = list(dict.fromkeys(rows[keys].itertuples(index=False, name=None)))
             raise ArgumentError("predict", [self.name, *self.hidden], f"names from {known}")
-        if not isinstance(self.question, str) or not self.question.strip():
-            raise ArgumentError("question", self.question, "a text that is not empty")
         values = found[0][drawn].astype(float).to_numpy().tolist()
         answer = [[_rounded(one) if _finite(one) else None for one in row] for row in values]
         told |= {"question": figures.spaced(self.question), "answer": answer}
@@ -184,8 +182,7 @@ def lines(
     base = _filtered(alt.Chart(data), controls)
     base = base.encode(across.channel(alt.X, x), *_channels(data, series))
     line = base.encode(up.channel(alt.Y, y), *_channels(data, series, line=True))
-    asked = None if predict is None else check_instance("predict", predict, Prediction)
-    hidden = (asked.name, *asked.hidden) if asked else ()
+    hidden = (predict.name, *predict.hidden) if predict else ()
     layers, said = _ends(data, (x, y, series), (across, up), controls, labels or {}, hidden)
     layers.append(line.mark_line(point=points))
     if ends:
@@ -197,12 +194,12 @@ def lines(
     layers.append(_nearest(base, data, (x, y, series), (x_title, y_title), up, ends))
     chart = alt.layer(*layers).properties(title=title, width="container", height=_HEIGHT)
     notes: dict[str, Any] = {"said": f"{title or 'At the end'}: {said}."}
-    if asked:
+    if predict:
         begins = [data[one.column].map(_rounded) == one.start for one in controls]
         rows = data[np.logical_and.reduce([np.isfinite(data[y].astype(float)), *begins])]
         told = {"titles": [x_title, y_title], "format": format}
         keys = [] if series is None else [series]
-        notes["predict"] = asked.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
+        notes["predict"] = predict.note(rows.sort_values(x, kind="stable"), keys, [x, y], **told)
     return _finish(chart, controls, phone=_PHONE_HEIGHT, **notes)
 
 
@@ -238,7 +235,9 @@ def intervals(
     drawn = [estimate, *BAND]
     data = _columns(table, [category, series, *drawn])
     marked = data[:0] if reference is None else pd.DataFrame({estimate: [reference]})
-    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title).wider()
+    across = _Axis.over(pd.concat([data, marked]), drawn, log_x, title=x_title)
+    low, high = (_rounded(across.value(share)) for share in (-0.03, 1.03))
+    across = replace(across, low=low, high=high)  # an interval is seen to end
     names, kinds = _names(data, category), _names(data, series)
     data["interval"] = [readable(*row) for row in data[drawn].to_numpy(float)]
     data["right"] = across.high
@@ -269,10 +268,9 @@ def intervals(
     chart = alt.layer(*layers).properties(title=title, width="container", height=height)
     rows = (data[category].astype(str) + " " + data["interval"]).str.replace("\n", " ")
     notes: dict[str, Any] = {"said": f"{'; '.join(rows)}."}
-    if predict is not None:
-        asked = check_instance("predict", predict, Prediction)
+    if predict:
         keys = [category] if series is None else [category, series]
-        notes["predict"] = asked.note(data, keys, drawn, titles=[x_title])
+        notes["predict"] = predict.note(data, keys, drawn, titles=[x_title])
     return _finish(chart, (), **notes)
 
 
@@ -316,10 +314,6 @@ class _Axis:
         if low == high:  # a single value stands in the middle
             low, high = (low / 2, high * 2) if said else (low - 0.5, high + 0.5)
         return cls(low, high, said, **shown)
-
-    def wider(self) -> "_Axis":
-        """With room at both ends, so that an interval is seen to end."""
-        return replace(self, low=_rounded(self.value(-0.03)), high=_rounded(self.value(1.03)))
 
     def ticks(self, most: int) -> list[float]:
         """At most so many round values; on a linear axis the first may lie below its lower end."""
@@ -386,34 +380,27 @@ def _ends(
     for key, group in data.groupby(keys, sort=False) if keys else [((), data)]:
         drawn = group[np.isfinite(group[y].astype(float))].sort_values(x, kind="stable")
         last = drawn.groupby(series, sort=False).tail(1) if series else drawn.tail(1)
-        last = last.set_index(series)[[x, y]] if series else last[[x, y]].set_axis([""])
-        if drawn.empty:
+        if last.empty:
             continue
-        state = dict(zip(keys, key, strict=True))
-        found = [
-            {"x": end[x], "y": end[y], "text": f"{_named(name)} {up.text(end[y])}".strip()}
-            | {"short": f"{labels.get(name, _named(name))} {up.text(end[y])}".strip()}
-            | {"colour": styles[name][0] if series else BLUE, "name": name}
-            for name, end in last.sort_values(y, kind="stable").iterrows()
-        ]
-        fitting = np.linspace(0, len(found) - 1, min(len(found), _MOST_LABELS))
-        found = [found[round(i)] for i in fitting]
+        fitting = np.linspace(0, len(last) - 1, min(len(last), _MOST_LABELS)).round()
+        last = last.sort_values(y, kind="stable").iloc[fitting.astype(int)]
+        names = last[series].tolist() if series else [""]
+        words = pd.Series([_named(name) for name in names])
+        shorter = pd.Series([labels.get(name, _named(name)) for name in names])
+        rows = pd.DataFrame(last[[x, y]].to_numpy(), columns=["x", "y"])
+        values = rows["y"].map(up.text)
+        rows["text"] = (words + " " + values).str.strip()
+        rows["short"] = (shorter + " " + values).str.strip()
+        rows["colour"] = [styles[name][0] if series else BLUE for name in names]
         if list(map(_rounded, key)) == start:
-            said = ", ".join(one["text"] for one in reversed(found))
-        fields = ["x", "y", "text", "short", "colour"]
-        rows = pd.DataFrame(found, columns=fields)
-        wanted = rows["y"].map(up.share).to_numpy() * _PHONE_HEIGHT
-        places = _dodged(wanted, _LABEL, _PHONE_HEIGHT)
-        rows["place"] = [up.value(place / _PHONE_HEIGHT) for place in places]
-        rows["moved"] = np.abs(places - wanted) > 2
+            said = ", ".join(reversed(rows["text"].tolist()))
+        rows["place"], rows["moved"] = _apart(rows["y"], up)
         if hidden:
-            seen = [one["name"] not in hidden for one in found]
-            apart = _dodged(wanted[seen], _LABEL, _PHONE_HEIGHT)
-            moved = np.abs(apart - wanted[seen]) > 2
-            before = [up.value(place / _PHONE_HEIGHT) for place in apart]
-            rows["asked"], rows["before"] = np.logical_not(seen), rows["y"]
-            rows.loc[seen, "before"] = np.where(moved, before, rows["y"][seen])
-        texts.append(rows.add_prefix("end_").assign(**state))
+            seen = np.array([name not in hidden for name in names])
+            apart, moved = _apart(rows["y"][seen], up)
+            rows["asked"], rows["before"] = ~seen, rows["y"]
+            rows.loc[seen, "before"] = np.where(moved, apart, rows["y"][seen])
+        texts.append(rows.add_prefix("end_").assign(**dict(zip(keys, key, strict=True))))
     table = pd.concat(texts, ignore_index=True).assign(end_right=across.high)
     at = _filtered(alt.Chart(table), controls).encode(color=alt.Color("end_colour:N", scale=None))
     at = at.encode(across.channel(alt.X, "end_right"))
@@ -429,14 +416,13 @@ def _ends(
     return layers, said
 
 
-def _dodged(wanted: Sequence[float], size: float, room: float) -> np.ndarray:
-    """The places next to those wanted at which labels of this size do not overlap."""
-    wanted = np.asarray(wanted, dtype=float)
-    order = np.argsort(wanted, kind="stable")
-    offset = size * np.arange(len(order))
-    places = isotonic_regression(wanted[order] - offset).x
-    shifted = np.clip(places, 0, max(0, room - offset.max(initial=0))) + offset
-    return shifted[np.argsort(order, kind="stable")]
+def _apart(values: pd.Series, up: _Axis) -> tuple[list[float], np.ndarray]:
+    """Where labels of these ascending values do not overlap, and which have moved for it."""
+    wanted = np.array([_PHONE_HEIGHT * up.share(value) for value in values])
+    offset = _LABEL * np.arange(len(wanted))
+    places = isotonic_regression(wanted - offset).x
+    places = np.clip(places, 0, max(0, _PHONE_HEIGHT - offset.max(initial=0))) + offset
+    return [up.value(place / _PHONE_HEIGHT) for place in places], abs(places - wanted) > 2
 
 
 def _nearest(

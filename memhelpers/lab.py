@@ -158,8 +158,7 @@ class Chapter:
         if self.tables:
             data, changed = self.data.describe(), _listed(_without_data(self.changed))
             about = sizes(self.parameters, data) + f"; changed: {changed}" * bool(changed)
-            details = {"Data": data, "Ran on": _machine(machine.environment(self.device, ""))}
-            runs = [Run(self.here, self.tables, self._verdicts(self.here), about, details)]
+            runs = [Run(self.here, self.tables, self._verdicts(self.here), about)]
         scales: dict[str, Run] = {}
         for label, record in self.recorded.items():  # of two twins the usual precision comes first
             scales.setdefault(_scale(record), self._run(label, record))
@@ -167,12 +166,13 @@ class Chapter:
 
     def _run(self, label: str, record: Record) -> Run:
         ran, changed = record.provenance, _listed(record.provenance["overrides"])
+        versions = ", ".join(f"{name} {ran[name]}" for name in ("python", "torch", "numpy"))
         details = {
             "Data": ran["dataset"]["is"],
             "Preset": ran["preset"] + f", with {changed}" * bool(changed),
             "Parameters": _listed(ran["parameters"]),
             "Took": _took(ran),
-            "Ran on": _machine(ran),
+            "Ran on": f"{_processor(ran)}, {ran['precision'] or 'fp32'}; {versions}",
             "Recorded": f"{ran['created'][:10]}, commit {str(ran['commit'])[:12]}",
         }
         about = sizes(ran["parameters"], ran["dataset"]["is"])
@@ -330,12 +330,9 @@ def explore(show: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     import ipywidgets
     from IPython.display import display
 
-    controls = {
-        name: ipywidgets.SelectionSlider(options=list(values), description=name)
-        for name, values in choices.items()
-    }
+    lists = {name: list(values) for name, values in choices.items()}
     return ipywidgets.interactive(
-        lambda **chosen: display(show(**chosen)), {"manual": True}, **controls
+        lambda **chosen: display(show(**chosen)), {"manual": True}, **lists
     )
 
 
@@ -373,11 +370,6 @@ def _display(name: str) -> str:
     """What a data set is called in a title."""
     names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg-copy": "CIFAR-10 JPEG"}
     return "CIFAR-10 subset" if name == "cifar10-exact-6k" else names.get(name, name)
-
-
-def _machine(ran: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {ran[name]}" for name in ("python", "torch", "numpy"))
-    return f"{_processor(ran)}, {ran['precision'] or 'fp32'}; {versions}"
 
 
 def _processor(ran: Mapping[str, Any]) -> str:

@@ -10,8 +10,8 @@ import html
 import os
 import threading
 import time
-from contextlib import suppress
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from torch import Tensor
 from memhelpers import charts, errors, training
 from memhelpers.corrupt import random_labels
 from memhelpers.data import Dataset, load
-from memhelpers.engine import packing
 from memhelpers.engine.ensemble import predict
 from memhelpers.engine.probes import Snapshot
 from memhelpers.errors import ArgumentError
@@ -38,18 +37,12 @@ _PAGE = Path(__file__).parent / "page"
 def lab() -> Any:
     """The lab of the book's first page as a widget; it needs no kernel once it is shown.
 
-    While a page is made, where no widget shows, a sentence in its place.
-
-    Raises:
-        ImportError: anywidget, which no chapter needs, is not installed.
+    It needs anywidget. While a page is made, where no widget shows, a sentence in its place.
     """
     if os.environ.get(machine.STATIC):
         return say("*Open this page in Jupyter or Colab to have the lab here.*")
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as error:
-        raise ImportError("live.lab() needs anywidget: pip install anywidget") from error
+    import anywidget
+    import traitlets
 
     class Lab(anywidget.AnyWidget):
         _esm, _css = script(), style()
@@ -89,21 +82,14 @@ REGULARIZERS = {
     "weight decay": (0.003, np.inf, lambda given: {"weight_decay": given}),
     "Gaussian noise": (0.5, np.inf, lambda given: {"perturb": training.gaussian_noise(given)}),
 }
+RATES = {"learning_rate": 0.1, "momentum": 0.9, "batch_size": 30}  # see `fit`
+SEED = 0  # of the first network, of the random labels and of the choice of examples
 LINES = {"right": "right labels", "wrong": "wrong labels", "validation": "validation"}
+MOST_LAYERS = 5
 TILES = 48  # examples shown, half of them with wrong labels where there are as many
 NEW = 1000  # validation examples that accuracy is measured on, at most
 BAND = 0.9  # share of the networks within it
 DRAW_EVERY = 0.25  # seconds, at least
-
-
-def panel(data: Any = "digits", **options: Any) -> "Panel":
-    """Controls, Run and Stop for networks that train in the kernel, and a picture of how they do.
-
-    The arguments and errors are those of `Panel`.
-    """
-    for name in options:
-        errors.check_choice("options", name, Panel.__init__.__kwdefaults__)
-    return Panel(data, **options)
 
 
 class Panel:
@@ -114,10 +100,6 @@ class Panel:
         networks: how many, at first; they differ in initial weights and order of the data.
         epochs: passes over the data, at first.
         examples: training examples at most; None takes all.
-        learning_rate: see `fit`, as for the next two.
-        momentum: fraction of the last step that is kept.
-        batch_size: examples an update.
-        seed: of the first network, of the random labels and of the choice of examples.
 
     Attributes:
         controls: widgets by name, whose values `run` takes, too.
@@ -126,7 +108,6 @@ class Panel:
     Raises:
         ArgumentError: an argument is not as above; what is chosen later, the panel itself refuses.
         DataError: see `load`.
-        ImportError: ipywidgets, which no chapter needs, is not installed.
     """
 
     def __init__(
@@ -136,19 +117,13 @@ class Panel:
         networks: int = 100,
         epochs: int = 30,
         examples: int | None = 300,
-        learning_rate: float = 0.1,
-        momentum: float = 0.9,
-        batch_size: int = 30,
-        seed: int = 0,
     ) -> None:
         own = data if isinstance(data, Dataset) else load(data, device=machine.device())
         self._data: dict[str, Any] = {name: name for name in DATA} | {own.name: own}
-        sizes = {"networks": networks, "epochs": epochs, "batch_size": batch_size}
+        sizes = {"networks": networks, "epochs": epochs}
         for name, size in (sizes | {"examples": examples or 1}).items():
             errors.check_positive_int(name, size)
-        self._examples, self._seed = examples, errors.check_seed("seed", seed)
-        rates = {"learning_rate": learning_rate, "momentum": momentum}
-        self._rates = rates | {"batch_size": sizes.pop("batch_size")}
+        self._examples = examples
         self.runs: list[Run] = []
         self._thread, self._stop = threading.Thread(), threading.Event()
         self._error: Exception | None = None
@@ -156,16 +131,13 @@ class Panel:
         self._make_widgets(sizes, own.name)
 
     def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
-        try:
-            import ipywidgets
-        except ImportError as error:
-            raise ImportError("live.panel() needs ipywidgets: pip install ipywidgets") from error
+        import ipywidgets
 
         self.controls = {
             "data": ipywidgets.Dropdown(options=list(self._data), value=data),
             "random_labels": ipywidgets.FloatSlider(0.3, min=0, max=1, step=0.05),
             "units": ipywidgets.IntText(64),
-            "layers": ipywidgets.IntSlider(1, min=0, max=5),
+            "layers": ipywidgets.IntSlider(1, min=0, max=MOST_LAYERS),
             "regularizer": ipywidgets.Dropdown(options=list(REGULARIZERS)),
             "strength": ipywidgets.FloatText(),
             **{name: ipywidgets.IntText(size) for name, size in sizes.items()},
@@ -186,6 +158,8 @@ class Panel:
     def run(self, *, wait: bool = False, **settings: Any) -> None:
         """What the button does: train in the background; `settings` are put into the controls.
 
+        A regularizer without a `strength` comes with its usual one.
+
         Raises:
             ArgumentError: of `settings`, which the controls then do not keep; with `wait`, whatever
                 ends the run.
@@ -194,17 +168,17 @@ class Panel:
         if self._thread.is_alive():
             raise RuntimeError("a run is under way: stop() it, or wait() for its end")
         self._stop, self._error = threading.Event(), None
-        before = {name: control.value for name, control in self.controls.items()}
-        try:
-            for name in sorted(settings, key=lambda name: name == "strength"):  # after its kind
-                self._choose(name, settings[name])
-            chosen = {name: control.value for name, control in self.controls.items()}
-            if settings:  # what the reader typed into the controls stays there
-                _check(chosen)
-        except ArgumentError:
-            for name, value in before.items():
-                self.controls[name].value = value
-            raise
+        for name in settings:
+            errors.check_choice("settings", name, self.controls)
+        now = {name: control.value for name, control in self.controls.items()}
+        if "regularizer" in settings:
+            kind = errors.check_choice("regularizer", settings["regularizer"], REGULARIZERS)
+            now["strength"] = REGULARIZERS[kind][0]
+        chosen = now | settings
+        if settings:  # what the reader typed into the controls is refused in the panel
+            self._check(chosen)
+        for name, value in chosen.items():
+            self.controls[name].value = value
         self._thread = threading.Thread(target=self._work, args=(chosen,), daemon=True)
         self.run_button.disabled, self.stop_button.disabled = True, False
         self._thread.start()
@@ -212,7 +186,10 @@ class Panel:
             self.wait()
 
     def stop(self) -> None:
-        """End the run with the epoch under way; what was trained is kept."""
+        """End the run with the epoch under way, or the first of a network that has not begun.
+
+        What was trained is kept.
+        """
         self._stop.set()
 
     def wait(self) -> None:
@@ -239,18 +216,6 @@ class Panel:
         tables = tables or [pd.DataFrame(columns=columns)]
         return pd.concat(tables, ignore_index=True)[columns]
 
-    def _choose(self, name: str, value: Any) -> None:
-        """Put a value into a control, which would change by itself what it does not take."""
-        control = self.controls[errors.check_choice("settings", name, self.controls)]
-        if hasattr(control, "options"):
-            errors.check_choice(name, value, control.options)
-        with suppress(Exception):  # traitlets' own
-            control.value = value
-        if control.value != value:
-            allowed = "an integer" if isinstance(control.value, int) else "a number"
-            ends = f" from {control.min:g} to {control.max:g}" if hasattr(control, "min") else ""
-            raise ArgumentError(name, value, allowed + ends)
-
     def _usual_strength(self, change: Any) -> None:
         self.controls["strength"].value = REGULARIZERS[change["new"]][0]
 
@@ -263,62 +228,64 @@ class Panel:
             said = f"{'Stopped' if self._stop.is_set() else 'Done'}: {run}"
             said = html.escape(f"{said}, in {time.monotonic() - started:.0f} s.")
         except Exception as error:  # no one else would see it
-            self._error, kind = error, type(error).__name__
-            known = isinstance(error, ArgumentError | errors.DataError | MemoryError)
-            said = html.escape(str(error) if known else f"{kind}: {error}")
-            said = f'<b role="alert">This does not run.</b> {said}'
+            self._error = error
+            told = html.escape(str(error) or repr(error))
+            said = f'<b role="alert">This does not run.</b> {told}'
         finally:
             self.status.value = said
             self.run_button.disabled, self.stop_button.disabled = False, True
 
     def _prepared(self, chosen: dict[str, Any]) -> "Run":
-        _check(chosen)
+        self._check(chosen)
         own = self._data[chosen["data"]]
         if isinstance(own, str):
             self.status.value = f"Loading {own}"
             own = self._data[own] = load(own, device=machine.device())
         most = self._examples
         if most is not None and most < len(own.train):
-            own = own.subset(most, seed=self._seed)
-        return Run(chosen, own, self._seed)
+            own = own.subset(most, seed=SEED)
+        return Run(chosen, own)
+
+    def _check(self, chosen: dict[str, Any]) -> None:
+        """Refuses what the networks do not take."""
+        errors.check_choice("data", chosen["data"], self._data)
+        errors.check_fraction("random_labels", chosen["random_labels"])
+        for name in ("units", "networks", "epochs"):
+            errors.check_positive_int(name, chosen[name])
+        kind, strength = chosen["regularizer"], chosen["strength"]
+        below = REGULARIZERS[kind][1]
+        if not isinstance(strength, Real) or not 0 <= strength < below:
+            allowed = f"for {kind}, a number from 0 to below {below}"
+            raise ArgumentError("strength", strength, allowed)
+        errors.check_integer("layers", chosen["layers"], 0, MOST_LAYERS)
+        if kind in ("dropout", "Gaussian noise"):
+            errors.check_integer("layers", chosen["layers"], 1)
 
     def _train(self, run: "Run") -> None:
-        """Sets of networks that fill the machine, one after another."""
         chosen, here = run.settings, run.data
-        network = mlp(here.shape, [chosen["units"]] * chosen["layers"], here.n_classes)
-        size = self._rates["batch_size"]
-        step = packing.networks_per_pass(network, here.shape, size, here.device)
-        step *= packing.passes_side_by_side(here.device)
-        options = REGULARIZERS[chosen["regularizer"]][2](chosen["strength"]) | self._rates
         self.runs.append(run)
-        self._begun = time.monotonic()
-        for first in range(0, chosen["networks"], step):
-            networks = range(first, min(first + step, chosen["networks"]))
-            history = training.fit(
-                network,
-                here,
-                seeds=[self._seed + one for one in networks],
-                epochs=chosen["epochs"],
-                evaluate=(),
-                probes={"accuracies": partial(run.read, first)},
-                progress=partial(self._show, run, first),
-                stop=self._stop,
-                **options,
-            )
-            run.histories.append(history)
-            if self._stop.is_set():
-                break
+        run.history = training.fit(
+            mlp(here.shape, [chosen["units"]] * chosen["layers"], here.n_classes),
+            here,
+            seeds=range(SEED, SEED + chosen["networks"]),
+            epochs=chosen["epochs"],
+            evaluate=(),
+            probes={"accuracies": run.read},
+            progress=partial(self._show, run, time.monotonic()),
+            stop=self._stop,
+            **REGULARIZERS[chosen["regularizer"]][2](chosen["strength"]),
+            **RATES,
+        )
         self.picture.value = run.picture()
 
-    def _show(self, run: "Run", first: int, done: float, _: float) -> None:
+    def _show(self, run: "Run", begun: float, done: float, total: float) -> None:
         """How far it is, and the picture, for which a third of the time may go."""
         now = time.monotonic()
         if now < self._next:
             return
-        share = (first + done / run.settings["epochs"]) / run.settings["networks"]
-        left = (now - self._begun) * (1 - share) / share
-        bar = f'<progress value="{share:.3f}" aria-label="trained"></progress>'
-        self.status.value = f"{bar} {100 * share:.0f} %, about {left:.0f} s left"
+        left = (now - begun) * (total / done - 1)
+        bar = f'<progress value="{done / total:.3f}" aria-label="trained"></progress>'
+        self.status.value = f"{bar} {100 * done / total:.0f} %, about {left:.0f} s left"
         self.picture.value = run.picture()
         self._next = time.monotonic() + max(DRAW_EVERY, 2 * (time.monotonic() - now))
 
@@ -336,16 +303,7 @@ class Panel:
         return "\n".join(["Panel", *map(str, self.runs)])
 
 
-def _check(chosen: dict[str, Any]) -> None:
-    """Refuses what the controls take and the networks do not."""
-    for name in ("units", "networks", "epochs"):
-        errors.check_positive_int(name, chosen[name])
-    kind, strength = chosen["regularizer"], chosen["strength"]
-    if not 0 <= strength < REGULARIZERS[kind][1]:
-        ends = f"from 0 to below {REGULARIZERS[kind][1]}"
-        raise ArgumentError("strength", strength, f"for {kind}, a number {ends}")
-    if kind in ("dropout", "Gaussian noise"):
-        errors.check_integer("layers", chosen["layers"], 1)
+panel = Panel  # as a chapter says it
 
 
 class Run:
@@ -355,13 +313,14 @@ class Run:
         settings: what was chosen, by the names of the controls.
         data: what they trained on; `data.changed` marks its wrong labels.
         learned: whether a network gives an example its label at last, [network, example].
-        histories: what `fit` gave for each set of networks that trained together, with `accuracies`
-            as in `Panel.curves` among its probes.
+        history: what `fit` gave, with `accuracies` as in `Panel.curves` among its probes; None
+            until it has ended.
     """
 
-    def __init__(self, settings: dict[str, Any], own: Dataset, seed: int) -> None:
-        self.settings, self.histories = settings, []
-        self.data = here = random_labels(own, settings["random_labels"], seed=seed)
+    def __init__(self, settings: dict[str, Any], own: Dataset) -> None:
+        self.settings: dict[str, Any] = settings
+        self.history: training.History | None = None
+        self.data = here = random_labels(own, settings["random_labels"], seed=SEED)
         self.learned = np.zeros((settings["networks"], len(here.train)), bool)
         new = own.validation
         self._new = new.take(torch.arange(min(len(new), NEW)))
@@ -377,13 +336,13 @@ class Run:
             "wrong labels" if one else "right labels" for one in here.changed[self._shown]
         ]
 
-    def read(self, first: int, now: Snapshot) -> Tensor:
-        """Probe of the networks from `first` on: accuracies [m, 3], in the order of `LINES`."""
+    def read(self, now: Snapshot) -> Tensor:
+        """Probe: accuracies [m, 3], in the order of `LINES`."""
         parts, wrong = (self.data.train, self._new), self.data.changed
         correct, new = (predict(now.ensemble, part.x).argmax(-1) == part.y for part in parts)
         parts = correct[:, ~wrong], correct[:, wrong], new
         found = torch.stack([part.double().mean(1) for part in parts], 1).cpu()
-        members = first + now.members.numpy()
+        members = now.members.numpy()
         self.learned[members] = correct.cpu().numpy()
         epochs = np.full(len(members), now.epoch)
         self._rows.append(np.column_stack([members, epochs, found.numpy()]))
@@ -443,6 +402,7 @@ class Run:
             f"{one['layers']} x {one['units']} units" if one["layers"] else "no hidden layer",
             "no regularizer" if one["regularizer"] == "none" else kind,
         ]
-        diverged = sum((one.members["ended"] == "diverged").sum() for one in self.histories)
-        facts += [f"{diverged} of them diverged"] if diverged else []
+        ended = [] if self.history is None else self.history.members["ended"].tolist()
+        if diverged := ended.count("diverged"):
+            facts.append(f"{diverged} of them diverged")
         return ", ".join(facts)

@@ -19,6 +19,7 @@ from memhelpers.seeding import generator
 
 BLOCK = 10  # networks over which each example is in equally many subsets
 LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 def balanced_subsets(examples: int, members: int, share: float, *, seed: int = 0) -> Tensor:
@@ -52,14 +53,13 @@ def balanced_subsets(examples: int, members: int, share: float, *, seed: int = 0
 
 
 def consistency(correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """C-score: the share of the networks that never saw an example and are right about it, [n].
+    """C-score: the mean of `correct` over the networks that never saw an example, [n].
+
+    Not a number where there is none.
 
     Args:
         correct: is network m right on example i (or its probability of the label), [m, n].
         inside: did it train on it, bool [m, n], such as from `balanced_subsets`.
-
-    Returns:
-        `mean of correct over the networks without the example`; not a number where there is none.
 
     Source:
         Jiang et al. 2021, Sec. 2 (at one size of the subset).
@@ -84,8 +84,8 @@ def memorization(correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def membership(log_odds: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The chance that a network that saw an example is surer of its label than one that did not.
 
-    .5: an outsider who asks the network cannot tell; 1: always. The area under the ROC curve of the
-    attack on one example, [n], from ranks over the networks.
+    The area under the ROC curve of the attack on one example, [n], from ranks over the networks;
+    .5: an outsider who asks the network cannot tell; 1: always.
 
     Args:
         log_odds: log p - log (1 - p) of the label, or anything that grows with it, [m, n].
@@ -138,9 +138,8 @@ def influence(p: np.ndarray, inside: np.ndarray, example: int) -> pd.DataFrame:
 
 def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's 95 % interval of a share out of a count, both ends [n]."""
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    half = Z / (1 + Z**2 / count) * np.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
@@ -166,8 +165,7 @@ def learned(pred_probs: np.ndarray, labels: np.ndarray) -> bool:
     """
     shares = np.bincount(labels, minlength=pred_probs.shape[1]) / len(labels)
     gain = 1 - suspicion(pred_probs, labels) - pred_probs @ shares
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    return bool(gain.mean() > z * gain.std() / np.sqrt(len(labels)))
+    return bool(gain.mean() > Z * gain.std() / np.sqrt(len(labels)))
 
 
 def wrong_share(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
@@ -179,12 +177,10 @@ def wrong_share(pred_probs: np.ndarray, labels: np.ndarray) -> tuple[float, floa
 
         share = 2 P(suspicion >= median of S),
 
-    at most 1. An example that is rightly labelled and yet taken for another class by all networks
-    cannot be told from a wrong label, and counts as one; so does, where classes overlap, a label
-    that is only unlikely. The interval is twice Wilson's of that probability, over the examples. It
-    knows of no other error: where nearly half of the labels are wrong the median itself is
-    uncertain, and the interval too narrow; where nothing was `learned`, neither means anything.
-    Arguments as in `suspicion`.
+    at most 1. A right label that all networks take for another class counts as wrong; so does,
+    where classes overlap, a label that is only unlikely. The interval is twice Wilson's of that
+    probability, over the examples; too narrow where nearly half of the labels are wrong, since the
+    median itself is uncertain there. Arguments as in `suspicion`.
     """
     found, if_wrong = suspicion(pred_probs, labels), _if_wrong(pred_probs, labels)
     above = np.mean(found >= np.median(if_wrong))
@@ -229,7 +225,6 @@ def networks_until_stable(
     Returns:
         The factor, from 1 on; infinite where a thousand would not do, as examples tie.
     """
-    p, inside = _checked(p, inside)
     outside, count = ~inside, (~inside).sum(0)
     mean = _mean(p, outside)
     square = np.where(outside, (p - mean) ** 2, 0).sum(0) / (count - 1) / count + 1e-12
@@ -260,7 +255,6 @@ def forgetting_events(correct: np.ndarray) -> np.ndarray:
     Source:
         Toneva et al. 2019, Sec. 3, with one look at each example an epoch.
     """
-    correct = _along_training("correct", correct)
     events = ((correct[:, :-1] == 1) & (correct[:, 1:] == 0)).sum(1).astype(float)
     events[(correct != 1).all(1)] = np.inf
     events[(correct == -1).all(1)] = np.nan
@@ -277,9 +271,7 @@ def area_under_margin(margin: np.ndarray) -> np.ndarray:
     Source:
         Pleiss et al. 2020, Sec. 3.1.
     """
-    margin = _along_training("margin", margin)
-    seen = ~np.isnan(margin)
-    return _mean(margin, seen, axis=1)
+    return _mean(margin, ~np.isnan(margin), axis=1)
 
 
 def _mean(values: np.ndarray, where: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -296,10 +288,3 @@ def _checked(correct: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.nd
         given = f"{correct.dtype} {list(correct.shape)}"
         raise ArgumentError("correct", given, f"numbers or booleans {list(inside.shape)}")
     return correct, inside
-
-
-def _along_training(argument: str, values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim != 3 or not values.size:
-        raise ArgumentError(argument, values, "an array [member, epoch, example]")
-    return values

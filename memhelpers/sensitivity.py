@@ -68,8 +68,7 @@ class Sensitivity:
     def over_training(self, derivative: str = "total", norm: str = "l1") -> np.ndarray:
         """The loss sensitivity of each example: (1/T) sum_t of its norms, without the axis t.
 
-        Each evaluation time is weighted by the updates it stands for (see `time_shares`). Errors as
-        in `at_times`.
+        Each evaluation time is weighted by the updates it stands for (see `time_shares`).
         """
         return np.moveaxis(self.at_times(derivative, norm), 1, -1) @ time_shares(self.times)
 

@@ -9,14 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 import scipy.special
 import scipy.stats
 
-from memhelpers.errors import ArgumentError, check_choice, check_instance, check_positive_int
+from memhelpers.errors import ArgumentError, check_choice, check_instance
 from memhelpers.inputs.arrays import numbers
 
 LEVEL = 0.95
@@ -36,15 +35,10 @@ class Interval:
     unit: str = "seeds"  # what these are, in the plural
 
     def __post_init__(self) -> None:
-        for name in ("estimate", "low", "high"):
-            check_instance(name, getattr(self, name), Real)
         if not math.isfinite(self.estimate):
             raise ArgumentError("estimate", self.estimate, "a finite number")
         if not self.low <= self.high:
             raise ArgumentError("low, high", (self.low, self.high), "two numbers, low <= high")
-        if not isinstance(self.level, Real) or not 0 < self.level < 1:
-            raise ArgumentError("level", self.level, "a number between 0 and 1, both excluded")
-        check_positive_int("n", self.n)
 
     @property
     def short(self) -> str:

@@ -222,15 +222,21 @@ def test_more_networks_are_added_to_those_that_are_there(tmp_path):
     assert len(audit(**small(store=tmp_path)).inside) == 10
 
 
-def test_a_store_of_another_audit_is_refused_and_stays_as_it_is(tmp_path):
-    audit(**small(store=tmp_path))
+def test_another_audit_is_kept_beside_what_is_there(tmp_path):
+    first = audit(**small(store=tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    for changed in ({"x": small()["x"] + 1e-3 * small()["x"] ** 2}, {"seed": 1}, {"share": 0.5}):
-        with pytest.raises(ArgumentError, match=r"store: .* audit with other (data|seed|share)"):
-            audit(**small(store=tmp_path, **changed))
-    with pytest.raises(ArgumentError, match="other network"):
-        audit(**small(store=tmp_path, network=networks.mlp((1, 1, 3), [5], 2)))
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for changed in (
+        {"x": small()["x"] + 1e-3 * small()["x"] ** 2},
+        {"seed": 1},
+        {"share": 0.5},
+        {"epochs": 3},
+        {"y": np.where(np.arange(60) % 2, "a", "b")},
+        {"network": networks.mlp((1, 1, 3), [5], 2)},
+    ):
+        other = audit(**small(store=tmp_path, **changed))
+        pd.testing.assert_frame_equal(other.table, audit(**small(**changed)).table)
+        assert not other.table.equals(first.table)
+    assert before.items() < {path.name: path.read_bytes() for path in tmp_path.iterdir()}.items()
 
 
 def test_a_file_is_no_store(tmp_path):

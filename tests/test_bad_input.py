@@ -195,8 +195,6 @@ CALLS = [
     (lambda: stats.band(TABLE.assign(y="a"), "x", "y"), "y"),
     (lambda: stats.band(TABLE[:0], "x", "y"), "y"),
     (lambda: stats.Interval(1, 2, 0, 0.95, 5), "low, high"),
-    (lambda: stats.Interval("1", 0, 2, 0.95, 5), "estimate"),
-    (lambda: stats.Interval(1, 0, 2, 0.95, 0), "n"),
     (lambda: claims.judge("X9", stats.interval([1, 2])), "claim 'X9' is"),
     (lambda: claims.judge("C3.1a", 0.5), "interval"),
     (lambda: claims.judge(None, stats.interval([1, 2])), "claim None is"),

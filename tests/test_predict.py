@@ -80,10 +80,7 @@ def test_without_a_prediction_a_figure_is_as_it_was():
     [
         (lines, Prediction("wrong", "Draw."), r"predict: given \['wrong'\].*wrong labels"),
         (lines, Prediction("real", "Draw.", hidden=("rael",)), "predict: given .*rael"),
-        (lines, Prediction("real", " "), "question: given ' '; allowed: a text"),
-        (lines, ("real", "Draw."), "predict: given .*allowed: a Prediction"),
         (intervals, Prediction("few", "Place."), r"predict: given \['few'\].*'few', 'found'"),
-        (intervals, "few", "predict: given 'few'; allowed: a Prediction"),
     ],
 )
 def test_a_prediction_of_what_is_not_there_is_refused(figure, predict, said):

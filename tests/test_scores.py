@@ -137,8 +137,6 @@ def test_the_area_under_the_margin_is_its_mean_over_the_epochs_that_saw_it():
         (lambda: scores.balanced_subsets(20, 1, 1.0), "share"),
         (lambda: scores.consistency(CORRECT, INSIDE.astype(int)), "inside"),
         (lambda: scores.memorization(CORRECT[:, 1:], INSIDE), "correct"),
-        (lambda: scores.forgetting_events(CORRECT), "correct"),
-        (lambda: scores.area_under_margin(np.zeros((0, 1, 1))), "margin"),
     ],
 )
 def test_bad_input_is_named(call, argument):

@@ -4,8 +4,6 @@ In the book's pages a script of the site (`memhelpers.js`) draws the charts, wit
 Jupyter and Colab `figure.js` loads Vega from a CDN; where no script runs the PNG is shown.
 """
 
-import base64
-import functools
 import hashlib
 import html
 import io
@@ -20,10 +18,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from pandas.api import types
 from PIL import Image
 
 from memhelpers.errors import ArgumentError, check_instance
+from memhelpers.page import report
 
 _WIDTH = 720
 _FIT = {"type": "fit-x", "contains": "padding"}
@@ -59,17 +57,13 @@ def _theme() -> alt.theme.ThemeConfig:
 
 def _as_csv(data: Any) -> Any:
     """Rows as CSV text, a third of JSON's size."""
-    kinds = {name: _kind(column) for name, column in data.items()}
+    kinds = dict.fromkeys(data, "string")
+    kinds |= dict.fromkeys(data.select_dtypes("number"), "number")
+    kinds |= dict.fromkeys(data.select_dtypes("bool"), "boolean")
     text = data.replace([math.inf, -math.inf], math.nan)
     text = text.astype({name: int for name, kind in kinds.items() if kind == "boolean"})
     values = text.to_csv(index=False, float_format="%.4g", lineterminator="\n")
     return {"values": values, "format": {"type": "csv", "parse": kinds}}
-
-
-def _kind(column: pd.Series) -> str:
-    if types.is_bool_dtype(column):
-        return "boolean"
-    return "number" if types.is_numeric_dtype(column) else "string"
 
 
 alt.data_transformers.register("memhelpers", _as_csv)
@@ -151,14 +145,10 @@ class Figure(Display):
         if picture is None:
             return f'<p class="mem-still">{text}</p>'
         shape = f'class="mem-still" alt="{text}" width="{_WIDTH}"'
-        return f'<img {shape} src="{_source(picture)}">'
+        return f'<img {shape} src="{report.address(picture)}">'
 
     def png(self) -> bytes | None:
         """The chart on white, 720 px wide; None without vl-convert."""
-        return self._picture
-
-    @functools.cached_property
-    def _picture(self) -> bytes | None:
         try:
             import vl_convert
         except ImportError:
@@ -173,7 +163,7 @@ class Figure(Display):
         for y, row in zip(np.cumsum([0, *heights]), rows, strict=False):
             for k, part in enumerate(row):
                 joined.paste(part, (k * joined.width // columns, int(y)))
-        return _png(joined.quantize(128))  # with 64 colours thin lines get their neighbours'
+        return report.png(joined.quantize(128))  # with 64 colours thin lines get their neighbours'
 
     def __repr__(self) -> str:
         return f"Figure: {self.title or self.caption}"
@@ -377,19 +367,9 @@ def _static(spec: dict[str, Any], width: int) -> dict[str, Any]:
     return fixed | ({"height": width - 60} if square else {})
 
 
-def _png(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    return out.getvalue()
-
-
-def _source(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-
-
 def _image_item(pixels: np.ndarray, label: str) -> str:
     shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels  # grey
-    text, source = html.escape(label), _source(_png(Image.fromarray(shown)))
+    text, source = html.escape(label), report.address(report.png(Image.fromarray(shown)))
     return (
         '<li style="display:inline-block;margin:0 .5rem .5rem 0">'
         f'<img alt="{text}" width="60" height="60" style="image-rendering:pixelated" '

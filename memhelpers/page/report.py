@@ -1,4 +1,4 @@
-"""The report of an audit: one page with its data inside, which loads nothing."""
+"""The report of an audit: one page with its data and pictures inside, which loads nothing."""
 
 import base64
 import io
@@ -75,8 +75,19 @@ def _pictures(images: np.ndarray | None, first: np.ndarray) -> list[str]:
     scaled = (images[first] - low[:, None, None]) / width[:, None, None]
     pictures = []
     for pixels in (255 * scaled).round().astype(np.uint8).transpose(0, 2, 3, 1):
-        picture, out = Image.fromarray(pixels.squeeze()), io.BytesIO()
+        picture = Image.fromarray(pixels.squeeze())
         picture.thumbnail((SIDE, SIDE))
-        picture.save(out, "PNG", optimize=True)
-        pictures.append("data:image/png;base64," + base64.b64encode(out.getvalue()).decode())
+        pictures.append(address(png(picture)))
     return pictures
+
+
+def png(image: Any) -> bytes:
+    """A picture of pillow's as PNG."""
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def address(picture: bytes) -> str:
+    """A PNG as the address of an image in a page."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
