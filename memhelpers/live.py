@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from functools import partial
+from importlib import import_module
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,14 @@ _PAGE = Path(__file__).parent / "page"
 def lab() -> Any:
     """The lab of the book's first page as a widget; it needs no kernel once it is shown.
 
-    It needs anywidget. While a page is made, where no widget shows, a sentence in its place.
+    While a page is made, where no widget shows, a sentence in its place.
+
+    Raises:
+        ImportError: anywidget, which no chapter needs, is not installed.
     """
     if os.environ.get(machine.STATIC):
         return say("*Open this page in Jupyter or Colab to have the lab here.*")
-    import anywidget
+    anywidget = _optional("anywidget", "live.lab()")
     import traitlets
 
     class Lab(anywidget.AnyWidget):
@@ -52,6 +56,13 @@ def lab() -> Any:
         worker = traitlets.Bool(True).tag(sync=True)
 
     return Lab()
+
+
+def _optional(package: str, asks: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(f"{asks} needs {package}: pip install {package}") from error
 
 
 def script() -> str:
@@ -131,8 +142,7 @@ class Panel:
         self._make_widgets(sizes, own.name)
 
     def _make_widgets(self, sizes: dict[str, int], data: str) -> None:
-        import ipywidgets
-
+        ipywidgets = _optional("ipywidgets", "live.panel()")
         self.controls = {
             "data": ipywidgets.Dropdown(options=list(self._data), value=data),
             "random_labels": ipywidgets.FloatSlider(0.3, min=0, max=1, step=0.05),

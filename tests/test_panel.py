@@ -435,6 +435,18 @@ def test_the_widget_is_the_module_with_the_digits_of_scikit_learn():
     assert np.array_equal(raw[len(labels) :].reshape(images.shape), images)
 
 
+def test_without_anywidget_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(ImportError, match=r"^live.lab\(\) needs anywidget: pip install anywidget$"):
+        live.lab()
+
+
+def test_without_ipywidgets_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match=r"^live.panel\(\) needs ipywidgets: pip install ipyw"):
+        live.panel()
+
+
 def test_a_page_says_where_the_lab_can_be_had(monkeypatch):
     monkeypatch.setenv(machine.STATIC, "1")
     monkeypatch.setitem(sys.modules, "anywidget", None)
