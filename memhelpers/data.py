@@ -203,14 +203,12 @@ def load(
     pairs, facts = arrays.check(given, layout, scale)
     parts = {name: Part(*map(torch.from_numpy, pair)) for name, pair in pairs.items()}
     data = Dataset(given.name, **parts, **facts)
-    unscaled = data.parts if data.scaling == "as given" else {}
-    for name, part in unscaled.items():
-        deviation, mean = torch.std_mean(part.x)
-        if len(part) and (max(abs(mean), deviation) > LARGE or deviation < SMALL):
-            told = f"the {name} part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
-            told += 'networks train badly: give scale="standard", or divide by the largest number'
-            warnings.warn(told, UserWarning, stacklevel=2)
-            break
+    deviation, mean = torch.std_mean(data.train.x)
+    far = max(abs(mean), deviation) > LARGE or deviation < SMALL
+    if far and data.scaling == "as given":
+        told = f"the train part has mean {mean:.3g} and deviation {deviation:.3g}, on which "
+        told += 'networks train badly: give scale="standard", or divide by the largest number'
+        warnings.warn(told, UserWarning, stacklevel=2)
     if examples is None and balanced:
         examples = data.n_classes * int(data.train.y.bincount(minlength=data.n_classes).min())
     if examples is not None:
