@@ -56,7 +56,7 @@ def lines(named: Mapping[str, Any]) -> list[str]:
     return [*found, f"{_PACKAGE} = source {_SOURCE}"]
 
 
-def digest(*parts: str | bytes) -> str:
+def digest(*parts: str | bytes | memoryview) -> str:
     """16 hexadecimal digits for some texts."""
     hashed = hashlib.sha256()
     for part in parts:
@@ -137,7 +137,7 @@ def _apart(value: Any, path: str) -> tuple[str, Parts]:
         own = _is_own(value.__name__) and getattr(value, "__file__", None)
         return f"module {value.__name__} {digest(Path(own).read_bytes()) if own else ''}", ()
     if inner := _inside(value):
-        return kind, enumerate(inner)
+        return kind, inner
     if is_dataclass(value):
         state = [(one.name, getattr(value, one.name)) for one in fields(value) if one.init]
         return kind, [("type", type(value)), *state]
@@ -163,25 +163,22 @@ def _followed(value: types.FunctionType | type) -> tuple[str, Parts]:
         return token, ()
     if module.startswith(_PACKAGE):
         return token, _bound(value)
-    return token, enumerate(_inside(value))
+    return token, _inside(value)
 
 
 def _of_tensor(tensor: Tensor) -> str:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    content = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    content = flat.view(torch.uint8).numpy().data if flat.numel() else b""
     return f"tensor {digest(str(tensor.dtype), str(list(tensor.shape)), content)}"
 
 
-def _inside(value: Any) -> tuple:
+def _inside(value: Any) -> Parts:
     """What a partial, a cached or decorated function, a method of a class or a property holds."""
-    if isinstance(value, functools.partial):
-        return value.func, value.args, value.keywords
-    if isinstance(value, property):
-        return value.fget, value.fset
-    if isinstance(value, functools.cached_property):
-        return (value.func,)
-    wrapped = getattr(value, "__wrapped__", None)
-    return (wrapped,) if callable(wrapped) else ()
+    holders = (functools.partial, functools.cached_property, property)
+    if isinstance(value, holders) or callable(getattr(value, "__wrapped__", None)):
+        names = ("func", "args", "keywords", "fget", "fset", "__wrapped__")
+        return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
+    return ()
 
 
 def _bound(function: types.FunctionType) -> list[tuple[str, Any]]:
