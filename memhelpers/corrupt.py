@@ -17,7 +17,6 @@ from memhelpers.errors import ArgumentError, check_fraction, check_instance, che
 from memhelpers.inputs.arrays import PART_NAMES
 from memhelpers.seeding import generator
 
-AS_LOADED = ", as `load` gives it"
 Redraw = Callable[[Part, str], Part]  # a part and its name to the same part, all of it corrupted
 
 
@@ -44,7 +43,6 @@ def random_labels(
     Source:
         Arpit et al. 2017 (randY); Zhang et al. 2017, Section 2.1.
     """
-    check_instance("data", data, Dataset, AS_LOADED)
 
     def redraw(part: Part, name: str) -> Part:
         draws = generator(seed, f"random labels of {name}")
@@ -70,11 +68,10 @@ def random_inputs(
     Source:
         Arpit et al. 2017 (randX); Zhang et al. 2017, Section 2.1 (Gaussian).
     """
-    check_instance("data", data, Dataset, AS_LOADED)
-    # float64 on the CPU: a sum over millions of float32 pixels would depend on its order.
-    deviation, mean = torch.std_mean(data.train.x.cpu().double(), correction=0)
 
     def redraw(part: Part, name: str) -> Part:
+        # float64 on the CPU: a sum over millions of float32 pixels would depend on its order.
+        deviation, mean = torch.std_mean(data.train.x.cpu().double(), correction=0)
         noise = torch.randn(part.x.shape, generator=generator(seed, f"random inputs of {name}"))
         return Part((mean.float() + deviation.float() * noise).to(part.x.device), part.y)
 
@@ -100,12 +97,11 @@ def shuffle_pixels(
         Zhang et al. 2017, Section 2.1 (shuffled pixels, random pixels).
     """
     check_instance("per_image", per_image, bool)
-    pixels = check_instance("data", data, Dataset, AS_LOADED).shape[1] * data.shape[2]
 
     def redraw(part: Part, name: str) -> Part:
         purpose = f"pixel shuffles of {name}" if per_image else "pixel shuffle"
         draws, rows = generator(seed, purpose), len(part) if per_image else 1
-        keys = torch.rand(rows, pixels, dtype=torch.float64, generator=draws)
+        keys = torch.rand(rows, part.x.shape[2:].numel(), dtype=torch.float64, generator=draws)
         places = keys.argsort(1).to(part.x.device)[:, None].expand(len(part), data.shape[0], -1)
         return Part(part.x.flatten(2).gather(2, places).view_as(part.x), part.y)
 
@@ -123,6 +119,7 @@ def _corrupt(
     step: str,
 ) -> Dataset:
     """Takes a share of each named part's examples from `redraw`, and keeps the masks."""
+    check_instance("data", data, Dataset, ", as `load` gives it")
     fraction, seed = check_fraction("fraction", fraction), check_seed("seed", seed)
     several = isinstance(parts, Iterable) and not isinstance(parts, str)
     if not several or not set(parts) or not set(parts) <= set(PART_NAMES):

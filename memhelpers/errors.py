@@ -42,13 +42,9 @@ class ArgumentError(ValueError):
         self.argument, self.given, self.allowed = argument, given, allowed
 
     def __str__(self) -> str:
-        return f"{self.argument}: given {_shown(self.given)}; allowed: {self.allowed}"
-
-
-def _shown(given: object) -> str:
-    """In one line, not too long."""
-    text = " ".join(_REPR.repr(given).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."
+        given = " ".join(_REPR.repr(self.given).split())  # in one line, not too long
+        given = given if len(given) <= 200 else f"{given[:197]}..."
+        return f"{self.argument}: given {given}; allowed: {self.allowed}"
 
 
 class DataError(RuntimeError):

@@ -165,17 +165,15 @@ def sweep(
         do, about = functools.partial(_do, experiment, measure), {"determined_by": lines}
         work = Work(distinct, do, stack, executor, held, about, ends)
         before = len(work.done)
-        if progress is None and work.units:
+        if progress is None and work.left:
             progress = machine.progress(getattr(experiment, "__name__", "sweep"), already=before)
         work.finish(progress or (lambda done, total: None))
-    ended = work.done.keys() | work.failed.keys()
-    missing = [run for key, run in distinct.items() if key not in ended]
     failed = [run | work.failed[k] for k, run in zip(keys, listed, strict=True) if k in work.failed]
     failures = pd.DataFrame(failed, columns=[*listed[0], "error", "traceback"])
     if failed:
         first = failed[0]["error"]
         warn(f"{len(failed)} of {len(keys)} runs failed, the first with {first}; see `failures`")
-    return Sweep(_table(listed, keys, work.done), failures, missing, before)
+    return Sweep(_table(listed, keys, work.done), failures, [*work.left.values()], before)
 
 
 def _checked_runs(experiment: Callable, runs: Any) -> list[Run]:

@@ -574,7 +574,7 @@ def test_a_file_that_is_no_table_is_said_to_be_none(content, tmp_path):
     ("content", "said"),
     [
         ("a,kind\n1,grün\n".encode("latin-1"), "save it as UTF-8$"),
-        (b"a,b\n1,2\n\n1,2,3\n", "line 4 has 3 values, not 2"),
+        (b"a,b\n1,2\n\n1,2,3\n", "Expected 2 fields in line 4, saw 3"),
         (b"a,b\n", "no rows below its header"),
         (b"b\n1\n2\n", "no other column than that of the labels"),
         (b"a,b\n" + b"1,x\n2,y\n\n" * 9 + b"3,\n4,\n", r"line 29 \(none in 2 of 20 rows\)"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from memhelpers.errors import ArgumentError, RecordError
+from memhelpers.errors import ArgumentError, RecordError, check_integer
 from memhelpers.runs import files, machine, records
 
 FORMAT = 2
@@ -69,7 +69,7 @@ def save(
     contents, described = {}, {}
     for table_name, table in tables.items():
         columns = files.kinds(f"tables[{valid_name('table', table_name)!r}]", table)
-        content = contents[f"{table_name}.csv"] = files.to_csv(table, digits)
+        content = contents[f"{table_name}.csv"] = _csv(table, digits)
         checksum = hashlib.sha256(content).hexdigest()
         described[table_name] = {"sha256": checksum, "rows": len(table), "columns": columns}
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -77,6 +77,12 @@ def save(
     contents[records.PROVENANCE] = _sealed(head | provenance | head | {"tables": described})
     _replace(folder, contents)
     return folder
+
+
+def _csv(table: pd.DataFrame, digits: int | None) -> bytes:
+    """The table as `files.from_csv` reads it, exact unless it is to have so many `digits`."""
+    shown = None if digits is None else f"%.{check_integer('digits', digits, 1, 17)}g"
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan", float_format=shown).encode()
 
 
 def valid_name(what: str, name: object) -> str:

@@ -38,9 +38,9 @@ def data_folder() -> Path:
 def read(data: object) -> Source:
     """Reads data; arguments and errors as in `memhelpers.data.load`."""
     if isinstance(data, str) and data in NAMED:
-        return NAMED[data](data_folder())
+        return NAMED[data](data)
     if isinstance(data, str | os.PathLike) and os.fspath(data).endswith(".npz"):
-        return _npz(Path(data).expanduser(), data_folder())
+        return _npz(Path(data).expanduser())
     if isinstance(data, Mapping):
         return Source("own arrays", data)
     if isinstance(data, tuple) and len(data) == 2:
@@ -50,8 +50,9 @@ def read(data: object) -> Source:
     raise ArgumentError("data", data, allowed)
 
 
-def _npz(path: Path, folder: Path) -> Source:
+def _npz(path: Path) -> Source:
     """Reads a .npz file, looked for as given and then in the data folder."""
+    folder = data_folder()
     found = path if path.is_file() else folder / path
     if not found.is_file():
         told = f"no file {path}: looked for it here and in {folder}. Give its full path, or put it "
@@ -75,68 +76,44 @@ def _explained(what: str, advice: str = "") -> Iterator[None]:
         raise DataError(f"{what}: {reason}.{' ' if advice else ''}{advice}") from error
 
 
-@contextlib.contextmanager
-def _torchvision(name: str, folder: Path) -> Iterator[Any]:
-    """Hands out torchvision's data sets, and says what to do where they fail."""
+def _bundled(name: str) -> Source:
+    """Data that come with scikit-learn: no file and no network needed."""
+    with _explained(f"{name} needs scikit-learn, which carries it", "Install it"):
+        from sklearn import datasets
+    if name == "digits":
+        x, y = datasets.load_digits(return_X_y=True)
+        arrays = {"x": x.reshape(-1, 8, 8).astype(np.uint8), "y": y}
+        return Source(name, arrays, divisor=16, held_out={"validation": 297, "test": 300})
+    table = datasets.load_breast_cancer()
+    return Source(name, {"x": table.data, "y": table.target, "classes": table.target_names})
+
+
+def _downloaded(name: str) -> Source:
+    """Data that torchvision downloads; the last training images become the validation part."""
     with _explained(f"{name} needs torchvision", "Install it as its own page says"):
         from torchvision import datasets
+    kind, folder = getattr(datasets, name.upper()), os.fspath(data_folder())
+    splits, labels = (True, False), "targets"
+    if name == "svhn":
+        splits, labels = ("train", "test"), "labels"
     advice = f"Its files are looked for in {folder} (set by the variable {DATA_VARIABLE}). "
     advice += "Check the network and load it again, or put its files there; "
     advice += 'load("digits") needs no file and no network'
     with _explained(f"{name} cannot be read or downloaded", advice):
-        yield datasets
-
-
-def _digits(folder: Path) -> Source:
-    """The handwritten digits that come with scikit-learn: no file and no network needed."""
-    with _explained("digits needs scikit-learn, which carries them", "Install it"):
-        from sklearn.datasets import load_digits
-    images, labels = load_digits(return_X_y=True)
-    arrays = {"x": images.reshape(-1, 8, 8).astype(np.uint8), "y": labels}
-    return Source("digits", arrays, divisor=16, held_out={"validation": 297, "test": 300})
-
-
-def _breast_cancer(folder: Path) -> Source:
-    """A table that comes with scikit-learn: 30 measurements of 569 tumours, in two classes."""
-    with _explained("breast_cancer needs scikit-learn, which carries it", "Install it"):
-        from sklearn.datasets import load_breast_cancer
-    table = load_breast_cancer()
-    arrays = {"x": table.data, "y": table.target, "classes": table.target_names}
-    return Source("breast_cancer", arrays)
-
-
-def _mnist(folder: Path) -> Source:
-    with _torchvision("mnist", folder) as datasets:
-        train, test = (datasets.MNIST(os.fspath(folder), k, download=k) for k in (True, False))
-    return Source("mnist", _three_parts(train.data, train.targets, test.data, test.targets))
-
-
-def _cifar10(folder: Path) -> Source:
-    with _torchvision("cifar10", folder) as datasets:
-        train, test = (datasets.CIFAR10(os.fspath(folder), k, download=k) for k in (True, False))
-    arrays = _three_parts(train.data, train.targets, test.data, test.targets)
-    return Source("cifar10", {**arrays, "classes": train.classes})
-
-
-def _svhn(folder: Path) -> Source:
-    with _torchvision("svhn", folder) as datasets:
-        train, test = (
-            datasets.SVHN(os.fspath(folder), split, download=True) for split in ("train", "test")
-        )
-    return Source("svhn", _three_parts(train.data, train.labels, test.data, test.labels))
-
-
-def _three_parts(x: Any, y: Any, x_test: Any, y_test: Any) -> dict[str, Any]:
-    """Makes the last training images the validation part."""
-    parts = {"x_train": x[:-VALIDATION_SIZE], "y_train": y[:-VALIDATION_SIZE]}
-    parts |= {"x_validation": x[-VALIDATION_SIZE:], "y_validation": y[-VALIDATION_SIZE:]}
-    return parts | {"x_test": x_test, "y_test": y_test}
+        train, test = (kind(folder, split, download=True) for split in splits)
+    x, y, last = train.data, getattr(train, labels), VALIDATION_SIZE
+    arrays = {"x_train": x[:-last], "y_train": y[:-last]}
+    arrays |= {"x_validation": x[-last:], "y_validation": y[-last:]}
+    arrays |= {"x_test": test.data, "y_test": getattr(test, labels)}
+    if name == "cifar10":  # the others' classes are their labels
+        arrays["classes"] = train.classes
+    return Source(name, arrays)
 
 
 NAMED = {
-    "digits": _digits,
-    "mnist": _mnist,
-    "cifar10": _cifar10,
-    "svhn": _svhn,
-    "breast_cancer": _breast_cancer,
+    "digits": _bundled,
+    "mnist": _downloaded,
+    "cifar10": _downloaded,
+    "svhn": _downloaded,
+    "breast_cancer": _bundled,
 }

@@ -7,7 +7,6 @@ has chosen what to do.
 
 import csv
 import os
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ MISSING = (None, "fill", "drop")
 LEAST = 10  # examples, as ten networks leave each of them out in turn
 ROWS_OF_AN_ID = 20  # from so many rows on are whole numbers without a repetition taken for an id
 DATE = r"\d{4}-\d\d-\d\d"  # how a text begins that is read as a date
-LONGER = r".*Expected (\d+) fields in line (\d+), saw (\d+).*"  # what pandas says of a row
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,11 @@ def examples(
         index = x.index
         columns = _plain(x.reset_index(drop=True))
         columns, y, rows = _complete(columns, named, y, missing, index)
-        x = _to_numbers(_without_label(columns, y))[:, None, None]
+        x = _to_numbers(columns, y)[:, None, None]
     else:
-        x, rows = _images(x, layout), np.arange(len(x))
+        pixels = arrays.pixels_of("x", x, 255, layout, exact=True)
+        x = arrays.standardized({"train": (pixels, None)})["train"][0]
+        rows = np.arange(len(x))
         index = pd.Index(rows)
     y, classes = _labels(named, y, index[rows], classes)
     return Examples(x, y, classes, rows, table)
@@ -95,11 +95,6 @@ def _check_count(n: int, what: str) -> None:
 def _place(index: pd.Index, row: int) -> str:
     """A row as the report calls it, of a file by its line."""
     return f"{index.name or 'row'} {index[row]}"
-
-
-def _images(x: np.ndarray, layout: str | None) -> np.ndarray:
-    pixels = arrays.pixels_of("x", x, 255, layout, exact=True)
-    return arrays.standardized({"train": (pixels, None)})["train"][0]
 
 
 def _labels(named: str, y: Any, index: pd.Index, classes: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -154,8 +149,7 @@ def _read_csv(path: str | os.PathLike, label: str | None) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not in UTF-8, as a table must be: save it as UTF-8") from error
     except (ValueError, csv.Error) as error:  # also what pandas says of no table
-        told = r"line \2 has \3 values, not \1; a value with a comma needs quotation marks"
-        reason = re.sub(LONGER, told, " ".join(str(error).split()))
+        reason = " ".join(str(error).split())
         raise DataError(f"{path} is no table of comma-separated columns: {reason}") from error
     if table.shape[1] < 2 and label not in table.columns:
         told = f"one column, {table.columns[0]!r}; are its columns separated by commas?"
@@ -241,25 +235,21 @@ def _complete(
     return table, y.to_numpy(), np.flatnonzero(whole)
 
 
-def _without_label(table: pd.DataFrame, y: np.ndarray) -> pd.DataFrame:
-    """The columns but those that say the label, which would make every label look right."""
-    code = pd.factorize(pd.Series(y))[0]
-    codes = {name: pd.factorize(table[name], use_na_sentinel=False)[0] for name in table.columns}
-    classes = 2 * code.max(initial=0) < len(code)  # else no labels to learn: a later error
-    says = [name for name, own in codes.items() if classes and (own == code).all()]
-    for name in says:
-        _left_out(name, "says the label")
-    return table.drop(columns=says)
-
-
-def _to_numbers(table: pd.DataFrame) -> np.ndarray:
+def _to_numbers(table: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     """The columns as float32 [n, d]; an `ArgumentError` names one that cannot become numbers.
 
     Warns:
-        UserWarning: a column that looks like an id (a text or a whole number that no two rows
-            share) is left out.
+        UserWarning: a column is left out that looks like an id, or that says the label, which would
+            make every label look right.
     """
-    parts = [part for name in table.columns if (part := _encoded(name, table[name])) is not None]
+    code, parts = pd.factorize(pd.Series(y))[0], []
+    classes = 2 * code.max(initial=0) < len(code)  # else no labels to learn: a later error
+    for name, column in table.items():
+        same = pd.factorize(column, use_na_sentinel=False)[0] == code
+        if why := "says the label" if classes and same.all() else _like_an_id(column):
+            _left_out(name, why)
+        else:
+            parts.append(_encoded(str(name), column))
     if not parts:
         raise ArgumentError("x", "no column to learn from", "at least one that is no id")
     numbers = np.concatenate(parts, axis=1)
@@ -268,33 +258,29 @@ def _to_numbers(table: pd.DataFrame) -> np.ndarray:
     return ((numbers - numbers.mean(0)) / deviation).clip(-FURTHEST, FURTHEST).astype(np.float32)
 
 
-def _encoded(name: object, column: pd.Series) -> np.ndarray | None:
-    """A column as float64 [n, k], or None where it is an id."""
-    different = column.nunique()
+def _like_an_id(column: pd.Series) -> str:
+    """Why a column only names its rows: as texts, or whole numbers that count them; else ""."""
+    n, different = len(column), column.nunique()
+    if types.is_integer_dtype(column):
+        counts = n >= ROWS_OF_AN_ID and different == n and column.max() - column.min() < 2 * n
+        return "looks like an id (whole numbers in a row, no two alike)" if counts else ""
+    texts = types.is_string_dtype(column) and different > max(0.9 * n, ROWS_OF_AN_ID)
+    return "looks like an id (texts, hardly two alike)" if texts else ""
+
+
+def _encoded(name: str, column: pd.Series) -> np.ndarray:
+    """A column as float64 [n, k]."""
     if types.is_numeric_dtype(column):
-        numbers = column.to_numpy(dtype=float)
-        if types.is_integer_dtype(column) and _is_id(numbers, different):
-            _left_out(name, "looks like an id (whole numbers in a row, no two alike)")
-            return None
-        return numbers[:, None]
+        return column.to_numpy(dtype=float)[:, None]
     kinds = sorted({type(value).__name__ for value in column})
     if len(kinds) > 1:
-        given = f"column {str(name)!r} with values of the types {', '.join(kinds)}"
+        given = f"column {name!r} with values of the types {', '.join(kinds)}"
         raise ArgumentError("x", given, "numbers, or texts, in one column")
-    if different > 0.9 * len(column) and different > ROWS_OF_AN_ID:
-        _left_out(name, "looks like an id (texts, hardly two alike)")
-        return None
-    if different > LEVELS:
-        given = f"column {str(name)!r} with {different} different texts"
+    if column.nunique() > LEVELS:
+        given = f"column {name!r} with {column.nunique()} different texts"
         allowed = f"at most {LEVELS} in a column, dates as 2024-05-31, or a column left out"
         raise ArgumentError("x", given, allowed)
     return pd.get_dummies(column.astype(str)).to_numpy(dtype=float)
-
-
-def _is_id(numbers: np.ndarray, different: int) -> bool:
-    """Whether numbers count the rows: all different, with few gaps."""
-    n = len(numbers)
-    return n >= ROWS_OF_AN_ID and different == n and np.ptp(numbers) < 2 * n
 
 
 def _left_out(name: object, why: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memhelpers.errors import ArgumentError, check_integer
+from memhelpers.errors import ArgumentError
 
 NUMBERS = {"bool", "float32", "float64"}
 NUMBERS |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
@@ -36,14 +36,8 @@ def kinds(argument: str, table: object) -> dict[str, str]:
     return found
 
 
-def to_csv(table: pd.DataFrame, digits: int | None = None) -> bytes:
-    """The table as CSV, exact unless so many significant `digits` are asked for (see `kinds`)."""
-    shown = None if digits is None else f"%.{check_integer('digits', digits, 1, 17)}g"
-    return table.to_csv(index=False, lineterminator="\n", na_rep="nan", float_format=shown).encode()
-
-
 def from_csv(content: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The table from what `to_csv` and `kinds` gave; the texts "nan" and "1" stay texts."""
+    """The table of a record from its file and its `kinds`; the texts "nan" and "1" stay texts."""
     exact = {"dtype": str, "na_filter": False, "skip_blank_lines": False, "lineterminator": "\n"}
     table = pd.read_csv(io.BytesIO(content), **exact)
     for name, kind in columns.items():

@@ -14,11 +14,10 @@ import hashlib
 import importlib
 import inspect
 import os
-import sysconfig
+import sys
 import types
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +29,34 @@ from torch import Tensor, nn
 from memhelpers.errors import ArgumentError
 
 _PACKAGE = __name__.partition(".")[0]
-_STDLIB = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice)
-_BY_REPR = (torch.dtype, np.dtype, np.generic, enum.Enum)
+_PLAIN += (torch.dtype, np.dtype, np.generic, enum.Enum)
 _ALLOWED = (
     "what can be pinned down: numbers, texts, tuples, lists, dicts, arrays, tensors, tables, data "
     "sets and functions; make anything else inside the function, or pass what it is made from as a "
     "parameter of the run"
 )
 
+Parts = Iterable[tuple[object, Any]]  # what a thing refers to, each with its name there
+
 
 def lines(named: Mapping[str, Any]) -> list[str]:
-    """Everything that determines what the named functions give and what the named values are.
+    """A line for each of the named functions and values, and one for this package.
 
     Of a function or class of the reader's its code counts, and what that refers to by globals,
-    closures and defaults, in modules as in a notebook; each has a line. Of an installed library the
-    name counts, and this package as a whole, but for `runs`, which changes no result.
+    closures and defaults, in modules as in a notebook. Of an installed library the name counts, and
+    this package as a whole, but for `runs`, which changes no result.
 
     Raises:
         ArgumentError: a value that cannot be pinned down, such as an open file or a random
             generator.
     """
     walk = Walk()
-    found = {f"{name} = {walk.pin(value, name)}" for name, value in named.items()}
-    return sorted(found | walk.used | {f"{_PACKAGE} = source {_SOURCE}"})
+    found = [f"{name} = {walk.pin(value, name)}" for name, value in named.items()]
+    return [*found, f"{_PACKAGE} = source {_SOURCE}"]
 
 
-def digest(*parts: str | bytes) -> str:
+def digest(*parts: str | bytes | memoryview) -> str:
     """16 hexadecimal digits for some texts."""
     hashed = hashlib.sha256()
     for part in parts:
@@ -91,98 +91,94 @@ class Walk:
     """One walk over all that is referred to, each once; not to be used again after an error."""
 
     def __init__(self) -> None:
-        self.used: set[str] = set()  # lines for what the reader's functions and classes refer to
         self.tokens: dict[Any, str] = {}  # of functions and classes
 
     def pin(self, value: Any, path: str) -> str:
         """A short text that changes with the value; `path` names it in errors."""
-        kind = type(value).__name__
-        if isinstance(value, _PLAIN):
-            text = repr(value)
-            return text if len(text) <= 60 else f"{kind} {digest(text)}"
-        if isinstance(value, _BY_REPR):
-            return f"{kind} {value!r}"
-        if isinstance(value, torch.device):
-            return "device"  # where is no part of what
-        if isinstance(value, Tensor):
-            return _of_tensor(value)
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            return f"array {digest(str(value.dtype), str(value.shape), value.tobytes())}"
-        if isinstance(value, pd.DataFrame | pd.Series):
-            table = pd.DataFrame(value).reset_index(allow_duplicates=True)
-            columns = [(name, column.to_numpy()) for name, column in table.items()]
-            return f"table of {self.pin(columns, path)}"
-        if isinstance(value, Path):
-            if not value.is_file():
-                raise ArgumentError(path, str(value), "a file that is there")
-            return f"file {digest(value.read_bytes())}"
-        if isinstance(value, Mapping):
-            return f"{kind} of {self.pin(list(value.items()), path)}"
-        if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-            tokens = [self.pin(item, f"{path}[{place}]") for place, item in enumerate(value)]
-            tokens = sorted(tokens) if isinstance(value, set | frozenset) else tokens
-            return f"{kind} of {len(tokens)} {digest(*tokens)}"
-        return self._code(value, path)
-
-    def _code(self, value: Any, path: str) -> str:
-        if isinstance(value, types.ModuleType):
-            own = _is_own(value.__name__) and getattr(value, "__file__", None)
-            return f"module {value.__name__} {digest(Path(own).read_bytes()) if own else ''}"
-        if isinstance(value, types.FunctionType | type):
-            if value not in self.tokens:
-                self.tokens[value] = self._followed(value)
+        followed = isinstance(value, types.FunctionType | type)
+        if followed and value in self.tokens:
             return self.tokens[value]
-        if isinstance(value, functools.partial):
-            return f"partial {self.pin((value.func, value.args, value.keywords), path)}"
-        if (inner := _inside(value)) is not value:
-            return f"{type(value).__name__} of {self.pin(inner, path)}"
-        if hasattr(value, "fingerprint") and hasattr(value, "classes"):
-            masks = [_of_tensor(mask) for mask in (value.replaced, value.changed)]
-            return f"dataset {value.fingerprint} {digest(*value.classes, *masks)}"
-        if is_dataclass(value):
-            state = {field.name: getattr(value, field.name) for field in fields(value)}
-            return f"{self.pin(type(value), path)} {self.pin(state, path)}"
-        name, bound = getattr(value, "__qualname__", ""), getattr(value, "__self__", None)
-        module = getattr(value, "__module__", None) or type(value).__module__
-        free = bound is None or isinstance(bound, type | types.ModuleType)
-        if callable(value) and name and free and not _is_own(module):
-            return f"library {module}.{name}"  # not written in Python
-        raise ArgumentError(path, value, _ALLOWED)
+        token, parts = _followed(value) if followed else _apart(value, path)
+        if followed:
+            self.tokens[value], path = token, value.__name__  # at once: it may refer to itself
+        if held := sorted(f"{k} = {self.pin(part, f'{path}: {k}')}" for k, part in parts):
+            token = f"{token} {digest(*held)}"
+        if followed:
+            self.tokens[value] = token
+        return token
 
-    def _followed(self, value: types.FunctionType | type) -> str:
-        """The token of a function or a class, which covers all that it refers to."""
-        is_class, name = isinstance(value, type), value.__name__
-        # Not `__module__`, which decorators such as `torch.no_grad()` copy from what they wrap.
-        module = value.__module__ if is_class else value.__globals__.get("__name__", "")
-        if _is_own(module):
-            token = f"class {name}" if is_class else f"function {name} {_of_code(value.__code__)}"
-            self.tokens[value] = token  # at once: it may refer to itself
-            held = _members(value) if is_class else [*_bound(value), *_globals(value)]
-        else:
-            token, held = f"library {module}.{value.__qualname__}", []
-            if not is_class and module.startswith(_PACKAGE):
-                held = _bound(value)
-            elif not is_class and hasattr(value, "__wrapped__"):
-                held = [("wrapped", value.__wrapped__)]
-        lines = [f"{token}: {k} = {self.pin(one, f'{name}: {k}')}" for k, one in held]
-        self.used.update(lines)
-        return f"{token} {digest(*lines)}" if lines else token
+
+def _apart(value: Any, path: str) -> tuple[str, Parts]:
+    """What a value is, and the values that it is made of."""
+    kind = type(value).__name__
+    if isinstance(value, _PLAIN):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{kind} {digest(text)}", ()
+    if isinstance(value, torch.device):
+        return kind, ()  # where is no part of what
+    if isinstance(value, Tensor):
+        return _of_tensor(value), ()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"array {digest(str(value.dtype), str(value.shape), value.tobytes())}", ()
+    if isinstance(value, pd.DataFrame | pd.Series):
+        table = pd.DataFrame(value).reset_index(allow_duplicates=True)
+        return kind, enumerate((name, column.to_numpy()) for name, column in table.items())
+    if isinstance(value, Path):
+        if not value.is_file():
+            raise ArgumentError(path, str(value), "a file that is there")
+        return f"file {digest(value.read_bytes())}", ()
+    if isinstance(value, Mapping):
+        return kind, enumerate(value.items())
+    if isinstance(value, set | frozenset):
+        return kind, (("item", item) for item in value)
+    if isinstance(value, list | tuple | np.ndarray):
+        return kind, enumerate(value)
+    if isinstance(value, types.ModuleType):
+        own = _is_own(value.__name__) and getattr(value, "__file__", None)
+        return f"module {value.__name__} {digest(Path(own).read_bytes()) if own else ''}", ()
+    if inner := _inside(value):
+        return kind, inner
+    if is_dataclass(value):
+        state = [(one.name, getattr(value, one.name)) for one in fields(value) if one.init]
+        return kind, [("type", type(value)), *state]
+    name, bound = getattr(value, "__qualname__", ""), getattr(value, "__self__", None)
+    module = getattr(value, "__module__", None) or type(value).__module__
+    free = bound is None or isinstance(bound, type | types.ModuleType)
+    if callable(value) and name and free and not _is_own(module):
+        return f"library {module}.{name}", ()  # not written in Python
+    raise ArgumentError(path, value, _ALLOWED)
+
+
+def _followed(value: types.FunctionType | type) -> tuple[str, Parts]:
+    """What a function or a class is, and all that it refers to."""
+    is_class, name = isinstance(value, type), value.__name__
+    # Not `__module__`, which decorators such as `torch.no_grad()` copy from what they wrap.
+    module = value.__module__ if is_class else value.__globals__.get("__name__", "")
+    if _is_own(module):
+        if is_class:
+            return f"class {name}", _members(value)
+        return f"function {name} {_of_code(value.__code__)}", [*_bound(value), *_globals(value)]
+    token = f"library {module}.{value.__qualname__}"
+    if is_class:
+        return token, ()
+    if module.startswith(_PACKAGE):
+        return token, _bound(value)
+    return token, _inside(value)
 
 
 def _of_tensor(tensor: Tensor) -> str:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    content = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    content = flat.view(torch.uint8).numpy().data if flat.numel() else b""
     return f"tensor {digest(str(tensor.dtype), str(list(tensor.shape)), content)}"
 
 
-def _inside(value: Any) -> Any:
-    """What a cached function, a method of a class or a property is made from."""
-    if isinstance(value, property):
-        return value.fget, value.fset
-    if isinstance(value, functools.cached_property):
-        return value.func
-    wrapped = getattr(value, "__wrapped__", value)
-    return wrapped if callable(wrapped) else value
+def _inside(value: Any) -> Parts:
+    """What a partial, a cached or decorated function, a method of a class or a property holds."""
+    holders = (functools.partial, functools.cached_property, property)
+    if isinstance(value, holders) or callable(getattr(value, "__wrapped__", None)):
+        names = ("func", "args", "keywords", "fget", "fset", "__wrapped__")
+        return [(name, getattr(value, name)) for name in names if hasattr(value, name)]
+    return ()
 
 
 def _bound(function: types.FunctionType) -> list[tuple[str, Any]]:
@@ -199,9 +195,8 @@ def _globals(function: types.FunctionType) -> list[tuple[str, Any]]:
     loaded = {name for step, name in steps if step in ("LOAD_GLOBAL", "LOAD_NAME")}
     found = {k: function.__globals__[k] for k in loaded & function.__globals__.keys()}
     for module in {name for step, name in steps if step == "IMPORT_NAME"}:
-        if _is_own(module):
-            with contextlib.suppress(ImportError):
-                found[module] = importlib.import_module(module)
+        with contextlib.suppress(Exception):  # whatever an import raises, the run will tell
+            found[module] = importlib.import_module(module)
     names, waiting = {name for code in codes for name in code.co_names}, dict(found)
     while waiting:
         path, module = waiting.popitem()
@@ -226,17 +221,13 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             yield f"{field.name} made by", field.default_factory
 
 
-@functools.cache
 def _is_own(module: str) -> bool:
     """Whether it is the reader's: a notebook or script, or a module that is not installed."""
-    top, place = module.partition(".")[0], ""
-    if top == "__main__":
-        return True
-    with contextlib.suppress(ImportError, ValueError, AttributeError):
-        place = getattr(find_spec(top), "origin", None) or ""
+    top = module.partition(".")[0]
+    place = getattr(sys.modules.get(top), "__file__", None) or ""
     path = os.path.realpath(place)  # an environment may link to packages that lie elsewhere
-    installed = path.startswith(_STDLIB) or f"-packages{os.sep}" in path
-    return not installed and top != _PACKAGE and place not in ("built-in", "frozen")
+    installed = f"-packages{os.sep}" in path or top in sys.stdlib_module_names
+    return top == "__main__" or not (installed or top == _PACKAGE)
 
 
 def _of_code(code: types.CodeType) -> str:

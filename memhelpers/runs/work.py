@@ -79,69 +79,59 @@ class Work:
         whole = {key for key, run in found.items() if lost.isdisjoint(run.get("trained_with", ()))}
         self.done = {key: run for key, run in found.items() if key in whole}
         self.failed: dict[str, Outcome] = {}
-        self.units = deque([key] for key in self.runs if key not in self.done)
-        self.looking = True  # for a run that trains
-        self.trainings: list[str] = []  # found so, and to be stacked with all that are left
-        self.under_way: dict[Future, list[str]] = {}
+
+    @property
+    def left(self) -> dict[str, Run]:
+        """The runs that are neither done nor failed."""
+        ended = self.done.keys() | self.failed.keys()
+        return {key: run for key, run in self.runs.items() if key not in ended}
 
     def finish(self, progress: Callable[[float, float], None]) -> None:
         """Do everything that is not done, as long as there is time."""
         self.progress = progress
         self._report()
+        if self._carry_out([[key] for key in self.left], looking=True):
+            share = -(-len(self.runs) // _count(self.executor))
+            self._carry_out(self.stack(self.left, share), looking=False)
+
+    def _carry_out(self, units: list[list[str]], looking: bool) -> bool:
+        """Do these units; True, and no more of them, where one turned out to train (`looking`)."""
+        waiting, under_way, trains = deque(units), {}, False
+        # One more than there are workers, so that none waits for us.
+        room = 1 if isinstance(self.executor, _Here) else _count(self.executor) + 1
         try:
-            while self.units or self.under_way or self.trainings:
-                self._advance()
+            while waiting or under_way:
+                if trains or time.monotonic() + self.longest >= self.ends:
+                    waiting.clear()
+                while waiting and len(under_way) < room:
+                    unit = waiting.popleft()
+                    under_way[self._start(unit, looking)] = unit
+                for future in wait(under_way, return_when="FIRST_COMPLETED")[0]:
+                    outcomes = _outcomes(future, under_way.pop(future))
+                    trains |= not all(outcomes.values())
+                    self._keep(outcomes)
         except BrokenExecutor as error:
             told = "a worker process died; finished runs are stored: call again with a new"
             raise RuntimeError(f"{told} executor ({error})") from error
         finally:  # as after Ctrl-C, what has ended meanwhile is kept
-            for future in self.under_way:
+            for future in under_way:
                 if not future.cancel() and future.done() and future.exception() is None:
                     self._keep(future.result())
+        return trains
 
-    def _advance(self) -> None:
-        """Start what there is room and time for, and take in what has ended."""
-        if self.trainings and not self.under_way:
-            left = {*self.trainings, *(key for unit in self.units for key in unit)}
-            rest = {key: run for key, run in self.runs.items() if key in left}
-            share = -(-len(self.runs) // _count(self.executor))
-            self.units, self.looking = deque(self.stack(rest, share)), False
-            self.trainings = []
-        if time.monotonic() + self.longest >= self.ends:
-            self.units.clear()
-        here = isinstance(self.executor, _Here)
-        room = 1 if here else _count(self.executor) + 1  # so that no worker waits for us
-        while self.units and len(self.under_way) < room and not self.trainings:
-            self._start(self.units.popleft())
-        ended = wait(self.under_way, return_when="FIRST_COMPLETED")[0] if self.under_way else ()
-        for future in ended:
-            self._take_in(future)
-
-    def _start(self, unit: list[str]) -> None:
-        arguments = [{key: self.runs[key] for key in unit}, self.looking]
+    def _start(self, unit: list[str], looking: bool) -> Future:
+        arguments = [{key: self.runs[key] for key in unit}, looking]
         if isinstance(self.executor, _Here):  # progress within the unit, as a part of all
             before, total = len(self.done) + len(self.failed), len(self.runs)
             share = len(unit)
             arguments.append(lambda done, of: self.progress(before + share * done / of, total))
-        self.under_way[self.executor.submit(self.do, *arguments)] = unit
-
-    def _take_in(self, future: Future) -> None:
-        unit = self.under_way.pop(future)
-        try:
-            outcomes = future.result()
-        except BrokenExecutor:
-            raise
-        except Exception as error:  # functions did not arrive, or a worker of Dask died repeatedly
-            outcomes = dict.fromkeys(unit, failure(error))
-        self._keep(outcomes)
+        return self.executor.submit(self.do, *arguments)
 
     def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
         for key, outcome in outcomes.items():
-            if not outcome:
-                self.trainings.append(key)
-            elif "error" in outcome:
+            if "error" in outcome:
                 self.failed[key] = outcome
-            else:
+            elif outcome:
                 self._save(key, outcome)
         took = sum(outcome.get("seconds", 0.0) for outcome in outcomes.values())
         self.longest = max(self.longest, took)
@@ -158,3 +148,12 @@ class Work:
 
     def _report(self) -> None:
         self.progress(len(self.done) + len(self.failed), len(self.runs))
+
+
+def _outcomes(future: Future, unit: list[str]) -> dict[str, Outcome]:
+    try:
+        return future.result()
+    except BrokenExecutor:
+        raise
+    except Exception as error:  # functions did not arrive, or a worker of Dask died repeatedly
+        return dict.fromkeys(unit, failure(error))
