@@ -799,7 +799,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
             {
                 "for one point of validation": "Three tenths of the random labels stay",
                 "Dropout is not the best": "Of the single ones, dropout is the best.",
-                "as little on test images stays open": "On test images a cut of three tenths",
+                "Whether test images cost as little": "On test images a cut of three tenths",
             },
         ),
         (
