@@ -305,7 +305,10 @@ def at_paper_scale(record: Record) -> bool:
 
 
 def _size(record: Record) -> tuple[bool, int, bool, int]:
-    """Ordered by paper scale, units, the usual precision, and how little departs otherwise."""
+    """Ordered by paper scale, units, the usual precision, and how little departs otherwise.
+
+    Neither results, data nor the number of images enter: the glossary says so of the largest run.
+    """
     units = math.prod(record.provenance["parameters"].get("hidden", ()))
     departs = departures(record)
     return at_paper_scale(record), units, "precision" not in departs, -len(departs)

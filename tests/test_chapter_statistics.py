@@ -245,13 +245,24 @@ def noise_of(tables, kind):
     return sorted(set(tables["networks"].loc[tables["networks"]["kind"] == kind, "noise"]))
 
 
+def first_at(values: dict[int, float], goal: float) -> float:
+    """log2 of the width at which values first come up to a goal, in proportion between two."""
+    before = None
+    for width, value in values.items():
+        if value >= goal:
+            share = 1 if before is None else (goal - values[before]) / (value - values[before])
+            return math.log2(before or width) * (1 - share) + math.log2(width) * share
+        before = width
+    return math.log2(before)  # none does
+
+
 def narrowest(tables, kind, noise, value):
-    """log2 of the first width that is near to what the seed has at the best width."""
+    """log2 of the width at which a seed is near to what it has at the best width."""
     found = accuracies(tables, kind, noise, value)
-    near = []
-    for seed, best in enumerate(found[best_width(found)]):
-        near.append(min(width for width in found if found[width][seed] >= best - 0.02))
-    return np.log2(near)
+    goals = [best - 0.02 for best in found[best_width(found)]]
+    return np.array(
+        [first_at({w: found[w][seed] for w in found}, goal) for seed, goal in enumerate(goals)]
+    )
 
 
 def width_doublings(tables, kind, value, below="clean"):
@@ -295,15 +306,16 @@ def at_threshold(tables, value, against):
     found = []
     for noise in noise_of(tables, "labels"):
         train = accuracies(tables, "labels", noise, "train_accuracy")
-        fit = [width for width in train if np.mean(train[width]) >= 0.99]
+        at = first_at({width: np.mean(train[width]) for width in train}, 0.99)
         right = accuracies(tables, "labels", noise, value)
-        at = min(fit, default=max(train))
-        found.append(np.mean(right[against(right, at)]) - np.mean(right[at]))
+        mean = [np.mean(right[width]) for width in right]
+        there = np.interp(at, np.log2([*right]), mean)
+        found.append(np.mean(right[against(right, at)]) - there)
     return np.mean(found)
 
 
 def narrower(right, at):
-    return best_width({width: right[width] for width in right if width < at})
+    return best_width({width: right[width] for width in right if math.log2(width) < at - 1e-9})
 
 
 def final_ascent(tables):
@@ -373,12 +385,14 @@ def doublings(tables, condition):
     widths, found = values_on(tables, "hidden"), []
     times = [np.exp(fitted(tables, "hidden", condition, width)) for width in widths]
     for seed in range(len(times[0])):
-        enough = widths[-1]
-        for width, time_of in reversed(list(zip(widths, times, strict=True))):
-            if time_of[seed] > 2 * times[-1][seed] + 1e-9:
-                break
-            enough = width
-        found.append(math.log2(enough))
+        logs = [math.log2(time_of[seed] / times[-1][seed]) for time_of in times]
+        slow = [k for k, log in enumerate(logs) if log > 1 + 1e-9]
+        k = slow[-1] if slow else None
+        enough = math.log2(widths[0 if k is None else k + 1])
+        if k is not None:  # back from the next width, in proportion to the time to spare
+            share = (1 - logs[k + 1]) / (logs[k] - logs[k + 1])
+            enough -= share * math.log2(widths[k + 1] / widths[k])
+        found.append(enough)
     return np.array(found)
 
 
@@ -1523,6 +1537,58 @@ def test_the_share_of_small_p_on_real_images_counts_these_alone():
     found = {v.claim.id: v.interval.estimate for v in judging.definitions(path)["verdicts"](tables)}
     assert found["N17.4b"] == pytest.approx(STATISTICS["N17.4b"](tables))
     assert found["N17.4b"] <= 1 - 3 / tests["seed"].nunique()
+
+
+def verdict_of(stem: str, claim: str, tables) -> claims.Verdict:
+    path = next(path for path in chapters.CHAPTERS if path.stem == stem)
+    found = judging.definitions(path)["verdicts"](tables)
+    return next(verdict for verdict in found if verdict.claim.id == claim)
+
+
+def is_open(verdict: claims.Verdict) -> bool:
+    ends = (verdict.interval.low, verdict.interval.high)
+    return ends == (-math.inf, math.inf) and verdict.verdict == "inconclusive"
+
+
+def test_a_fall_is_tested_only_after_a_rise():
+    """C9.3b: at first the ratio of training images falls in one condition, then in none."""
+    tables = dict(records.load("08-critical-samples", "quick-digits").tables)
+    course = tables["course"] = tables["course"].copy()
+    rows, epochs = course["images"] == "training", sorted(set(course["epoch"]) - {0})
+    up_and_down = dict.fromkeys(epochs, 0.5) | {epochs[0]: 0.1, epochs[-1]: 0.2}
+    course.loc[rows, "ratio"] = course["epoch"].map(up_and_down).fillna(0)
+    assert verdict_of("08-critical-samples", "C9.3b", tables).verdict == "supported"
+    course.loc[rows & (course["condition"] == "randX") & (course["epoch"] < 2), "ratio"] = 0.9
+    assert is_open(verdict_of("08-critical-samples", "C9.3b", tables))
+
+
+def test_the_peak_is_asked_for_only_where_accuracy_falls_after_it():
+    """C7.5b: with noise images accuracy has a peak at each share, then at all but one."""
+    tables = dict(records.load("09-patterns-first", "quick-digits").tables)
+    course = tables["course"] = tables["course"].astype({"validation": float}).copy()
+    rows, epochs = course["kind"] == "random inputs", sorted(set(course["epoch"]))
+    course.loc[rows, "clean"], course.loc[rows, "corrupted"] = 0.9, 0.2
+    course.loc[rows, "validation"] = np.where(course["epoch"] == epochs[3], 0.8, 0.5)[rows]
+    assert verdict_of("09-patterns-first", "C7.5b", tables).verdict == "supported"
+    course.loc[rows & (course["level"] == 0.6), "validation"] = 0.5
+    assert is_open(verdict_of("09-patterns-first", "C7.5b", tables))
+
+
+def test_a_stopped_network_may_have_taken_any_longer_time():
+    """C6.1c: the interval reaches from the limit of the narrower width to the wider one."""
+    tables = dict(records.load("07-time-to-convergence", "quick-digits").tables)
+    times = tables["times"] = tables["times"].copy()
+    hidden = times["axis"] == "hidden"
+    widths = sorted(set(times.loc[hidden, "value"]))
+    for condition, late in {"real": False, "randX": True}.items():
+        rows = hidden & (times["condition"] == condition)
+        for width, epochs in zip(widths, (150, 80, 20, 20, 20), strict=True):
+            here = rows & (times["value"] == width)
+            times.loc[here, ["epochs", "reached"]] = [epochs, not (late and epochs > 20)]
+    found = verdict_of("07-time-to-convergence", "C6.1c", tables).interval
+    step = math.log2(widths[2] / widths[1])
+    assert found.estimate == found.low == pytest.approx(0)  # as if it had ended at the limit
+    assert found.high == pytest.approx(step / 2)  # as if it never ended
 
 
 @pytest.mark.parametrize("record", lab.recorded("03-first-layer-filters").values())

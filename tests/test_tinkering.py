@@ -695,6 +695,9 @@ def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name
         ("09-patterns-first", {"noise_levels": 1.5}, "given 1.5; allowed: shares above 0, bel"),
         ("09-patterns-first", {"noise_levels": [0.2, 1]}, "given 1; allowed: shares above 0, bel"),
         ("09-patterns-first", {"radii": [3, 300]}, "given 300; allowed: at most .* pixels, 255$"),
+        ("09-patterns-first", {"noise_levels": [0.2, 0.2]}, "given .*; allowed: each share once$"),
+        ("09-patterns-first", {"radii": [3, 3, 8]}, "given .*; allowed: each radius once$"),
+        ("08-critical-samples", {"radii": (3, 3, 8)}, "given .*; allowed: each radius once$"),
         ("09-patterns-first", {"hidden": "64"}, "given '64'; allowed: a width for each"),
         ("17-learning-against-memorizing", {"strengths": ()}, r"given \(\); allowed: at least one"),
         (

@@ -103,7 +103,10 @@ def mark(verdict: Any, places: Sequence[float], dot: str = '<circle r="5"/>', y:
 
 
 def judged(here: Runs, recorded: Runs) -> list[tuple[str, Any]]:
-    """The runs with a verdict, the one that counts first: the largest recorded, else the page's."""
+    """The runs with a verdict, the one that counts first: the largest recorded, else the page's.
+
+    What is largest the glossary says, and `memhelpers.lab` puts in order.
+    """
     return [(run, one) for run, one in [*recorded, *here] if not isinstance(one, str)]
 
 
