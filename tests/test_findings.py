@@ -851,7 +851,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
         (
             the_table_is_noise_by_every_measurement,
-            {"depends on the measurement if all": "agree on which data are most like noise"},
+            {"do not surely agree on which data": "Three measurements agree on which data"},
         ),
     ],
     "14-small-relu-networks": [
