@@ -281,7 +281,9 @@ def labelled(records: Sequence[Record], kind: str = "Recorded") -> dict[str, Rec
         words = [_display(data)]
         for name in dict.fromkeys((*LABELLED, *has)):
             alike = [r for r in same if _words(r["parameters"].get(name)) == _words(has.get(name))]
-            if name != "data" and len(alike) < len(same):
+            # A draw of classes decides much, so it is told even where sizes tell runs apart.
+            told = len(alike) < len(same) or (name == "balanced" and has.get(name))
+            if name != "data" and told:
                 words.append(_setting(name, has.get(name)))
                 same = alike
         words += [record.provenance["preset"]] if len(same) > 1 else []

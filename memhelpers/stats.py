@@ -56,7 +56,7 @@ def readable(estimate: float, low: float, high: float) -> str:
         decimals = max(0, math.ceil(-math.log10(width / 5) - 1e-9))
         form = f"z.{decimals}f" if decimals <= 6 and max(map(abs, shown)) < 1e7 else form
     text = "{} [{}, {}]".format(*(format(number, form) for number in shown))
-    return text.replace("-", "−")
+    return text.replace("-", "−").replace("inf", "∞")
 
 
 def interval(values: object) -> Interval:

@@ -35,7 +35,7 @@ def draws(networks: int, examples: int, spread: float, seed: int = 0) -> np.ndar
             Interval(-0.0001, -0.01, 0.01, 0.95, 100, "networks"),
             "0.000 [−0.010, 0.010], 100 networks",
         ),
-        (Interval(0.5, -math.inf, math.inf, 0.95, 1), "0.5 [−inf, inf], 1 seed"),
+        (Interval(0.5, -math.inf, math.inf, 0.95, 1), "0.5 [−∞, ∞], 1 seed"),
         (Interval(1, 1, 1, 0.95, 3), "1 [1, 1], 3 seeds"),
         (Interval(2e-9, 1e-9, 3e-9, 0.95, 6), "2e−09 [1e−09, 3e−09], 6 seeds"),
     ],

@@ -314,7 +314,7 @@ ENTRIES = {
            "score near the training images by epoch", _on_nearby_images, False),
     "18": ("Can examples be thrown out by how much the loss depends on them?",
            "accuracy by share kept, most sensitive first", _most_sensitive, False),
-    "19": ("Which of ten scores finds wrong labels, and which tells what is memorized?",
+    "19": ("Which of eleven scores finds wrong labels, and which tells what is memorized?",
            "members given away, by share of wrong labels", _members_hit, False),
     "20": ("In which layers, and in how many units, are wrong labels kept?",
            "accuracy on right and wrong labels by epoch (log)", _right_and_wrong, True),
