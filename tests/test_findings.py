@@ -942,7 +942,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         ),
         (
             sensitive_images_teach_less,
-            {"better** than on a random half": "of the images are **5.0 points worse**"},
+            {"better** than on a random half": "moves the loss most are **5.0 points worse**"},
         ),
         (
             wrong_labels_do_no_harm,
@@ -1013,7 +1013,7 @@ FAILING: dict[str, list[tuple[Callable[[Tables], Tables], dict[str, str]]]] = {
         (
             a_habit_is_found_as_well_as_an_accident,
             {
-                "that follow a rule escape it": "Wrong labels that follow a rule: AUROC",
+                "that follow a rule are harder to find": "Wrong labels that follow a rule: AUROC",
                 "takes the rule for the truth": "Systematic wrong labels: what the audit finds",
             },
         ),
