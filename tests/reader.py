@@ -6,6 +6,7 @@ In one process, so that many runs share one import of torch; each run has a name
 Needs IPython and no package of this checkout, so that it also runs beside an installed one.
 """
 
+import gc
 import json
 import sys
 import traceback
@@ -43,6 +44,8 @@ def run_all(path: Path, changed: Mapping[str, Any] | None = None) -> list[dict]:
     finally:
         shell.reset()
         sys.modules["__main__"] = main
+        if not gc.get_freeze_count():
+            gc.freeze()  # the modules: each reset would walk through all of them again
     return shown
 
 

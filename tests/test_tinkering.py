@@ -195,7 +195,8 @@ FILTERS = {"examples": 60, "filters": 6, "dense": 12, "epochs": 3, "fine_tuning"
 FILTERS |= {"batch_size": 10}
 QUICKER: dict[str, dict[str, object]] = {
     "01-fitting-noise": {"examples": 120, "epochs": 25, "noise_levels": [0.2], "seeds": 5},
-    "02-easy-examples": {"networks": 12, "batch_size": 20},
+    "02-easy-examples": {"networks": 12, "batch_size": 20, "controls": 4, "draws": 1}
+    | {"widths": [0, 16]},
     "03-first-layer-filters": FILTERS,
     "04-loss-sensitivity": SENSITIVITY,
     "05-per-class-loss-sensitivity": SENSITIVITY,
@@ -217,7 +218,8 @@ QUICKER: dict[str, dict[str, object]] = {
         "epochs": 25,
         "seeds": 5,
     },
-    "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5},
+    "08-critical-samples": {"examples": 100, "epochs": 6, "images": 8, "looks": 2, "seeds": 5}
+    | {"hidden": [16, 16], "steps": 4},
     "09-patterns-first": {"examples": 100, "epochs": 6, "searched": 20, "seeds": 5},
     "10-regularizers": {"examples": 60, "epochs": 6, "seeds": 5, "images": 30}
     | {"strengths": FEWER, "evaluations": 3},
@@ -317,7 +319,7 @@ QUICKER: dict[str, dict[str, object]] = {
     },
     "21-audit-your-own-data": {
         "examples": 120,
-        "shares": [0.1, 0.2],
+        "shares": [0.1],
         "habits": [0.8],
         "members": 10,
         "epochs": 2,
@@ -611,21 +613,32 @@ def own_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / f"{name}.npz") for name in made}
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A reader's empty folder, and the preset of a CPU."""
+    for variable, value in chapters.QUICK.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def unrecorded(elsewhere, monkeypatch):
+    """The same, where nothing is recorded.
+
+    Drawing and judging the recorded runs costs more than a small run, and does not depend on the
+    parameters.
+    """
+    monkeypatch.setattr(records, "available", lambda chapter, root=None: [])
+
+
 @pytest.mark.parametrize(("chapter", "edit"), CASES)
-def test_a_chapter_runs_to_the_end_with_other_parameters(
-    chapter, edit, own_data, tmp_path, monkeypatch
-):
+def test_a_chapter_runs_to_the_end_with_other_parameters(chapter, edit, own_data, request):
     path = notebooks.BOOK / f"{chapter}.ipynb"
     chosen = {**QUICKER.get(chapter, {}), **edit}
     assert set(chosen) <= chapters.parameters(path), "an edit names something that is no parameter"
     chosen = {k: own_data.get(v, v) if isinstance(v, str) else v for k, v in chosen.items()}
-    for variable, value in chapters.QUICK.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.chdir(tmp_path)
-    if edit is not EDITS[chapter][0]:
-        # A chapter also runs where nothing is recorded, and drawing and judging the recorded runs
-        # costs more than such a small run; they do not depend on the parameters.
-        monkeypatch.setattr(records, "available", lambda chapter, root=None: [])
+    # Each chapter once with its recorded runs, and else where there are none.
+    request.getfixturevalue("elsewhere" if edit is EDITS[chapter][0] else "unrecorded")
     shown = [data[claims.MIME] for data in reader.run_all(path, chosen) if claims.MIME in data]
     assert shown, "no verdicts"
     if edit is EDITS[chapter][0]:
@@ -655,15 +668,12 @@ def test_every_chapter_is_tinkered_with(path):
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("own", [OWN, VECTORS, FEW])
 def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_limit(
-    path, own, own_data, tmp_path, monkeypatch
+    path, own, own_data, unrecorded, monkeypatch
 ):
     known = chapters.parameters(path)
     chosen = {"data": own_data[own], "examples": 10**4}
     if "balanced" in known:
         chosen["balanced"] = True
-    for variable, value in chapters.QUICK.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", None)
     with pytest.raises(ArgumentError, match=r"^examples: given 10000; .* (to|at most) \d+"):
         reader.run_all(path, chosen)
@@ -678,12 +688,9 @@ def test_data_too_small_for_a_parameter_ends_before_training_with_its_name_and_l
     [pytest.param(stem, m, id=f"{stem[:2]}-{m}") for stem, some in MISTAKES.items() for m in some],
 )
 def test_a_value_that_a_parameter_cannot_have_ends_before_training_with_its_name(
-    chapter, mistake, own_data, tmp_path, monkeypatch
+    chapter, mistake, own_data, unrecorded, monkeypatch
 ):
     wrong = mistake | ({"data": own_data[VECTORS], "examples": 100} if "data" in mistake else {})
-    for variable, value in chapters.QUICK.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", None)
     with pytest.raises(ArgumentError, match=rf"^{next(iter(mistake))}: given "):
         reader.run_all(notebooks.BOOK / f"{chapter}.ipynb", wrong)

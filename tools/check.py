@@ -48,11 +48,11 @@ def steps() -> list[Step]:
         Step("browser", (*PYTEST, APART[2]), after=("pages",)),
         Step("processes", (*PYTEST, *PROCESSES)),
         Step("tinkering", (*PYTEST, APART[0])),
+        Step("colab", (*PYTEST, APART[1])),
         *(
             Step(f"notebook {path.stem}", (*PYTEST, *NBVAL, f"book/{path.name}"))
             for path in notebooks.paths()
         ),
-        Step("colab", (*PYTEST, APART[1])),
         Step("lint", (*PYTHON, "ruff", "check", ".")),
         Step("format", (*PYTHON, "ruff", "format", "--check", ".")),
     ]
