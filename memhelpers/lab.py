@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -145,8 +145,10 @@ class Chapter:
         return recorded(self.slug)
 
     @property
-    def _quick(self) -> list[Record]:
-        return [r for r in self._records.values() if r.provenance["preset"] == "quick"]
+    def quick(self) -> dict[str, Record]:
+        """The recorded quick runs by label, for the first screen: this page's run comes later."""
+        found = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
+        return labelled(found, "Quick run")
 
     @property
     def runs(self) -> list[Run]:
@@ -180,9 +182,8 @@ class Chapter:
 
     def _verdicts(self, label: str) -> dict[str, Any]:
         """The verdicts on a run by claim: those judged here, else those kept with the book."""
-        if self.ledger is not None:
-            found = self.ledger.here if label == self.ledger.title else self.ledger.recorded[label]
-            return {verdict.claim.id: verdict for verdict in found}
+        if self.ledger is not None and label in self.ledger.runs:
+            return {verdict.claim.id: verdict for verdict in self.ledger.runs[label]}
         return {} if label == self.here else self._kept(label)
 
     def _kept(self, label: str) -> dict[str, Any]:
@@ -204,10 +205,7 @@ class Chapter:
         """
         from memhelpers.page.figures import Page, spaced
 
-        runs = [
-            replace(self._run(label, record), label=label.replace("This page", "Quick run"))
-            for label, record in labelled(self._quick, "This page").items()
-        ] + self.runs
+        runs = [self._run(label, record) for label, record in self.quick.items()] + self.runs
         if not runs:
             return say("*No run of this chapter is recorded: its figures are drawn further down.*")
         largest = (self.runs or runs)[0]
@@ -217,7 +215,7 @@ class Chapter:
 
         said = finding(largest) if largest.verdicts else "This run is not judged yet."
         found = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(spaced(said)))
-        costly = labelled(self._quick, "Quick run") | dict(list(self.recorded.items())[:1])
+        costly = self.quick | dict(list(self.recorded.items())[:1])
         took = [f"{label}: {_took(record.provenance)}" for label, record in costly.items()]
         if not any("GPU" in line or "NVIDIA" in line or "Tesla" in line for line in took):
             took.append("On a GPU (Colab's T4 or other): not measured yet")

@@ -317,6 +317,16 @@ def test_the_first_screen_says_what_the_kept_verdicts_allow(declared):
     assert "Downloads: none." in page
 
 
+def test_the_quick_run_of_the_first_screen_has_its_own_verdicts_not_those_of_a_page(declared):
+    save("quick-mnist", "quick")
+    pages, own = stats.interval([0.7, 0.8, 0.9]), stats.interval([0.2, 0.3, 0.4])
+    keep(**{"This page_MNIST": pages, "Quick run_MNIST": own})
+    page = lab.Chapter(SLUG).first_screen(
+        drawn, lambda run: f"It is {run.estimate('C9.1')}.", downloads="none"
+    )
+    assert "It is 0.30." in page.html()
+
+
 def test_what_nobody_has_judged_is_not_claimed(declared):
     save("paper-mnist")
     page = lab.Chapter(SLUG).first_screen(drawn, lambda run: "It is large.", downloads="none")

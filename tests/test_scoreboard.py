@@ -15,7 +15,7 @@ from memhelpers.runs import machine
 from memhelpers.stats import Interval
 from tests.chapters import CHAPTERS
 from tests.toy_claims import ENTRY, OTHER, SECOND, Page, interval
-from tools import front, notebooks, scoreboard
+from tools import front, judging, notebooks, scoreboard
 
 NO_ENDS = Interval(0.3, -math.inf, math.inf, 0.95, 1)
 
@@ -198,12 +198,12 @@ def test_the_parts_take_their_places_in_the_page_and_the_data_lie_beside_it(
 
 
 def test_the_stored_verdicts_are_those_of_the_chapters(ledger, chapter, tmp_path):
-    board = scoreboard.gather([chapter("04-a.ipynb", ledger)])
+    found = scoreboard.gather([chapter("04-a.ipynb", ledger)]).verdicts()
     path = tmp_path / "verdicts.json"
     with pytest.raises(ClaimError, match=r"verdicts.json differs .*: run make outputs"):
-        scoreboard.check_verdicts(board, path)
-    scoreboard.write_verdicts(board, path)
-    scoreboard.check_verdicts(board, path)
+        scoreboard.check_verdicts(found, path)
+    scoreboard.write_verdicts(found, path)
+    scoreboard.check_verdicts(found, path)
     stored = json.loads(path.read_text())
     runs = stored["04-a"]
     here, large = runs["This page: digits"], runs["Recorded: MNIST, 2 x 16 units"]
@@ -213,24 +213,24 @@ def test_the_stored_verdicts_are_those_of_the_chapters(ledger, chapter, tmp_path
     here["C3.1"] = large["C3.1"]
     path.write_text(json.dumps(stored))
     with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'This page: digits'"):
-        scoreboard.check_verdicts(board, path)
+        scoreboard.check_verdicts(found, path)
     stored["04-a"]["Gone"] = {"C3.1": large["C3.1"]}
     path.write_text(json.dumps(stored))
     with pytest.raises(ClaimError, match=r"such as C3.1 of 04-a in the run 'Gone'"):
-        scoreboard.check_verdicts(board, path)
+        scoreboard.check_verdicts(found, path)
 
 
 def test_a_close_verdict_may_be_another_on_another_processor(declare, chapter, tmp_path):
     near = Ledger([judge("C3.1", interval(0.11, 0.21))], title="This page: digits")
-    board = scoreboard.gather([chapter("04-a.ipynb", near)])
+    found = scoreboard.gather([chapter("04-a.ipynb", near)]).verdicts()
     path = tmp_path / "verdicts.json"
     touching = claims.stored(interval(0.09, 0.21))
     assert claims.restored("C3.1", touching).verdict == "inconclusive"
     path.write_text(json.dumps({"04-a": {"This page: digits": {"C3.1": touching}}}))
-    scoreboard.check_verdicts(board, path)
+    scoreboard.check_verdicts(found, path)
     path.write_text('{"04-a": {"This page: digits": {}}}')
     with pytest.raises(ClaimError, match="run make outputs"):
-        scoreboard.check_verdicts(board, path)
+        scoreboard.check_verdicts(found, path)
 
 
 # What it refuses
@@ -319,7 +319,8 @@ def test_the_books_pages_have_the_places_of_what_is_laid_into_them(part):
 
 
 def test_the_books_verdicts_are_stored_for_the_first_screens():
-    scoreboard.check_verdicts(scoreboard.gather(CHAPTERS), machine.data_folder() / "verdicts.json")
+    found = scoreboard.gather(CHAPTERS).verdicts() | judging.of_quick_runs(CHAPTERS)
+    scoreboard.check_verdicts(found, machine.data_folder() / "verdicts.json")
 
 
 def test_a_staged_chapter_shows_cards_in_the_place_of_its_table(ledger, chapter):

@@ -27,6 +27,7 @@ from tools import (
     crate,
     declared,
     front,
+    judging,
     live,
     notebooks,
     recording,
@@ -118,12 +119,13 @@ def lay_claims(source: Path, *, write_back: bool = False) -> scoreboard.Scoreboa
         scoreboard.lay_cards(board, paths)
         front.write(board, source, paths)
         story.write(board, source)
-        kept = machine.data_folder() / claims.KEPT
+        kept, found = machine.data_folder() / claims.KEPT, board.verdicts()
+        found |= judging.of_quick_runs(paths)
         if write_back:
-            scoreboard.write_verdicts(board, kept)
+            scoreboard.write_verdicts(found, kept)
             crate.write(machine.data_folder())
         elif kept.exists():
-            scoreboard.check_verdicts(board, kept)
+            scoreboard.check_verdicts(found, kept)
     except (ClaimError, RecordError) as error:
         say(f"\nFAILED scoreboard: {error}")
         return None

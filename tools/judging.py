@@ -2,12 +2,13 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from memhelpers import lab
+from memhelpers.claims import Verdict
 
 VERDICTS = "verdicts"  # the function of a chapter that judges its tables
 
@@ -26,6 +27,19 @@ def definitions(path: Path) -> dict[str, Any]:
                 if definition or _is_constant(node):
                     exec(compile(ast.Module([node], []), path.name, "exec"), space)
     return space
+
+
+def of_quick_runs(paths: Iterable[Path]) -> dict[tuple[str, str, str], Verdict]:
+    """Judge the recorded quick runs, which first screens draw, by chapter, label and id.
+
+    A page's own run is judged in the page; on another processor it has other numbers.
+    """
+    return {
+        (path.stem, label, verdict.claim.id): verdict
+        for path in paths
+        for label, record in lab.Chapter(path.stem).quick.items()
+        for verdict in definitions(path)[VERDICTS](record.tables)
+    }
 
 
 def assigned(statement: ast.AST) -> set[str]:

@@ -251,16 +251,16 @@ def fill(page: Path, parts: Mapping[str, str]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def write_verdicts(board: Scoreboard, path: Path) -> None:
-    """Write the intervals behind all verdicts, by chapter, title of the run and id."""
+def write_verdicts(found: Mapping[tuple[str, str, str], Verdict], path: Path) -> None:
+    """Write the intervals behind verdicts, by chapter, title of the run and id."""
     told: dict[str, dict[str, dict[str, object]]] = {}
-    for (chapter, run, id), verdict in board.verdicts().items():
+    for (chapter, run, id), verdict in found.items():
         told.setdefault(chapter, {}).setdefault(run, {})[id] = claims.stored(verdict.interval)
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{json.dumps(told, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
 
 
-def check_verdicts(board: Scoreboard, path: Path) -> None:
+def check_verdicts(found: Mapping[tuple[str, str, str], Verdict], path: Path) -> None:
     """Compare what is stored with the verdicts; one that is close may be another.
 
     Raises:
@@ -273,7 +273,6 @@ def check_verdicts(board: Scoreboard, path: Path) -> None:
         for run, rows in runs.items()
         for id, row in rows.items()
     }
-    found = board.verdicts()
     wrong = {key for key, v in found.items() if not v.close and told.get(key) != v.verdict}
     wrong |= found.keys() ^ told.keys()
     if wrong:
