@@ -146,7 +146,7 @@ class Chapter:
 
     @property
     def quick(self) -> dict[str, Record]:
-        """The recorded quick runs by label, for the first screen: this page's run comes later."""
+        """The recorded quick runs by label, for the first screen; this page has its run later."""
         found = [r for r in self._records.values() if r.provenance["preset"] == "quick"]
         return labelled(found, "Quick run")
 
